@@ -1,0 +1,88 @@
+/** Sample entry four-character codes that have a codec module. */
+export type Entry = "avc1" | "hvc1" | "av01" | "vp09" | "mp4a" | "Opus";
+
+/** ISO/IEC 23091-2 code points as they stand in the bitstream. */
+export interface Colour {
+  readonly primaries: number;
+  readonly transfer: number;
+  readonly matrix: number;
+  readonly fullRange: boolean;
+}
+
+export interface VideoTrack {
+  readonly kind: "video";
+  readonly entry: Entry;
+  /** RFC 6381, for example `avc1.64001f`. */
+  readonly codec: string;
+  /** Ticks per second; 90,000 for every video track. */
+  readonly timescale: number;
+  /** The decoder configuration record, whole (avcC, hvcC, av1C). */
+  readonly config: Uint8Array;
+  /** Visible size in pixels after cropping. */
+  readonly width: number;
+  readonly height: number;
+  /** Sample aspect ratio, horizontal to vertical. */
+  readonly pixelAspect: readonly [number, number];
+  readonly colour: Colour | undefined;
+  /** Frames per second where the publisher or the bitstream states one. */
+  readonly frameRate: number | undefined;
+}
+
+export interface AudioTrack {
+  readonly kind: "audio";
+  readonly entry: Entry;
+  readonly codec: string;
+  /** Ticks per second: the sample rate. */
+  readonly timescale: number;
+  /** AudioSpecificConfig for AAC, dOps payload for Opus. */
+  readonly config: Uint8Array;
+  readonly channels: number;
+  readonly sampleRate: number;
+  /** Ticks in one coded frame: 1024 for AAC-LC. */
+  readonly frameTicks: number;
+}
+
+export type Track = VideoTrack | AudioTrack;
+
+/** One coded frame. Ticks are of the track's timescale; `data` is owned by the sample. */
+export interface Sample {
+  readonly dts: number;
+  readonly pts: number;
+  readonly duration: number;
+  readonly key: boolean;
+  readonly data: Uint8Array;
+}
+
+/** One moof and its mdat: made once, then shared by every protocol. */
+export interface Chunk {
+  readonly dts: number;
+  readonly duration: number;
+  /** Starts with a sample that needs no other. */
+  readonly independent: boolean;
+  readonly samples: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A run of chunks: LL-HLS partial segment. A gap has a duration and no chunks. */
+export interface Part {
+  readonly duration: number;
+  readonly independent: boolean;
+  readonly gap: boolean;
+  readonly chunks: readonly Chunk[];
+  readonly byteLength: number;
+}
+
+/** A run of parts under one number of the broadcast's segment table. */
+export interface Segment {
+  readonly number: number;
+  /** How many discontinuities stand before it in the broadcast (EXT-X-DISCONTINUITY-SEQUENCE counts these). */
+  readonly discontinuity: number;
+  /** Which init segment its chunks need. */
+  readonly version: number;
+  readonly dts: number;
+  readonly duration: number;
+  readonly independent: boolean;
+  readonly gap: boolean;
+  readonly parts: readonly Part[];
+  readonly byteLength: number;
+}
