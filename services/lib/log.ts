@@ -1,18 +1,52 @@
-import { type Logger, pino } from "pino";
+import { type Logger, type LoggerOptions, pino } from "pino";
 
 export type Log = Logger;
 
 /** `pretty` for a person's terminal, JSON lines otherwise. Stream keys, tokens and cookies never reach the output. */
 export function createLog(role: string, level: string, pretty: boolean): Log {
   return pino({
+    ...options(role, level),
+    ...(pretty && { transport: { target: "pino-pretty", options: look } }),
+  });
+}
+
+/** A log whose JSON lines, newline included, go to `write`: for the process that owns the terminal. */
+export function createLogTo(write: (line: string) => void, role: string, level: string): Log {
+  return pino(options(role, level), { write });
+}
+
+/** Turns JSON lines of any of our logs into lines for a person's terminal; other text passes as it is. */
+export async function loadPretty(): Promise<(line: string) => string> {
+  const { prettyFactory } = await import("pino-pretty");
+  const pretty = prettyFactory({ ...look, colorize: true });
+  return (line) => (line.startsWith("{") ? pretty(line).trimEnd() : line);
+}
+
+const look = {
+  ignore: "pid,hostname,role",
+  translateTime: "SYS:HH:MM:ss.l",
+  messageFormat: "[{role}] {msg}",
+  singleLine: true,
+};
+
+function options(role: string, level: string): LoggerOptions {
+  return {
     level,
     base: { role },
     redact: {
-      paths: ["streamKey", "*.streamKey", "token", "*.token", "authorization", "*.authorization", "cookie", "*.cookie"],
+      paths: [
+        "streamKey",
+        "*.streamKey",
+        "token",
+        "*.token",
+        "apiToken",
+        "*.apiToken",
+        "authorization",
+        "*.authorization",
+        "cookie",
+        "*.cookie",
+      ],
       censor: "[redacted]",
     },
-    ...(pretty && {
-      transport: { target: "pino-pretty", options: { ignore: "pid,hostname", translateTime: "SYS:HH:MM:ss.l", messageFormat: "[{role}] {msg}", hideObject: false, singleLine: true } },
-    }),
-  });
+  };
 }

@@ -53,6 +53,21 @@ export interface Sample {
   readonly data: Uint8Array;
 }
 
+/** Coded bytes in one piece or in several that follow each other. */
+export type Payload = Uint8Array | readonly Uint8Array[];
+
+/** What a codec module leaves of one frame of the publisher: views into its bytes, so as long-lived as they are. */
+export interface CodedFrame {
+  /** Nothing before it is needed to decode it and what follows. */
+  readonly key: boolean;
+  readonly data: Payload;
+  /**
+   * Set when the frame carries decoder parameters that differ from the config: the config from this frame on, to be
+   * treated like one that the publisher sent as such.
+   */
+  readonly config: Uint8Array | undefined;
+}
+
 /** One moof and its mdat: made once, then shared by every protocol. */
 export interface Chunk {
   readonly dts: number;

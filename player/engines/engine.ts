@@ -1,0 +1,42 @@
+/** What an engine tells the player; the player decides what a viewer sees of it. */
+export type EngineEvent =
+  /** A request or an append failed and the engine itself tries again. */
+  | { type: "trouble"; message: string }
+  /** Media arrives again after trouble. */
+  | { type: "recovered" }
+  /** The engine gave up: the player recovers it, loads it anew, or says so. */
+  | { type: "failed"; kind: "network" | "media" | "unsupported"; message: string }
+  /** The playlist has ended and the last frame was shown. */
+  | { type: "drained" };
+
+/** Figures of the rendition on screen, where the engine knows them. */
+export interface Rendition {
+  readonly codecs?: string;
+  readonly bitsPerSecond?: number;
+}
+
+/** One way to get media into a video element. HLS today; the seam is where MoQ and DASH join. */
+export interface Engine {
+  /** For the stats panel, e.g. "LL-HLS (hls.js 1.7.4)". */
+  readonly name: string;
+  /** Seconds behind the newest media that could be played; undefined while unknown. */
+  readonly latency: number | undefined;
+  /** Seconds from the origin's clock at capture to the screen, true as far as both clocks agree. */
+  readonly clockLatency: number | undefined;
+  /** Where playback sits when it is live, in media seconds; undefined when nothing is loaded. */
+  readonly livePosition: number | undefined;
+  readonly rendition: Rendition;
+  /** Rebuilds the decoder after a failure of kind "media", keeping the position. */
+  recover(): void;
+  /** Loads no more; what is on screen stays. */
+  stop(): void;
+  /** Takes everything off the video element; the engine is not used again. */
+  destroy(): void;
+}
+
+export interface EngineOptions {
+  readonly video: HTMLVideoElement;
+  /** Address of the multivariant playlist. */
+  readonly url: string;
+  readonly onEvent: (event: EngineEvent) => void;
+}

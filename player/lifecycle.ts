@@ -1,0 +1,109 @@
+import type { Broadcast } from "./state.ts";
+
+export interface Answer {
+  readonly isInput: boolean;
+  readonly videoUID: string | null;
+  readonly live: boolean;
+  readonly status: Exclude<Broadcast, "unknown">;
+  /** One sentence for the owner of the input, e.g. what to change in the encoder. */
+  readonly message: string | null;
+}
+
+export interface LifecycleOptions {
+  /** Address of the lifecycle answer, without query. */
+  readonly url: string;
+  readonly onAnswer: (answer: Answer) => void;
+  readonly onLost: () => void;
+}
+
+/** The origin holds a question for 25 s; past this it is not coming. */
+const LOST_MS = 40_000;
+/** Least time between two equal answers, in case that something on the way does not hold the question. */
+const EQUAL_MS = 2000;
+
+/**
+ * Asks the origin what the broadcast does: once when told to `ask`, and for as long as it has to `follow`, with a
+ * question that the origin holds until the answer changes. Failures are asked again with backoff, for ever.
+ */
+export class Lifecycle {
+  readonly #options: LifecycleOptions;
+  readonly #closed = new AbortController();
+  #status: string | undefined;
+  #following = false;
+  #pending: AbortController | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #failures = 0;
+
+  constructor(options: LifecycleOptions) {
+    this.#options = options;
+    const { signal } = this.#closed;
+    const again = () => {
+      if (this.#failures > 0 && !this.#pending) this.ask();
+    };
+    addEventListener("online", again, { signal });
+    document.addEventListener("visibilitychange", again, { signal });
+  }
+
+  /** Asks now, without being held. */
+  ask(): void {
+    void this.#ask(false);
+  }
+
+  /** Keeps a question at the origin while true. */
+  follow(following: boolean): void {
+    if (this.#following === following) return;
+    this.#following = following;
+    if (following) {
+      if (!this.#pending && this.#timer === undefined) void this.#ask(this.#status !== undefined);
+    } else if (this.#failures === 0) this.#drop();
+  }
+
+  close(): void {
+    this.#closed.abort();
+    this.#drop();
+  }
+
+  #drop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#pending?.abort();
+    this.#pending = undefined;
+  }
+
+  async #ask(held: boolean): Promise<void> {
+    this.#drop();
+    if (this.#closed.signal.aborted) return;
+    const pending = new AbortController();
+    this.#pending = pending;
+    const begun = performance.now();
+    const before = this.#status;
+    let answer: Answer | undefined;
+    try {
+      const query = held && before ? `?wait=${before}` : "";
+      const signal = AbortSignal.any([pending.signal, AbortSignal.timeout(LOST_MS)]);
+      const response = await fetch(this.#options.url + query, { signal, cache: "no-store" });
+      if (response.ok) answer = (await response.json()) as Answer;
+    } catch {
+      // Told apart below: dropped by us, or lost.
+    }
+    if (this.#pending !== pending) return;
+    this.#pending = undefined;
+    let waitMs = 0;
+    if (answer) {
+      this.#failures = 0;
+      this.#status = answer.status;
+      this.#options.onAnswer(answer);
+      if (held && answer.status === before) waitMs = Math.max(0, EQUAL_MS - (performance.now() - begun));
+    } else {
+      waitMs = Math.min(8000, 500 * 2 ** this.#failures++) * (0.75 + Math.random() / 2);
+      this.#options.onLost();
+    }
+    // The listener may have asked, followed or closed by now.
+    if (this.#pending || this.#timer !== undefined || this.#closed.signal.aborted) return;
+    if (!this.#following && this.#failures === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#ask(this.#failures === 0);
+    }, waitMs);
+  }
+}

@@ -1,0 +1,475 @@
+import type { Engine, EngineEvent, EngineOptions } from "./engines/engine.ts";
+import { type Answer, Lifecycle } from "./lifecycle.ts";
+import { Meter, type Stats } from "./meter.ts";
+import {
+  begin,
+  type Effect,
+  type Event,
+  follows,
+  type Phase,
+  phaseOf,
+  type State,
+  sentence,
+  step,
+} from "./state.ts";
+import { type Action, openView, type View } from "./view.ts";
+
+/** Seconds of unbroken playback after which the budgets for recovery are full again. */
+const STEADY_MS = 10_000;
+const IDLE_MS = 2500;
+/** Further than this behind where live playback sits, "go live" is offered. */
+const BEHIND_SECONDS = 3;
+
+/**
+ * `<sluice-player src="/{uid}">`: plays one playback, from before its broadcast begins until after it ended.
+ * Attributes: `autoplay`, `muted`, `controls` (on unless "false"), `poster`, `primary-color`, `hotkeys="page"` (keys
+ * work wherever the focus is). Events: `statechange`, `error` (what a viewer noticed; recovery goes on by itself).
+ */
+export class SluicePlayer extends HTMLElement {
+  static readonly observedAttributes = ["src", "controls", "poster", "primary-color", "muted"];
+
+  readonly #view: View;
+  readonly #meter: Meter;
+  #state: State = begin;
+  #phase: Phase = "connecting";
+  #engine: Engine | undefined;
+  #engineNumber = 0;
+  #lifecycle: Lifecycle | undefined;
+  #message: string | null = null;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #steady: ReturnType<typeof setTimeout> | undefined;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  #tick: ReturnType<typeof setInterval> | undefined;
+  #offerSound = false;
+  #statsOpen = false;
+  #gone: AbortController | undefined;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    this.#view = openView(
+      root,
+      (action) => this.#act(action),
+      (volume) => this.#setVolume(volume),
+    );
+    this.#meter = new Meter(this.#view.video);
+  }
+
+  /** What the viewer is looking at. */
+  get state(): Phase {
+    return this.#phase;
+  }
+
+  /** Seconds behind the newest media; undefined while unknown. */
+  get latency(): number | undefined {
+    return this.#engine?.latency;
+  }
+
+  /** Figures since the element was connected. */
+  get stats(): Stats & { clockLatency: number | undefined } {
+    return { ...this.#meter.stats(), clockLatency: this.#engine?.clockLatency };
+  }
+
+  connectedCallback(): void {
+    this.#gone = new AbortController();
+    const { signal } = this.#gone;
+    if (!this.hasAttribute("tabindex")) this.tabIndex = 0;
+    const { video, frame } = this.#view;
+
+    video.addEventListener("playing", () => this.#moving(), { signal });
+    // `playing` is not sent again after every hole; time that passes is the proof.
+    video.addEventListener("timeupdate", () => this.#onTime(), { signal });
+    video.addEventListener("waiting", () => this.#send({ type: "stuck" }), { signal });
+    video.addEventListener("volumechange", () => this.#render(), { signal });
+    video.addEventListener("pause", () => this.#onPause(), { signal });
+    video.addEventListener("enterpictureinpicture", () => this.#render(), { signal });
+    video.addEventListener("leavepictureinpicture", () => this.#render(), { signal });
+    document.addEventListener("fullscreenchange", () => this.#render(), { signal });
+
+    const wake = () => this.#wake();
+    for (const name of ["pointermove", "pointerdown", "keydown", "focusin"]) {
+      frame.addEventListener(name, wake, { signal });
+    }
+    frame.addEventListener("pointerleave", () => frame.classList.add("idle"), { signal });
+    video.addEventListener("click", () => this.#onPictureClick(), { signal });
+    video.addEventListener("dblclick", () => this.#act("fullscreen"), { signal });
+    const keys: EventTarget = this.getAttribute("hotkeys") === "page" ? document : this;
+    keys.addEventListener("keydown", (event) => this.#onKey(event as KeyboardEvent), { signal });
+    addEventListener("online", () => this.#send({ type: "retry" }), { signal });
+
+    video.volume = recall("volume", 1);
+    this.#tick = setInterval(() => this.#render(), 500);
+    this.#open();
+  }
+
+  disconnectedCallback(): void {
+    this.#gone?.abort();
+    clearInterval(this.#tick);
+    clearTimeout(this.#idle);
+    this.#close();
+  }
+
+  attributeChangedCallback(name: string): void {
+    if (name === "primary-color") {
+      const colour = this.getAttribute(name);
+      if (colour) this.#view.frame.style.setProperty("--accent", colour);
+      else this.#view.frame.style.removeProperty("--accent");
+    }
+    if (name === "muted" && this.isConnected) this.#view.video.muted = this.#flag("muted");
+    if (name === "src" && this.isConnected) {
+      this.#close();
+      this.#open();
+    }
+    this.#render();
+  }
+
+  /** Starts or resumes; the caller's click lets it have sound. */
+  play(): void {
+    this.#send({ type: "play" });
+    void this.#start();
+  }
+
+  pause(): void {
+    this.#send({ type: "pause" });
+    this.#view.video.pause();
+  }
+
+  /** Jumps to the live edge and plays. */
+  goLive(): void {
+    const at = this.#engine?.livePosition;
+    if (at !== undefined) this.#view.video.currentTime = at;
+    this.play();
+  }
+
+  #flag(name: string): boolean {
+    return this.hasAttribute(name) && this.getAttribute(name) !== "false";
+  }
+
+  #open(): void {
+    const base = this.getAttribute("src")?.replace(/\/+$/, "");
+    if (!base) return;
+    this.#state = begin;
+    // Autoplay never brings sound by surprise: the page asks for it in so many words, or the viewer did before.
+    const video = this.#view.video;
+    const asked = this.getAttribute("muted") === "false" || recall("sound", 0) === 1;
+    video.muted = this.#flag("muted") || (this.#flag("autoplay") && !asked);
+    this.#offerSound = false;
+    void loadHls();
+    this.#lifecycle = new Lifecycle({
+      url: `${base}/lifecycle`,
+      onAnswer: (answer) => this.#onAnswer(answer),
+      onLost: () => this.#send({ type: "lifecycle-lost" }),
+    });
+    if (this.#flag("autoplay")) this.#send({ type: "play" });
+    this.#lifecycle.follow(true);
+    this.#render();
+  }
+
+  #close(): void {
+    this.#lifecycle?.close();
+    clearTimeout(this.#retry);
+    clearTimeout(this.#steady);
+    this.#engineNumber++;
+    this.#engine?.destroy();
+    this.#engine = undefined;
+  }
+
+  #onAnswer({ status, videoUID, isInput, message }: Answer): void {
+    this.#message = message ?? null;
+    if (status === "reconnecting" || status === "ended") this.#meter.excuse();
+    // A viewer who waited gets the picture when it comes; sound only if they asked for it.
+    if (status === "idle" && !this.#state.wanted && isInput) this.#view.video.muted = true;
+    this.#send({ type: "lifecycle", status, video: videoUID, isInput });
+  }
+
+  #send(event: Event): void {
+    const { state, effects } = step(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) this.#run(effect);
+    const phase = phaseOf(this.#state);
+    if (phase !== this.#phase) {
+      this.#phase = phase;
+      this.dispatchEvent(new CustomEvent("statechange", { detail: phase }));
+    }
+    this.#lifecycle?.follow(follows(phase));
+    this.#render();
+  }
+
+  #run(effect: Effect): void {
+    switch (effect.do) {
+      case "load":
+        void this.#load();
+        return;
+      case "recover":
+        this.#engine?.recover();
+        void this.#start();
+        return;
+      case "stop":
+        this.#engine?.stop();
+        return;
+      case "ask":
+        this.#lifecycle?.ask();
+        return;
+      case "retry":
+        clearTimeout(this.#retry);
+        this.#retry = setTimeout(
+          () => this.#send({ type: "retry" }),
+          effect.afterMs * (0.8 + Math.random() * 0.4),
+        );
+    }
+  }
+
+  async #load(): Promise<void> {
+    const number = ++this.#engineNumber;
+    this.#engine?.destroy();
+    this.#engine = undefined;
+    const options: EngineOptions = {
+      video: this.#view.video,
+      url: `${this.getAttribute("src")?.replace(/\/+$/, "")}/manifest/video.m3u8`,
+      onEvent: (event) => {
+        if (number === this.#engineNumber) this.#onEngine(event);
+      },
+    };
+    const open = await chooseEngine(options.video);
+    // Superseded while the code of the engine was loading.
+    if (number !== this.#engineNumber) return;
+    if (!open) {
+      this.#onEngine({ type: "failed", kind: "unsupported", message: "no Media Source and no HLS" });
+      return;
+    }
+    this.#engine = open(options);
+    void this.#start();
+  }
+
+  async #start(): Promise<void> {
+    const { video } = this.#view;
+    if (!this.#engine || !this.#state.wanted) return;
+    try {
+      await video.play();
+    } catch (error) {
+      if (!(error instanceof DOMException) || error.name !== "NotAllowedError") return;
+      if (video.muted) this.#send({ type: "pause" });
+      else {
+        video.muted = true;
+        await this.#start();
+      }
+    }
+    this.#offerSound = video.muted && !this.#flag("muted");
+    this.#render();
+  }
+
+  #onEngine(event: EngineEvent): void {
+    if (event.type === "failed") {
+      this.#meter.error(event.message);
+      this.dispatchEvent(new CustomEvent("error", { detail: event.message }));
+    }
+    if (event.type === "trouble") this.#meter.warn(event.message);
+    this.#send(event);
+  }
+
+  #onTime(): void {
+    if (!this.#view.video.seeking && this.#meter.advanced()) this.#moving();
+  }
+
+  #moving(): void {
+    const { video } = this.#view;
+    if (video.paused || video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA) return;
+    if (this.#state.motion !== "moving") {
+      clearTimeout(this.#steady);
+      this.#steady = setTimeout(() => this.#send({ type: "steady" }), STEADY_MS);
+      this.#send({ type: "moving" });
+    }
+  }
+
+  /** The browser pauses too: on a phone call, by a media key, or when a tab with sound goes away. */
+  #onPause(): void {
+    const { video } = this.#view;
+    if (!video.ended && this.#engine && this.#state.motion === "moving") this.#send({ type: "pause" });
+  }
+
+  #onPictureClick(): void {
+    const { frame } = this.#view;
+    if (matchMedia("(hover: none)").matches && frame.classList.contains("idle")) return;
+    if (this.getAttribute("controls") !== "false") this.#act("play");
+  }
+
+  #act(action: Action): void {
+    const { video } = this.#view;
+    switch (action) {
+      case "play":
+        if (this.#state.wanted && this.#phase !== "ready") this.pause();
+        else this.play();
+        break;
+      case "mute":
+        this.#setMuted(!video.muted);
+        break;
+      case "sound":
+        this.#setMuted(false);
+        break;
+      case "live":
+        this.goLive();
+        break;
+      case "stats":
+        this.#statsOpen = !this.#statsOpen;
+        if (this.#statsOpen) this.#lifecycle?.ask();
+        break;
+      case "pip":
+        if (document.pictureInPictureElement === video) void document.exitPictureInPicture();
+        else void video.requestPictureInPicture?.().catch(() => {});
+        break;
+      case "fullscreen":
+        void this.#toggleFullscreen();
+    }
+    this.#render();
+  }
+
+  async #toggleFullscreen(): Promise<void> {
+    // iPhones have no element full screen, only the video's own.
+    const video = this.#view.video as HTMLVideoElement & { webkitEnterFullscreen?: () => void };
+    try {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else if (this.requestFullscreen) await this.requestFullscreen();
+      else video.webkitEnterFullscreen?.();
+    } catch {
+      // The embedding page did not allow it: nothing changes.
+    }
+  }
+
+  #setMuted(muted: boolean): void {
+    const { video } = this.#view;
+    video.muted = muted;
+    if (!muted && video.volume === 0) video.volume = 0.5;
+    if (!muted) this.#offerSound = false;
+    remember("sound", muted ? 0 : 1);
+  }
+
+  #setVolume(volume: number): void {
+    const { video } = this.#view;
+    video.volume = Math.min(1, Math.max(0, volume));
+    this.#setMuted(video.volume === 0);
+    remember("volume", video.volume);
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const from = event.composedPath()[0];
+    const typing =
+      from instanceof HTMLElement && (from.isContentEditable || /^(TEXTAREA|SELECT)$/.test(from.tagName));
+    const field = from instanceof HTMLInputElement;
+    if (typing || (field && from.type !== "range")) return;
+    const { video } = this.#view;
+    const volume = video.muted ? 0 : video.volume;
+    const does: Record<string, () => void> = {
+      k: () => this.#act("play"),
+      m: () => this.#act("mute"),
+      f: () => this.#act("fullscreen"),
+      l: () => this.goLive(),
+      i: () => this.#act("stats"),
+      p: () => this.#act("pip"),
+      // A focused button or slider keeps the keys that belong to it.
+      ...(from instanceof HTMLButtonElement ? {} : { " ": () => this.#act("play") }),
+      ...(field
+        ? {}
+        : { arrowup: () => this.#setVolume(volume + 0.05), arrowdown: () => this.#setVolume(volume - 0.05) }),
+    };
+    const act = does[event.key.toLowerCase()];
+    if (!act) return;
+    event.preventDefault();
+    this.#wake();
+    act();
+  }
+
+  #wake(): void {
+    const { frame } = this.#view;
+    frame.classList.remove("idle");
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      if (!frame.matches(":has(:focus-visible)")) frame.classList.add("idle");
+    }, IDLE_MS);
+  }
+
+  #render(): void {
+    const { video } = this.#view;
+    const phase = this.#phase;
+    const edge = this.#engine?.livePosition;
+    const live = this.#state.broadcast === "live" || this.#state.broadcast === "reconnecting";
+    const audioOnly = video.readyState >= HTMLMediaElement.HAVE_METADATA && video.videoWidth === 0;
+    this.#view.render({
+      phase,
+      sentence: sentence(phase),
+      controls: this.getAttribute("controls") !== "false",
+      paused: !this.#state.wanted,
+      muted: video.muted,
+      volume: video.volume,
+      offerSound: this.#offerSound && video.muted,
+      live: live && phase !== "ready",
+      atEdge: phase !== "paused" && (edge === undefined || edge - video.currentTime < BEHIND_SECONDS),
+      audioOnly,
+      canFullscreen: document.fullscreenEnabled || "webkitEnterFullscreen" in video,
+      fullscreen: document.fullscreenElement === this,
+      canPip: document.pictureInPictureEnabled === true && video.videoWidth > 0,
+      pip: document.pictureInPictureElement === video,
+      poster: this.getAttribute("poster"),
+      stats: this.#statsOpen ? this.#meter.lines(this.#engine, this.#message) : null,
+    });
+  }
+}
+
+let hls: Promise<typeof import("./engines/hls.ts")> | undefined;
+/** Fetched while the viewer waits, so that the broadcast's first second is not spent on code. */
+function loadHls(): Promise<typeof import("./engines/hls.ts")> {
+  hls ??= import("./engines/hls.ts");
+  // A failed fetch of code is tried anew by the next load.
+  hls.catch(() => {
+    hls = undefined;
+  });
+  return hls;
+}
+
+async function chooseEngine(
+  video: HTMLVideoElement,
+): Promise<((options: EngineOptions) => Engine) | undefined> {
+  try {
+    const { hlsSupported, openHls } = await loadHls();
+    if (hlsSupported()) return openHls;
+  } catch {
+    return ({ onEvent }) => failedCode(onEvent);
+  }
+  const { nativeSupported, openNative } = await import("./engines/native.ts");
+  return nativeSupported(video) ? openNative : undefined;
+}
+
+/** An engine whose code did not arrive: fails like any other lost connection. */
+function failedCode(onEvent: (event: EngineEvent) => void): Engine {
+  queueMicrotask(() => onEvent({ type: "failed", kind: "network", message: "player code not loaded" }));
+  const nothing = () => {};
+  return {
+    name: "none",
+    latency: undefined,
+    clockLatency: undefined,
+    livePosition: undefined,
+    rendition: {},
+    recover: nothing,
+    stop: nothing,
+    destroy: nothing,
+  };
+}
+
+// Storage is refused in some embeds: then nothing is remembered.
+function recall(name: string, otherwise: number): number {
+  try {
+    const text = sessionStorage.getItem(`sluice.${name}`);
+    const value = text === null ? Number.NaN : Number(text);
+    return value >= 0 && value <= 1 ? value : otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+function remember(name: string, value: number): void {
+  try {
+    sessionStorage.setItem(`sluice.${name}`, String(value));
+  } catch {}
+}
+
+customElements.define("sluice-player", SluicePlayer);

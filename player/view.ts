@@ -1,0 +1,162 @@
+import { icons } from "./icons.ts";
+import css from "./player.css?inline";
+import type { Phase } from "./state.ts";
+
+/** All that the picture's surroundings show, as plain data: equal models look equal. */
+export interface Model {
+  readonly phase: Phase;
+  readonly sentence: string;
+  readonly controls: boolean;
+  readonly paused: boolean;
+  readonly muted: boolean;
+  readonly volume: number;
+  /** Sound was held back until the viewer asks for it. */
+  readonly offerSound: boolean;
+  readonly live: boolean;
+  readonly atEdge: boolean;
+  readonly audioOnly: boolean;
+  readonly canFullscreen: boolean;
+  readonly fullscreen: boolean;
+  readonly canPip: boolean;
+  readonly pip: boolean;
+  readonly poster: string | null;
+  /** Lines of the stats panel; null while it is closed. */
+  readonly stats: readonly (readonly [name: string, value: string])[] | null;
+}
+
+const markup = `
+<div class="frame" part="frame">
+  <video playsinline></video>
+  <div class="poster" hidden></div>
+  <div class="sound-only" hidden>${icons.wave}<span>Audio only</span></div>
+  <div class="veil"></div>
+  <div class="center">
+    <div class="spinner" aria-hidden="true"></div>
+    <p class="sentence" role="status" aria-live="polite"></p>
+    <button class="big" type="button" data-do="play" aria-label="Play">${icons.play}</button>
+  </div>
+  <button class="offer" type="button" data-do="sound">${icons.muted}<span>Tap for sound</span></button>
+  <dl class="stats" aria-label="Playback statistics" hidden></dl>
+  <div class="bar" role="group" aria-label="Player controls">
+    <button type="button" data-do="play"></button>
+    <div class="volume">
+      <button type="button" data-do="mute"></button>
+      <input type="range" min="0" max="1" step="0.05" aria-label="Volume">
+    </div>
+    <button class="live" type="button" data-do="live"><i></i><span></span></button>
+    <span class="space"></span>
+    <button type="button" data-do="stats" aria-label="Statistics and latency (i)" title="Statistics (i)">${icons.stats}</button>
+    <button type="button" data-do="pip" aria-label="Picture in picture" title="Picture in picture">${icons.pip}</button>
+    <button type="button" data-do="fullscreen"></button>
+  </div>
+</div>`;
+
+export type Action = "play" | "mute" | "sound" | "live" | "stats" | "pip" | "fullscreen";
+
+export interface View {
+  readonly video: HTMLVideoElement;
+  readonly frame: HTMLElement;
+  render(model: Model): void;
+}
+
+/** Builds the shadow tree once; `render` then touches only what differs. */
+export function openView(
+  root: ShadowRoot,
+  onAction: (action: Action) => void,
+  onVolume: (volume: number) => void,
+): View {
+  // A constructed sheet needs no 'unsafe-inline' in the page's content security policy.
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(css);
+  root.adoptedStyleSheets = [sheet];
+  root.innerHTML = markup;
+  const find = <E extends Element = HTMLElement>(selector: string) => root.querySelector<E>(selector)!;
+
+  const frame = find(".frame");
+  const video = find<HTMLVideoElement>("video");
+  const poster = find(".poster");
+  const soundOnly = find(".sound-only");
+  const text = find(".sentence");
+  const stats = find(".stats");
+  const range = find<HTMLInputElement>("input");
+  const button = (action: Action) => find<HTMLButtonElement>(`.bar [data-do=${action}]`);
+  const [play, mute, live, stat, pip, full] = (
+    ["play", "mute", "live", "stats", "pip", "fullscreen"] as const
+  ).map(button) as [
+    HTMLButtonElement,
+    HTMLButtonElement,
+    HTMLButtonElement,
+    HTMLButtonElement,
+    HTMLButtonElement,
+    HTMLButtonElement,
+  ];
+
+  root.addEventListener("click", (event) => {
+    const from = (event.target as Element).closest<HTMLElement>("[data-do]");
+    if (from) onAction(from.dataset.do as Action);
+  });
+  range.addEventListener("input", () => onVolume(range.valueAsNumber));
+
+  const face = (at: HTMLButtonElement, icon: keyof typeof icons, name: string, key: string) => {
+    if (at.dataset.icon === icon) return;
+    at.dataset.icon = icon;
+    at.innerHTML = icons[icon];
+    at.setAttribute("aria-label", name);
+    at.title = `${name} (${key})`;
+  };
+
+  let shown: Model | undefined;
+  return {
+    video,
+    frame,
+    render(model) {
+      const was = shown;
+      shown = model;
+      frame.dataset.phase = model.phase;
+      if (text.textContent !== model.sentence) text.textContent = model.sentence;
+      frame.classList.toggle("no-controls", !model.controls);
+      frame.classList.toggle("offers-sound", model.offerSound);
+      frame.classList.toggle("on-air", model.live);
+      frame.classList.toggle("at-edge", model.atEdge);
+      soundOnly.hidden = !model.audioOnly;
+      poster.hidden = model.poster === null || !["connecting", "waiting", "ready"].includes(model.phase);
+      if (model.poster !== null && was?.poster !== model.poster) {
+        poster.style.backgroundImage = `url("${encodeURI(model.poster)}")`;
+      }
+      if (model.paused) face(play, "play", "Play", "k");
+      else face(play, "pause", "Pause", "k");
+      if (model.muted || model.volume === 0) face(mute, "muted", "Unmute", "m");
+      else face(mute, "sound", "Mute", "m");
+      if (model.fullscreen) face(full, "window", "Leave full screen", "f");
+      else face(full, "fullscreen", "Full screen", "f");
+      full.hidden = !model.canFullscreen;
+      pip.hidden = !model.canPip;
+      pip.setAttribute("aria-pressed", String(model.pip));
+      const level = model.muted ? 0 : model.volume;
+      if (root.activeElement !== range || range.valueAsNumber !== level) range.valueAsNumber = level;
+      range.style.setProperty("--level", `${level * 100}%`);
+      live.hidden = !model.live;
+      live.disabled = model.atEdge;
+      const word = live.lastElementChild!;
+      if (was?.atEdge !== model.atEdge) {
+        word.textContent = model.atEdge ? "Live" : "Go live";
+        live.setAttribute("aria-label", model.atEdge ? "Live" : "Go to live (l)");
+      }
+      stat.setAttribute("aria-pressed", String(model.stats !== null));
+      stats.hidden = model.stats === null;
+      if (model.stats) list(stats, model.stats);
+    },
+  };
+}
+
+function list(into: HTMLElement, lines: readonly (readonly [string, string])[]): void {
+  while (into.childElementCount > lines.length * 2) into.lastElementChild!.remove();
+  while (into.childElementCount < lines.length * 2) {
+    into.append(document.createElement("dt"), document.createElement("dd"));
+  }
+  lines.forEach(([name, value], i) => {
+    const [dt, dd] = [into.children[i * 2]!, into.children[i * 2 + 1]!];
+    if (dt.textContent !== name) dt.textContent = name;
+    if (dd.textContent !== value) dd.textContent = value;
+  });
+}

@@ -1,0 +1,193 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { Config, RoleName } from "./config.ts";
+import { Failure } from "./lib/errors.ts";
+import { type Running, Scope } from "./lib/lifecycle.ts";
+import type { Log } from "./lib/log.ts";
+import { createMetrics, serveHealth } from "./lib/metrics.ts";
+import { productFolder } from "./supervisor/programs.ts";
+import type { LiveStatus } from "./supervisor/terminal.ts";
+import { publicUrls } from "./urls.ts";
+
+/** What a role tells the supervisor once all its listeners are bound. */
+export interface ReadyMessage {
+  readonly type: "ready";
+  /** The ports really taken, by their short names: http, https, rtmp, rtmps. */
+  readonly ports: Readonly<Record<string, number | undefined>>;
+  /** From control: the default live input and the admin token. */
+  readonly uid?: string;
+  readonly streamKey?: string;
+  readonly apiToken?: string;
+}
+
+/** What the origin tells the terminal once a second. */
+export interface StatusMessage {
+  readonly type: "status";
+  readonly live: readonly LiveStatus[];
+}
+
+/** Why a role could not start: one sentence for a person. */
+export interface FailedMessage {
+  readonly type: "failed";
+  readonly message: string;
+}
+
+export type RoleMessage = ReadyMessage | StatusMessage | FailedMessage;
+
+const stuckMs = 4_000;
+
+/** Starts one role with everything it depends on; its messages go to `tell`. Rejects when it cannot start. */
+export async function startRole(
+  name: RoleName,
+  config: Config,
+  log: Log,
+  tell: (message: RoleMessage) => void,
+): Promise<Running> {
+  const scope = new Scope(stuckMs, (stuck, error) => log.warn({ stuck, error }, "does not close in time"));
+  try {
+    const metrics = createMetrics(name);
+    let ready = false;
+    scope.own(
+      "health",
+      await serveHealth({
+        address: config.metricsAddress,
+        text: metrics.text,
+        waiting: () => (ready ? [] : [name]),
+      }),
+    );
+    const message = await roles[name]({
+      config,
+      log,
+      metrics,
+      tell,
+      own: (owned, what) => scope.own(owned, what),
+    });
+    ready = true;
+    tell({ type: "ready", ...message });
+    return scope;
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+interface Wiring {
+  readonly config: Config;
+  readonly log: Log;
+  readonly metrics: ReturnType<typeof createMetrics>;
+  readonly tell: (message: RoleMessage) => void;
+  readonly own: Scope["own"];
+}
+
+type Started = Omit<ReadyMessage, "type">;
+
+/** A role's modules are imported when it starts, so that no process carries another's. */
+const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = {
+  async control({ config, log, own }) {
+    const { startControl } = await import("./control/control.ts");
+    const control = own(
+      "control",
+      await startControl({
+        dataDir: config.data,
+        address: address(config, "control"),
+        secret: config.internalSecret,
+        publicUrls: publicUrls(config),
+        defaults: { timeoutSeconds: config.timeoutSeconds, partSeconds: config.partSeconds },
+        log,
+      }),
+    );
+    return { ports: {}, ...control.ready };
+  },
+
+  async ingest({ config, log, metrics, own }) {
+    const [{ startIngest }, { openCertificates }, { openSnapshot }, { openEvents }] = await Promise.all([
+      import("./ingest/ingest.ts"),
+      import("../infra/certs.ts"),
+      import("./live/snapshot.ts"),
+      import("./live/events.ts"),
+    ]);
+    const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
+    const events = own("events", openEvents({ ...fromControl(config, "ingest", "events", log) }));
+    const snapshot = own(
+      "snapshot",
+      openSnapshot<import("./live/snapshot.ts").IngestInput>(fromControl(config, "ingest", "json", log)),
+    );
+    const ingest = own(
+      "ingest",
+      await startIngest({
+        host: config.host,
+        rtmpPort: config.rtmp ? config.rtmpPort : undefined,
+        rtmpsPort: config.rtmpsPort,
+        certificates,
+        snapshot,
+        events,
+        address: address(config, "ingest"),
+        secret: config.internalSecret,
+        originFor: () => address(config, "origin"),
+        limits: config.limits,
+        log,
+        metrics,
+      }),
+    );
+    return { ports: ingest.ports };
+  },
+
+  async origin({ config, log, metrics, tell, own }) {
+    const [{ startOrigin }, { openCertificates }, { openSnapshot }, { openEvents }] = await Promise.all([
+      import("./origin/origin.ts"),
+      import("../infra/certs.ts"),
+      import("./live/snapshot.ts"),
+      import("./live/events.ts"),
+    ]);
+    const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
+    const events = own("events", openEvents({ ...fromControl(config, "origin", "events", log) }));
+    const snapshot = own(
+      "snapshot",
+      openSnapshot<import("./live/snapshot.ts").OriginInput>(fromControl(config, "origin", "json", log)),
+    );
+    const origin = own(
+      "origin",
+      await startOrigin({
+        host: config.host,
+        httpPort: config.httpPort,
+        httpsPort: config.httpsPort,
+        certificates,
+        snapshot,
+        events,
+        address: address(config, "origin"),
+        secret: config.internalSecret,
+        controlAddress: address(config, "control"),
+        dataDir: config.data,
+        playerDir: join(productFolder, "player/dist"),
+        log,
+        metrics,
+        report: (live: readonly LiveStatus[]) => tell({ type: "status", live }),
+      }),
+    );
+    return { ports: origin.ports };
+  },
+};
+
+function address(config: Config, role: RoleName): string {
+  const given = config[`${role}Address`];
+  if (given) return given;
+  throw new Failure(
+    "bad_request",
+    `${role}Address is not set; say where ${role} answers, like http://10.0.0.2:7000`,
+  );
+}
+
+function certificateFiles(config: Config, log: Log) {
+  return { dir: join(config.data, "certs"), cert: config.tlsCert, key: config.tlsKey, log };
+}
+
+function fromControl(config: Config, role: RoleName, extension: string, log: Log) {
+  return {
+    role,
+    node: hostname(),
+    control: address(config, "control"),
+    file: join(config.data, "snapshot", `${role}.${extension}`),
+    secret: config.internalSecret,
+    log,
+  };
+}

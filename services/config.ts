@@ -1,0 +1,354 @@
+import { existsSync, readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { resolve } from "node:path";
+import { parse } from "yaml";
+import { z } from "./lib/schema.ts";
+
+/** What one setting says about itself: the help text, the sample file and every error message come from this. */
+interface About {
+  readonly about: string;
+  readonly kind: "text" | "number" | "yes/no" | "list";
+  readonly allowed: string;
+}
+
+const setting = <T extends z.ZodType>(schema: T, about: About): T => schema.meta({ ...about });
+
+const port = (fallback: number, about: string) =>
+  setting(z.number().int().min(0).max(65535).default(fallback), {
+    about,
+    kind: "number",
+    allowed: "a whole number from 0 to 65535 (0 takes a free port)",
+  });
+const whole = (min: number, max: number, fallback: number, about: string) =>
+  setting(z.number().int().min(min).max(max).default(fallback), {
+    about,
+    kind: "number",
+    allowed: `a whole number from ${min} to ${max}`,
+  });
+const seconds = (min: number, max: number, fallback: number, about: string) =>
+  setting(z.number().min(min).max(max).default(fallback), {
+    about,
+    kind: "number",
+    allowed: `a number of seconds from ${min} to ${max}`,
+  });
+const yesNo = (fallback: boolean, about: string) =>
+  setting(z.boolean().default(fallback), { about, kind: "yes/no", allowed: "true or false" });
+const pem = (about: string) =>
+  setting(z.string().min(1).optional(), { about, kind: "text", allowed: "a path to a PEM file" });
+
+const internal = (about: string) =>
+  setting(
+    z
+      .string()
+      .regex(/^(unix:\/.+|http:\/\/[^/]+:\d+)$/)
+      .optional(),
+    {
+      about,
+      kind: "text",
+      allowed: "unix:/path/x.sock or http://host:port",
+    },
+  );
+
+const isHost = (text: string) => isIP(text) > 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text);
+const isWeb = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+const isHostPort = (text: string) => {
+  const url = URL.canParse(`http://${text}`) ? new URL(`http://${text}`) : undefined;
+  return url !== undefined && /:\d+$/.test(text) && url.pathname === "/" && url.username === "";
+};
+
+const roleNames = ["control", "ingest", "origin"] as const;
+
+/** The name of a process that Sluice consists of. */
+export type RoleName = (typeof roleNames)[number];
+
+const schema = z.strictObject({
+  host: setting(z.string().refine(isHost).default("0.0.0.0"), {
+    about: "Address that the public ports listen on",
+    kind: "text",
+    allowed: "an IP address or a host name",
+  }),
+  httpPort: port(8080, "Port for viewers, the API and its docs"),
+  httpsPort: port(8443, "The same over TLS, with HTTP/2"),
+  rtmpPort: port(1935, "Port for encoders, plain RTMP"),
+  rtmpsPort: port(1936, "Port for encoders, RTMP over TLS"),
+  rtmp: yesNo(true, "Listen for plain RTMP too; false leaves RTMPS only"),
+  data: setting(z.string().min(1).default("./data"), {
+    about: "Folder for everything that Sluice keeps",
+    kind: "text",
+    allowed: "a path",
+  }),
+  tlsCert: pem("Certificate chain in PEM; self-signed when not set"),
+  tlsKey: pem("Its private key in PEM"),
+  publicUrl: setting(z.string().refine(isWeb).optional(), {
+    about: "What viewers type, when a proxy or a DNS name stands before Sluice",
+    kind: "text",
+    allowed: "a URL that begins with http:// or https://",
+  }),
+  redisUrl: setting(
+    z
+      .string()
+      .regex(/^(rediss?:\/\/|unix:\/).+/)
+      .optional(),
+    {
+      about: "A Redis of your own; a private one is started when not set",
+      kind: "text",
+      allowed: "redis://host:port, rediss://host:port or unix:/path/redis.sock",
+    },
+  ),
+  logLevel: setting(z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"), {
+    about: "How much is logged",
+    kind: "text",
+    allowed: "trace, debug, info, warn, error or silent",
+  }),
+  roles: setting(
+    z
+      .array(z.enum(roleNames))
+      .min(1)
+      .default([...roleNames]),
+    { about: "What runs on this machine", kind: "list", allowed: `any of ${roleNames.join(", ")}` },
+  ),
+  internalSecret: setting(z.string().min(16).optional(), {
+    about: "Shared by the roles when they talk over TCP",
+    kind: "text",
+    allowed: "at least 16 characters",
+  }),
+  controlAddress: internal("Where the other roles reach control"),
+  ingestAddress: internal("Where the other roles reach ingest"),
+  originAddress: internal("Where the other roles reach the origin"),
+  metricsAddress: setting(z.string().refine(isHostPort).default("127.0.0.1:0"), {
+    about: "Where /livez, /readyz and /metrics answer; keep it off the internet",
+    kind: "text",
+    allowed: "host:port (port 0 takes a free one)",
+  }),
+  limits: z
+    .strictObject({
+      connections: whole(1, 100_000, 200, "Encoder connections in total"),
+      connectionsPerAddress: whole(1, 100_000, 20, "Encoder connections from one address"),
+    })
+    .prefault({}),
+  timeoutSeconds: seconds(
+    0,
+    3600,
+    10,
+    "How long a broadcast waits for an encoder that dropped; each live input may differ",
+  ),
+  partSeconds: seconds(0.2, 1, 0.5, "Length of an LL-HLS part: smaller is less delay and more requests"),
+  demo: yesNo(false, "Publish a moving test pattern with tone"),
+  readyFile: setting(z.string().min(1).optional(), {
+    about: "Write addresses, key and token as JSON to this file once everything listens",
+    kind: "text",
+    allowed: "a path",
+  }),
+});
+
+/** Every setting with its effective value. Frozen; paths are absolute. */
+export type Config = z.infer<typeof schema>;
+
+/** Everything that is wrong with the settings, in one message for a person. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(
+      `Sluice cannot start: ${problems.length === 1 ? "one setting is" : `${problems.length} settings are`} wrong.\n${problems.map((p) => `  ${p}\n`).join("")}`,
+    );
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+/** One setting as the command line, the environment and the sample file show it. */
+export interface Setting extends About {
+  /** As in the file: `limits.connections`. */
+  readonly name: string;
+  readonly flag: string;
+  readonly env: string;
+  readonly fallback: unknown;
+}
+
+/** All settings in the order of the schema. */
+export const settings: readonly Setting[] = Object.entries(schema.shape).flatMap(([name, field]) =>
+  name === "limits"
+    ? Object.entries(schema.shape.limits.unwrap().shape).map(([inner, f]) => describe(`limits.${inner}`, f))
+    : [describe(name, field)],
+);
+
+function describe(name: string, field: z.ZodType): Setting {
+  const kebab = name.replaceAll(".", "-").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return {
+    ...(field.meta() as unknown as About),
+    name,
+    flag: `--${kebab}`,
+    env: `SLUICE_${kebab.replaceAll("-", "_").toUpperCase()}`,
+    fallback: field instanceof z.ZodDefault ? field.def.defaultValue : undefined,
+  };
+}
+
+/** Where settings come from, weakest first: file, environment, command line (by setting name, as text). */
+export interface Sources {
+  /** A file that must exist. Without one, ./sluice.yaml is read if it is there. */
+  readonly file?: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags: Readonly<Record<string, unknown>>;
+}
+
+/** The effective settings; throws `ConfigError` with every problem at once. */
+export function loadConfig(sources: Sources): Config {
+  const problems: string[] = [];
+  const whence = new Map<string, string>();
+  const values = readFile(sources.file ?? sources.env.SLUICE_CONFIG_FILE, problems, whence);
+  for (const one of settings) {
+    const fromEnv = sources.env[one.env];
+    if (fromEnv !== undefined && fromEnv !== "") put(values, one, fromEnv, one.env, whence);
+    const flag = sources.flags[one.name];
+    if (flag !== undefined) put(values, one, flag, one.flag, whence);
+  }
+  const result = schema.safeParse(values);
+  if (!result.success)
+    for (const issue of result.error.issues) problems.push(...explain(issue, values, whence));
+  else problems.push(...contradictions(result.data));
+  if (problems.length) throw new ConfigError([...new Set(problems)]);
+  const config = result.data!;
+  const absolute = (p: string | undefined) => (p === undefined ? undefined : resolve(p));
+  return freeze({
+    ...config,
+    data: resolve(config.data),
+    tlsCert: absolute(config.tlsCert),
+    tlsKey: absolute(config.tlsKey),
+    readyFile: absolute(config.readyFile),
+  });
+}
+
+/** The settings that a supervisor handed to this process: already validated, only thawed from JSON. */
+export function inheritConfig(json: string): Config {
+  return freeze(JSON.parse(json) as Config);
+}
+
+/** A commented YAML file with every setting at its default. */
+export function sampleFile(): string {
+  const lines = [
+    "# Settings of Sluice. Every line is optional; what is shown is the default.",
+    "# The environment (SLUICE_HTTP_PORT=80) and the command line (--http-port 80) override this file.",
+    "# Sluice reads ./sluice.yaml, or the file named by --config.",
+  ];
+  for (const one of settings) {
+    const [group, inner] = one.name.includes(".") ? one.name.split(".") : [undefined, one.name];
+    if (group && !lines.includes(`# ${group}:`)) lines.push("", `# ${group}:`);
+    const indent = group ? "  " : "";
+    lines.push(...(group ? [] : [""]), `# ${indent}${one.about}: ${one.allowed}.`);
+    lines.push(`# ${indent}${inner}:${one.fallback === undefined ? "" : ` ${JSON.stringify(one.fallback)}`}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+type Values = Record<string, unknown>;
+
+function readFile(given: string | undefined, problems: string[], whence: Map<string, string>): Values {
+  const file = given ?? (existsSync("sluice.yaml") ? "sluice.yaml" : undefined);
+  if (file === undefined) return {};
+  try {
+    const content: unknown = parse(readFileSync(file, "utf8"));
+    if (content === null) return {};
+    if (typeof content !== "object" || Array.isArray(content))
+      throw new Error('it must hold lines like "httpPort: 8080"');
+    const values = content as Values;
+    const limits = values.limits;
+    for (const name of Object.keys(values)) whence.set(name, file);
+    if (limits && typeof limits === "object") {
+      values.limits = { ...limits };
+      for (const name of Object.keys(limits)) whence.set(`limits.${name}`, file);
+    }
+    return values;
+  } catch (error) {
+    problems.push(
+      `${file}: cannot be read: ${error instanceof Error ? error.message.split("\n")[0] : error}`,
+    );
+    return {};
+  }
+}
+
+function put(values: Values, one: Setting, given: unknown, from: string, whence: Map<string, string>): void {
+  whence.set(one.name, from);
+  const [group, inner] = one.name.split(".") as [string, string | undefined];
+  if (inner === undefined) values[group] = coerce(one, given);
+  else {
+    const limits = values[group];
+    values[group] = { ...(limits && typeof limits === "object" ? limits : {}), [inner]: coerce(one, given) };
+  }
+}
+
+/** Text of a flag or variable as the setting's kind; what does not fit stays text and the schema says so. */
+function coerce(one: Setting, given: unknown): unknown {
+  if (typeof given !== "string") return given;
+  if (one.kind === "number") return /^-?\d+(\.\d+)?$/.test(given.trim()) ? Number(given) : given;
+  if (one.kind === "list") return given.split(",").map((entry) => entry.trim());
+  if (one.kind !== "yes/no") return given;
+  const word = given.trim().toLowerCase();
+  if (["true", "yes", "on", "1"].includes(word)) return true;
+  return ["false", "no", "off", "0"].includes(word) ? false : given;
+}
+
+function explain(issue: z.core.$ZodIssue, values: Values, whence: Map<string, string>): string[] {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys")
+    return issue.keys.map((key) => {
+      const name = [...path, key].join(".");
+      const near = nearest(name);
+      return `${name} (${whence.get(name) ?? "settings"}): there is no such setting${near ? `; did you mean ${near}?` : ""}`;
+    });
+  // A list's issue points at an entry; the setting is what a person wrote.
+  const name = settings.find((one) => one.name === path.join("."))?.name ?? path[0] ?? "";
+  const one = settings.find((s) => s.name === name);
+  const given = name.split(".").reduce<unknown>((value, key) => (value as Values | undefined)?.[key], values);
+  return [
+    `${name} (${whence.get(name) ?? "settings"}): ${JSON.stringify(given)} is not ${one?.allowed ?? "a group of settings"}`,
+  ];
+}
+
+/** Settings that are each right and together wrong. */
+function contradictions(config: Config): string[] {
+  const problems: string[] = [];
+  if ((config.tlsCert === undefined) !== (config.tlsKey === undefined))
+    problems.push(
+      `${config.tlsCert ? "tlsKey" : "tlsCert"}: not set; tlsCert and tlsKey belong together, give both or none`,
+    );
+  const ports = (["httpPort", "httpsPort", "rtmpPort", "rtmpsPort"] as const).filter(
+    (name) => name !== "rtmpPort" || config.rtmp,
+  );
+  for (const [index, name] of ports.entries())
+    for (const other of ports.slice(index + 1))
+      if (config[name] !== 0 && config[name] === config[other])
+        problems.push(`${name}, ${other}: both are ${config[name]}; give each its own port`);
+  for (const role of ["control", "origin"] as const)
+    if (!config.roles.includes(role) && config[`${role}Address`] === undefined)
+      problems.push(
+        `${role}Address: not set, but roles has no ${role} on this machine; say where it is, like http://10.0.0.2:7000`,
+      );
+  for (const role of roleNames)
+    if (config[`${role}Address`]?.startsWith("http:") && config.internalSecret === undefined)
+      problems.push(
+        `internalSecret: not set, but ${role}Address is reachable over TCP; give all machines the same long random text`,
+      );
+  return problems;
+}
+
+/** The known setting that a mistyped name most likely means: at most two edits away. */
+function nearest(name: string): string | undefined {
+  const plain = (text: string) => text.toLowerCase().replace(/[^a-z]/g, "");
+  return settings.map((one) => one.name).find((known) => edits(plain(known), plain(name)) <= 2);
+}
+
+function edits(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (letter === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (inner && typeof inner === "object") freeze(inner);
+  return Object.freeze(value);
+}

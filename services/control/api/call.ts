@@ -1,0 +1,110 @@
+import type { Log } from "../../lib/log.ts";
+import type { z } from "../../lib/schema.ts";
+import type { Keys } from "../keys.ts";
+import type { PublicUrls } from "../resources.ts";
+import type { Records } from "../store/records.ts";
+
+/** What the calls work with. */
+export interface Deps {
+  readonly records: Records;
+  readonly keys: Keys;
+  readonly defaults: { readonly timeoutSeconds: number };
+  readonly urls: () => PublicUrls;
+  /** Waits until the roles have this version; names those that have not. */
+  readonly settled: (version: number) => Promise<readonly string[]>;
+  readonly log: Log;
+}
+
+export type Scope = "stream:read" | "stream:write";
+
+/** One thing that is wrong with a request; `pointer` leads to the field of the body. */
+export interface Problem {
+  readonly code: number;
+  readonly message: string;
+  readonly source?: { readonly pointer: string };
+}
+
+export interface Note {
+  readonly code: number;
+  readonly message: string;
+}
+
+export type Reply<R> =
+  | { readonly status: 200; readonly result: R; readonly notes?: readonly Note[]; readonly counts?: Counts }
+  /** No body at all: the official client cannot read an empty one that is called JSON. */
+  | { readonly status: 204; readonly behind: readonly string[] }
+  | Refusal;
+
+export interface Refusal {
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 500;
+  readonly errors: readonly Problem[];
+}
+
+/** How many of how many, when the caller asked. */
+export interface Counts {
+  readonly range: number;
+  readonly total: number;
+}
+
+/** Codes of the envelope's errors; Cloudflare's numbers where it has one for the case. */
+export const codes = {
+  unauthorized: 10000,
+  forbidden: 10001,
+  internal: 10002,
+  notFound: 10003,
+  badRequest: 10005,
+  conflict: 10009,
+  tooLarge: 10012,
+  noSuchCall: 7003,
+  /** A note, not an error: the change is made and a role has not confirmed it. */
+  behind: 20001,
+  /** A note: the setting is kept and has no effect yet. */
+  noEffect: 20002,
+} as const;
+
+export interface Asked<P, Q, B> {
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly idempotencyKey: string | undefined;
+  /** The name of the token that asks. */
+  readonly actor: string;
+}
+
+/** One call of the API: what serves it, checks it and documents it. */
+export interface Call<P = unknown, Q = unknown, B = unknown, R = unknown> {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  /** With `:name` for each of `params`. */
+  readonly path: string;
+  readonly summary: string;
+  /** What to know beyond the schema, one or two sentences. */
+  readonly detail?: string;
+  readonly scope: Scope;
+  readonly params: z.ZodType<P>;
+  readonly query: z.ZodType<Q>;
+  readonly body?: z.ZodType<B>;
+  readonly idempotent?: boolean;
+  /** undefined when it answers 204. */
+  readonly result?: z.ZodType<R>;
+  readonly example?: unknown;
+  handle(asked: Asked<P, Q, B>): Promise<Reply<R>>;
+}
+
+/** Checks a call's types and forgets them, so that calls fit one list. */
+export function call<P, Q, B, R>(definition: Call<P, Q, B, R>): Call {
+  return definition as unknown as Call;
+}
+
+/** The same answer for what is not there and for what never was. */
+export const notFound: Refusal = {
+  status: 404,
+  errors: [{ code: codes.notFound, message: "There is no such live input or video." }],
+};
+
+/** Says who has not confirmed a change yet; empty when all have. */
+export function behindNotes(behind: readonly string[]): Note[] {
+  return behind.map((who) => ({
+    code: codes.behind,
+    message: `The change is saved, but ${who} has not confirmed it within 2 s; it follows as soon as it can.`,
+  }));
+}

@@ -1,0 +1,170 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import type { z } from "../../lib/schema.ts";
+import { sha256Hex } from "../keys.ts";
+import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
+import { inputCalls } from "./inputs.ts";
+import { videoCalls } from "./videos.ts";
+
+const maxBodyBytes = 64 * 1024;
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who asks; set for every path that needs a token. */
+    actor: { readonly name: string; readonly scopes: readonly string[] } | undefined;
+  }
+}
+
+/** Builds the public API; the result answers one request. It listens nowhere itself. */
+export async function openApi(
+  deps: Deps,
+): Promise<(request: IncomingMessage, response: ServerResponse) => void> {
+  const { records, log } = deps;
+  const calls = [...inputCalls(deps), ...videoCalls(deps)];
+  const app = fastify({
+    bodyLimit: maxBodyBytes,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 64 },
+    // What cannot be routed at all, such as a torn %-escape, gets the envelope too.
+    frameworkErrors: (error, _request, reply) =>
+      void send(reply as FastifyReply, refusal(400, codes.badRequest, error.message)),
+  });
+
+  // curl without a header and the official client's empty JSON bodies are both meant as JSON.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => {
+    try {
+      done(null, body.length ? JSON.parse(body.toString()) : undefined);
+    } catch {
+      done(Object.assign(new Error("The body is not JSON."), { statusCode: 400 }));
+    }
+  });
+
+  app.decorateRequest("actor", undefined);
+  // Before routing decides anything: without a token nobody learns which paths or objects exist.
+  app.addHook("onRequest", async (request, reply) => {
+    if (request.url === "/docs" || request.url.startsWith("/docs/")) return;
+    request.actor = await whoAsks(request);
+    if (!request.actor) return send(reply, unauthorized);
+  });
+
+  for (const one of calls) {
+    app.route({
+      method: one.method,
+      url: one.path,
+      handler: async (request, reply) => send(reply, await answer(one, request)),
+    });
+  }
+
+  app.get("/docs/openapi.json", async (_request, reply) => {
+    const { openapi } = await import("./docs.ts");
+    return reply.send(openapi(calls, deps.urls()));
+  });
+  app.get("/docs", async (_request, reply) => {
+    const { page } = await import("./docs.ts");
+    return reply
+      .header("content-type", "text/html; charset=utf-8")
+      .header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'")
+      .header("referrer-policy", "no-referrer")
+      .send(page(calls, deps.urls()));
+  });
+
+  app.setNotFoundHandler((request, reply) =>
+    send(reply, {
+      status: 404,
+      errors: [
+        {
+          code: codes.noSuchCall,
+          message: `${request.method} ${request.url.split("?")[0]} is not a call of this version; /docs lists what is.`,
+        },
+      ],
+    }),
+  );
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    if (error.statusCode === 413)
+      return send(reply, refusal(413, codes.tooLarge, `The body is larger than ${maxBodyBytes} bytes.`));
+    if (error.statusCode && error.statusCode < 500)
+      return send(reply, refusal(400, codes.badRequest, error.message));
+    log.error({ err: error, method: request.method, route: request.routeOptions.url }, "API call failed");
+    return send(
+      reply,
+      refusal(500, codes.internal, "Something failed here; the server's log has the cause."),
+    );
+  });
+  await app.ready();
+  return (request, response) => app.routing(request, response);
+
+  async function whoAsks(request: FastifyRequest) {
+    // Between machines `authorization` is the roles' own secret, and the origin passes the caller's beside it.
+    const given = request.headers["x-forwarded-authorization"] ?? request.headers.authorization;
+    const token = /^Bearer +(\S{1,512}) *$/i.exec(String(given))?.[1];
+    return token === undefined ? undefined : records.token(sha256Hex(token));
+  }
+}
+
+const unauthorized = refusal(
+  401,
+  codes.unauthorized,
+  "Authentication error: send `Authorization: Bearer <API token>`. The administrator's token is in the file admin-token of the data folder.",
+);
+
+async function answer(one: Call, request: FastifyRequest): Promise<Reply<unknown>> {
+  const { scopes, name } = request.actor!;
+  if (!scopes.includes("admin") && !scopes.includes(one.scope))
+    return refusal(403, codes.forbidden, `This token lacks the scope ${one.scope}.`);
+  const params = one.params.safeParse(request.params);
+  const query = one.query.safeParse(request.query);
+  const body = one.body?.safeParse(request.body ?? {});
+  const errors = [
+    ...(params.error ? problems(params.error, undefined) : []),
+    ...(query.error ? problems(query.error, undefined) : []),
+    ...(body?.error ? problems(body.error, "") : []),
+  ];
+  if (errors.length > 0) return { status: 400, errors };
+  const idempotencyKey = request.headers["idempotency-key"];
+  return one.handle({
+    params: params.data,
+    query: query.data,
+    body: body?.data,
+    idempotencyKey: typeof idempotencyKey === "string" ? idempotencyKey : undefined,
+    actor: name,
+  });
+}
+
+/** One problem a field, each a sentence that names it; `root` is the JSON pointer of the body, absent for what is not in it. */
+function problems(error: z.ZodError, root: string | undefined): Problem[] {
+  return error.issues.map(({ path, message }) => {
+    const field = path.map(String);
+    const pointer = field.map((part) => `/${part.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+    return {
+      code: codes.badRequest,
+      message: `${field.join(".") || "The body"} ${message}.`,
+      ...(root !== undefined && { source: { pointer: root + pointer } }),
+    };
+  });
+}
+
+function refusal(status: Refusal["status"], code: number, message: string): Refusal {
+  return { status, errors: [{ code, message }] };
+}
+
+/** Puts a reply into Cloudflare's envelope. */
+function send(reply: FastifyReply, said: Reply<unknown>): FastifyReply {
+  reply.code(said.status).header("cache-control", "no-store").header("x-content-type-options", "nosniff");
+  if (said.status === 204) {
+    if (said.behind.length) reply.header("x-sluice-behind", said.behind.join(", "));
+    return reply.send();
+  }
+  if ("errors" in said) {
+    // The official client repeats a 409 unless told that it is final.
+    if (said.status === 409) reply.header("x-should-retry", "false");
+    if (said.status === 401) reply.header("www-authenticate", "Bearer");
+    return reply.send({ result: null, success: false, errors: said.errors, messages: [] });
+  }
+  return reply.send({
+    result: said.result,
+    success: true,
+    errors: [],
+    messages: said.notes ?? [],
+    ...said.counts,
+  });
+}

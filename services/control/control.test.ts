@@ -1,0 +1,264 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createLog } from "../lib/log.ts";
+import { type Control, startControl } from "./control.ts";
+
+const base = "/client/v4/accounts/any/stream";
+const inputs = `${base}/live_inputs`;
+
+let folder: string;
+let control: Control;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "control-"));
+  control = await startControl({
+    dataDir: join(folder, "data"),
+    address: `unix:${join(folder, "c.sock")}`,
+    publicUrls: { rtmp: "rtmp://h:1935", rtmps: "rtmps://h:1936", http: "http://h:8080" },
+    defaults: { timeoutSeconds: 10, partSeconds: 0.5 },
+    log: createLog("test", "silent", false),
+  });
+});
+
+afterAll(async () => {
+  await control.close();
+  await rm(folder, { recursive: true });
+});
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: the envelope is what the tests look into
+  readonly json: any;
+}
+
+function ask(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = { authorization: `Bearer ${control.ready.apiToken}` },
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const socketPath = control.address.slice("unix:".length);
+    const sent = request({ socketPath, method, path, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (piece) => {
+        text += piece;
+      });
+      response.on("end", () => {
+        const json = response.headers["content-type"]?.startsWith("application/json")
+          ? JSON.parse(text)
+          : undefined;
+        resolve({ status: response.statusCode!, headers: response.headers, text, json });
+      });
+    });
+    sent.on("error", reject).end(typeof body === "string" ? body : body && JSON.stringify(body));
+  });
+}
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+const create = async (body: object = {}) => (await ask("POST", inputs, body)).json.result;
+
+test("the first start makes a live input to publish to", async () => {
+  const { json } = await ask("GET", `${inputs}/${control.ready.uid}`);
+  expect(json).toMatchObject({
+    success: true,
+    errors: [],
+    messages: [],
+    result: {
+      uid: control.ready.uid,
+      meta: { name: "Default" },
+      enabled: true,
+      status: null,
+      keysRotatedAt: null,
+      deleteRecordingAfterDays: null,
+      rtmps: { url: "rtmps://h:1936/live/", streamKey: control.ready.streamKey },
+      rtmp: { url: "rtmp://h:1935/live/", streamKey: control.ready.streamKey },
+      playback: { hls: `http://h:8080/${control.ready.uid}/manifest/video.m3u8` },
+      recording: { mode: "off", timeoutSeconds: 10, requireSignedURLs: false, allowedOrigins: [] },
+    },
+  });
+  for (const absent of ["srt", "webRTC", "srtPlayback", "webRTCPlayback", "rtmpsPlayback"])
+    expect(json.result).not.toHaveProperty(absent);
+});
+
+test("a live input is made, listed without its key, changed in part, given a new key and deleted", async () => {
+  const made = await create({
+    meta: { name: "a", own: [1] },
+    recording: { timeoutSeconds: 30 },
+    unknown: true,
+  });
+  expect(made).toMatchObject({ meta: { name: "a", own: [1] }, recording: { timeoutSeconds: 30 } });
+
+  const list = (await ask("GET", `${inputs}?include_counts=true`)).json.result;
+  expect([list.range, list.total]).toEqual([list.liveInputs.length, list.liveInputs.length]);
+  const listed = list.liveInputs.find((one: { uid: string }) => one.uid === made.uid);
+  expect(Object.keys(listed).sort()).toEqual([
+    "created",
+    "deleteRecordingAfterDays",
+    "enabled",
+    "meta",
+    "modified",
+    "uid",
+  ]);
+
+  const put = (await ask("PUT", `${inputs}/${made.uid}`, { enabled: false })).json.result;
+  expect(put).toEqual({ ...made, enabled: false, modified: put.modified });
+
+  const rotated = (await ask("POST", `${inputs}/${made.uid}/rotate_keys`)).json.result;
+  expect(rotated.rtmps.streamKey).not.toBe(made.rtmps.streamKey);
+  expect(rotated.keysRotatedAt).toBe(rotated.modified);
+
+  const gone = await ask("DELETE", `${inputs}/${made.uid}`);
+  expect([gone.status, gone.text, gone.headers["content-type"]]).toEqual([204, "", undefined]);
+  expect((await ask("GET", `${inputs}/${made.uid}`)).status).toBe(404);
+  expect((await ask("DELETE", `${inputs}/${made.uid}`)).status).toBe(404);
+});
+
+test("the same Idempotency-Key makes one live input, also when two ask at once; after its deletion it is a conflict", async () => {
+  const headers = { ...bearer(control.ready.apiToken), "idempotency-key": "k1" };
+  const both = await Promise.all([1, 2].map(() => ask("POST", inputs, { meta: { name: "once" } }, headers)));
+  const uid = both[0]!.json.result.uid;
+  expect(both.map((one) => one.json.result.uid)).toEqual([uid, uid]);
+  await ask("DELETE", `${inputs}/${uid}`);
+  const late = await ask("POST", inputs, {}, headers);
+  expect([late.status, late.headers["x-should-retry"], late.json.errors[0].code]).toEqual([
+    409,
+    "false",
+    10009,
+  ]);
+  const long = await ask("POST", inputs, {}, { ...headers, "idempotency-key": "k".repeat(256) });
+  expect(long.status).toBe(400);
+});
+
+test("what is wrong is named field by field", async () => {
+  const { status, json } = await ask("PUT", `${inputs}/${control.ready.uid}`, {
+    meta: 3,
+    recording: { timeoutSeconds: 99_999, requireSignedURLs: true },
+  });
+  expect(status).toBe(400);
+  expect(json).toMatchObject({ result: null, success: false, messages: [] });
+  expect(json.errors).toEqual([
+    { code: 10005, message: "meta must be a JSON object.", source: { pointer: "/meta" } },
+    {
+      code: 10005,
+      message: "recording.timeoutSeconds must be a whole number of seconds from 0 to 3600.",
+      source: { pointer: "/recording/timeoutSeconds" },
+    },
+    {
+      code: 10005,
+      message: "recording.requireSignedURLs must be false: signed playback is not available yet.",
+      source: { pointer: "/recording/requireSignedURLs" },
+    },
+  ]);
+});
+
+const admin = () => bearer(control.ready.apiToken);
+
+test.for<{ name: string; ask: () => Promise<Answer>; status: number; code: number }>([
+  { name: "no token", ask: () => ask("GET", inputs, undefined, {}), status: 401, code: 10000 },
+  { name: "a wrong token", ask: () => ask("GET", inputs, undefined, bearer("x")), status: 401, code: 10000 },
+  {
+    name: "another scheme",
+    ask: () => ask("GET", inputs, undefined, { authorization: `Basic ${control.ready.apiToken}` }),
+    status: 401,
+    code: 10000,
+  },
+  {
+    name: "no token for a path that is none",
+    ask: () => ask("GET", "/v1/none", undefined, {}),
+    status: 401,
+    code: 10000,
+  },
+  { name: "a path that is none", ask: () => ask("GET", "/v1/none"), status: 404, code: 7003 },
+  { name: "a method that is none", ask: () => ask("PATCH", inputs), status: 404, code: 7003 },
+  { name: "a uid that is none", ask: () => ask("PUT", `${inputs}/none`, {}), status: 404, code: 10003 },
+  {
+    name: "a new key for nothing",
+    ask: () => ask("POST", `${inputs}/none/rotate_keys`),
+    status: 404,
+    code: 10003,
+  },
+  { name: "videos of nothing", ask: () => ask("GET", `${inputs}/none/videos`), status: 404, code: 10003 },
+  { name: "a video that is none", ask: () => ask("GET", `${base}/none`), status: 404, code: 10003 },
+  { name: "torn JSON", ask: () => ask("POST", inputs, '{"meta'), status: 400, code: 10005 },
+  { name: "a body that is no object", ask: () => ask("POST", inputs, "[]"), status: 400, code: 10005 },
+  { name: "a limit out of range", ask: () => ask("GET", `${base}?limit=1001`), status: 400, code: 10005 },
+  {
+    name: "a body that is too large",
+    ask: () => ask("POST", inputs, "x".repeat(70_000)),
+    status: 413,
+    code: 10012,
+  },
+  { name: "a path with a broken escape", ask: () => ask("GET", `${inputs}/%zz`), status: 400, code: 10005 },
+])("$name -> $status", async (c) => {
+  const { status, json } = await c.ask();
+  expect([status, json.errors[0].code, json.success]).toEqual([status, c.code, false]);
+  expect(status).toBe(c.status);
+});
+
+test("a token that the origin passes beside the roles' own secret counts", async () => {
+  const headers = {
+    authorization: "Bearer between-roles",
+    "x-forwarded-authorization": admin().authorization,
+  };
+  expect((await ask("GET", inputs, undefined, headers)).status).toBe(200);
+});
+
+test("an empty body that is called JSON is no body, as the official client sends it", async () => {
+  const { uid } = await create();
+  const headers = { ...admin(), "content-type": "application/json" };
+  expect((await ask("POST", `${inputs}/${uid}/rotate_keys`, "", headers)).status).toBe(200);
+});
+
+test("new public addresses show in the next answer", async () => {
+  control.announce({ http: "https://tv.example" });
+  const { json } = await ask("GET", `${inputs}/${control.ready.uid}`);
+  expect(json.result.playback.hls).toMatch(/^https:\/\/tv\.example\//);
+  expect(json.result).not.toHaveProperty("rtmp");
+});
+
+test("every call is in the OpenAPI document and on the page, which needs no token and no script", async () => {
+  const { json } = await ask("GET", "/docs/openapi.json", undefined, {});
+  expect(json.openapi).toBe("3.1.0");
+  const calls = Object.entries(json.paths as Record<string, object>).flatMap(([path, methods]) =>
+    Object.keys(methods).map(
+      (method) => `${method} ${path.replace("/client/v4/accounts/{account}/stream", "")}`,
+    ),
+  );
+  expect(calls.sort()).toEqual([
+    "delete /live_inputs/{uid}",
+    "get ",
+    "get /live_inputs",
+    "get /live_inputs/{uid}",
+    "get /live_inputs/{uid}/videos",
+    "get /{uid}",
+    "post /live_inputs",
+    "post /live_inputs/{uid}/rotate_keys",
+    "put /live_inputs/{uid}",
+  ]);
+  const body = json.paths["/client/v4/accounts/{account}/stream/live_inputs"].post.requestBody;
+  expect(
+    body.content["application/json"].schema.properties.recording.properties.timeoutSeconds,
+  ).toMatchObject({
+    type: "integer",
+    minimum: 0,
+    maximum: 3600,
+  });
+  const page = await ask("GET", "/docs", undefined, {});
+  expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
+  expect(page.text).not.toMatch(/<script|src=|@import/);
+  expect(page.text.match(/<h2 id=/g)).toHaveLength(calls.length + 1);
+  expect(page.text).toContain("recording.timeoutSeconds");
+});
+
+test("an unknown internal call is refused in the roles' own form", async () => {
+  const { status, json } = await ask("GET", "/internal/none", undefined, {});
+  expect([status, json.code]).toEqual([404, "not_found"]);
+  const slice = await ask("GET", "/internal/slice?role=constructor&node=n", undefined, {});
+  expect(slice.status).toBe(400);
+});

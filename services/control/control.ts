@@ -1,0 +1,113 @@
+import { mkdir } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { join } from "node:path";
+import { listenInternal } from "../lib/http.ts";
+import { type Running, Scope } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { internalCalls } from "./internal.ts";
+import { keysFrom, newUid, openAdminToken, openMaster } from "./keys.ts";
+import { Links, slicesOf } from "./links.ts";
+import { newInput, type PublicUrls } from "./resources.ts";
+import { forgetEvents } from "./store/facts.ts";
+import { type LiveInput, Records } from "./store/records.ts";
+
+export interface ControlOptions {
+  /** Holds sluice.db, master-secret and admin-token; made when missing. */
+  readonly dataDir: string;
+  /** Internal address to listen at; the origin passes /client/v4, /v1 and /docs to it. */
+  readonly address: string;
+  readonly secret?: string | undefined;
+  /** Base URLs that people use; a door that is shut is left out. */
+  readonly publicUrls: PublicUrls;
+  readonly defaults: { readonly timeoutSeconds: number; readonly partSeconds: number };
+  readonly log: Log;
+}
+
+export interface Control extends Running {
+  /** The internal address that it listens at (the real port when 0 was asked for). */
+  readonly address: string;
+  /** What a person needs first: the oldest live input with its key, and the administrator's token. */
+  readonly ready: { readonly uid: string; readonly streamKey: string; readonly apiToken: string };
+  /** Replaces the public URLs, once the ports of the other roles are known. */
+  announce(urls: PublicUrls): void;
+  /** False with the reasons when the store cannot be written. */
+  health(): { readonly ok: boolean; readonly reasons: readonly string[] };
+}
+
+/** How long an answer to a change waits for the roles to have it. */
+const settleMs = 2_000;
+const closeMs = 3_000;
+
+/** Opens the store, makes what a first start needs, and serves the roles and the API. Resolves once it listens. */
+export async function startControl(options: ControlOptions): Promise<Control> {
+  const { dataDir, log, defaults } = options;
+  const scope = new Scope(closeMs, (name, error) => log.error({ name, err: error }, "close is stuck"));
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    const records = scope.own("store", await Records.open(join(dataDir, "sluice.db")));
+    const keys = keysFrom(await openMaster(join(dataDir, "master-secret"), records));
+    const apiToken = await openAdminToken(join(dataDir, "admin-token"), records);
+    const first = await firstInput(records);
+    await records.write((tx) => forgetEvents(tx, 90));
+
+    const links = new Links({ slices: slicesOf(keys, defaults), whole: () => records.whole(), log });
+    records.onChange = (change) => links.changed(change);
+    const internal = internalCalls(records, links, log);
+
+    let urls = options.publicUrls;
+    const deps = {
+      records,
+      keys,
+      defaults,
+      log,
+      urls: () => urls,
+      settled: (version: number) => links.settled(version, settleMs),
+    };
+    let api: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;
+    // Roles wait for their slice and nobody waits for the API yet, so its libraries load after the first answer to them.
+    const openApi = () => {
+      api ??= import("./api/server.ts").then((module) => module.openApi(deps));
+      return api;
+    };
+    const server = await listenInternal(
+      options.address,
+      async (request, response) => {
+        if (request.url?.startsWith("/internal/")) return internal(request, response);
+        (await openApi())(request, response);
+      },
+      { secret: options.secret },
+    );
+    scope.own("server", server);
+    scope.own("links", links);
+    const warm = setImmediate(() => void openApi().catch((error) => log.error({ err: error }, "no API")));
+    scope.own("warm-up", { close: () => clearImmediate(warm) });
+    return {
+      address: server.address,
+      ready: { uid: first.uid, streamKey: keys.streamKey(first), apiToken },
+      announce(next) {
+        urls = next;
+      },
+      health() {
+        const reasons = records.broken ? [records.broken] : [];
+        return { ok: reasons.length === 0, reasons };
+      },
+      closed: scope.closed,
+      close: () => scope.close(),
+    };
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+/** The oldest live input; a store without any gets one, so that there is always something to paste into an encoder. */
+async function firstInput(records: Records): Promise<LiveInput> {
+  const oldest = await records.oldestInput();
+  if (oldest) return oldest;
+  const { result } = await records.write(async (tx) => {
+    const made = await tx.create(newUid(), newInput({ meta: { name: "Default" } }));
+    await tx.audit("control", "live_input.create", made.uid);
+    return made;
+  });
+  return result;
+}

@@ -1,0 +1,66 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Failure } from "../lib/errors.ts";
+import { readJson, sendJson } from "../lib/http.ts";
+import type { Log } from "../lib/log.ts";
+import { z } from "../lib/schema.ts";
+import type { Links } from "./links.ts";
+import { applyFacts } from "./store/facts.ts";
+import type { Records } from "./store/records.ts";
+
+const name = z.string().min(1).max(100);
+const uid = z.string().min(1).max(100);
+const head = { id: z.string().min(1).max(100), at: z.number().int().min(0).max(8.64e15) };
+
+const sentFact = z.discriminatedUnion("type", [
+  z.object({ ...head, type: z.literal("publish.started"), uid, publish: uid, peer: z.string().max(200) }),
+  z.object({
+    ...head,
+    type: z.literal("publish.ended"),
+    uid,
+    publish: uid,
+    reason: z.enum(["clean", "lost", "replaced", "refused"]),
+  }),
+  z.object({ ...head, type: z.literal("broadcast.started"), uid, video: uid }),
+  z.object({ ...head, type: z.literal("broadcast.ended"), uid, video: uid }),
+  z.object({ ...head, type: z.literal("gop.long"), uid, seconds: z.number(), advice: z.string().max(1_000) }),
+]);
+const known: ReadonlySet<string> = new Set(sentFact.options.map((option) => option.shape.type.value));
+
+const ack = z.object({ role: name, node: name, version: z.number().int().min(0) });
+const report = z.object({
+  role: name,
+  node: name,
+  events: z.array(z.looseObject({ ...head, type: z.string() })).max(1_000),
+});
+
+/** The calls of other roles: `/internal/slice`, `/internal/ack`, `/internal/events`. Throws `Failure` for anything else. */
+export function internalCalls(records: Records, links: Links, log: Log) {
+  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const url = new URL(request.url ?? "/", "http://control");
+    const call = `${request.method} ${url.pathname}`;
+    if (call === "GET /internal/slice") {
+      const who = parse(z.object({ role: name, node: name }), Object.fromEntries(url.searchParams));
+      return links.open(who.role, who.node, response);
+    }
+    if (call === "POST /internal/ack") {
+      const { role, node, version } = parse(ack, await readJson(request));
+      links.ack(role, node, version);
+      return sendJson(response, 204);
+    }
+    if (call === "POST /internal/events") {
+      const { role, node, events } = parse(report, await readJson(request, 4 << 20));
+      // A newer role may tell what this version does not know: taken and left alone, or it would come for ever.
+      const facts = events.filter((event) => known.has(event.type)).map((event) => parse(sentFact, event));
+      const { result } = await records.write((tx) => applyFacts(tx, `${role}/${node}`, facts));
+      for (const { type, uid, id, at, ...fact } of result) log.info({ type, uid, ...fact }, "event");
+      return sendJson(response, 204);
+    }
+    throw new Failure("not_found", `${call} is not an internal call of control`);
+  };
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new Failure("bad_request", z.prettifyError(parsed.error));
+}

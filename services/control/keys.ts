@@ -1,0 +1,89 @@
+import { createHash, createHmac, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { replaceFile } from "../lib/durable.ts";
+import { Failure } from "../lib/errors.ts";
+import type { LiveInput, Records } from "./store/records.ts";
+
+/** The stream keys of live inputs: derived, never stored, so a stolen store opens nothing. */
+export interface Keys {
+  streamKey(input: Pick<LiveInput, "uid" | "keyGeneration">): string;
+}
+
+/** Keys derived from `master` as `base64url(HMAC-SHA256(master, uid|generation))`, `k`, uid. */
+export function keysFrom(master: KeyObject): Keys {
+  return {
+    streamKey: ({ uid, keyGeneration }) =>
+      `${createHmac("sha256", master).update(`${uid}|${keyGeneration}`).digest("base64url")}k${uid}`,
+  };
+}
+
+/**
+ * The master secret in `file`, made at the first start. Throws when the store was written under another one: with a
+ * new secret every encoder's key would be wrong, which must not happen because a file got lost.
+ */
+export async function openMaster(file: string, records: Records): Promise<KeyObject> {
+  const known = await records.setting("master_fingerprint");
+  let text = await readSecret(file);
+  if (text === undefined) {
+    if (known)
+      throw new Failure(
+        "conflict",
+        `${file} is missing, and every stream key depends on it: restore it from a backup, or move the store (sluice.db) away to begin anew`,
+      );
+    text = randomBytes(32).toString("hex");
+    await saveSecret(file, text);
+  }
+  if (!/^[0-9a-f]{64}$/.test(text))
+    throw new Failure("conflict", `${file} does not hold 64 hexadecimal digits: restore it from a backup`);
+  const master = createSecretKey(Buffer.from(text, "hex"));
+  const fingerprint = createHmac("sha256", master).update("fingerprint").digest("hex");
+  if (known && known !== fingerprint)
+    throw new Failure(
+      "conflict",
+      `${file} is not the secret that this store was made with: restore both from the same backup`,
+    );
+  if (!known) await records.write((tx) => tx.set("master_fingerprint", fingerprint));
+  return master;
+}
+
+/** The administrator's token in `file`, made when missing; the store takes its hash. Removing the file and restarting revokes it. */
+export async function openAdminToken(file: string, records: Records): Promise<string> {
+  let token = await readSecret(file);
+  if (!token) {
+    token = randomBytes(32).toString("base64url");
+    await saveSecret(file, token);
+  }
+  const sha256 = sha256Hex(token);
+  if (!(await records.token(sha256))) {
+    await records.write(async (tx) => {
+      await tx.setToken("admin", sha256, ["admin"]);
+      await tx.audit("control", "token.set", "admin");
+    });
+  }
+  return token;
+}
+
+/** 32 lower-case hexadecimal digits that nobody can guess. */
+export function newUid(): string {
+  return randomBytes(16).toString("hex");
+}
+
+/** Lower-case hex. */
+export function sha256Hex(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+async function readSecret(file: string): Promise<string | undefined> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+async function saveSecret(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  await replaceFile(file, `${text}\n`, 0o600);
+}

@@ -1,0 +1,104 @@
+import { createSecretKey } from "node:crypto";
+import { expect, test } from "vitest";
+import { keysFrom } from "./keys.ts";
+import { inputBody, merged, newInput, serverUrl, viewInput } from "./resources.ts";
+import type { LiveInput } from "./store/records.ts";
+
+const deep = JSON.parse(`${"[".repeat(9_000)}${"]".repeat(9_000)}`) as unknown;
+
+test.for([
+  { name: "nothing", body: {}, wrong: [] },
+  { name: "unknown fields", body: { other: 1, recording: { more: 2 } }, wrong: [] },
+  {
+    name: "every field",
+    body: {
+      meta: { name: "x" },
+      enabled: false,
+      defaultCreator: "c",
+      deleteRecordingAfterDays: 30,
+      preferLowLatency: false,
+      recording: { mode: "automatic", timeoutSeconds: 3600, hideLiveViewerCount: true },
+    },
+    wrong: [],
+  },
+  { name: "null for no deletion", body: { deleteRecordingAfterDays: null }, wrong: [] },
+  { name: "a list", body: [], wrong: [""] },
+  { name: "text", body: "x", wrong: [""] },
+  { name: "meta that is no object", body: { meta: "x" }, wrong: ["meta"] },
+  { name: "meta that is too large", body: { meta: { a: "x".repeat(16_384) } }, wrong: ["meta"] },
+  { name: "meta that is too deep", body: { meta: { deep } }, wrong: ["meta"] },
+  { name: "a flag in quotes", body: { enabled: "true" }, wrong: ["enabled"] },
+  {
+    name: "days below the range",
+    body: { deleteRecordingAfterDays: 29 },
+    wrong: ["deleteRecordingAfterDays"],
+  },
+  {
+    name: "part of a second",
+    body: { recording: { timeoutSeconds: 1.5 } },
+    wrong: ["recording.timeoutSeconds"],
+  },
+  {
+    name: "less than no time",
+    body: { recording: { timeoutSeconds: -1 } },
+    wrong: ["recording.timeoutSeconds"],
+  },
+  { name: "a mode that is none", body: { recording: { mode: "on" } }, wrong: ["recording.mode"] },
+  {
+    name: "protection that would not protect",
+    body: { recording: { requireSignedURLs: true, allowedOrigins: ["a.b"] } },
+    wrong: ["recording.requireSignedURLs", "recording.allowedOrigins"],
+  },
+])("$name -> $wrong", ({ body, wrong }) => {
+  const parsed = inputBody.safeParse(body);
+  expect(parsed.error?.issues.map((issue) => issue.path.join(".")) ?? []).toEqual(wrong);
+});
+
+test("an update changes what it names and nothing else", () => {
+  const before = newInput({ meta: { name: "a", x: 1 }, recording: { timeoutSeconds: 20 } });
+  expect(merged(before, {})).toEqual(before);
+  expect(merged(before, { recording: { mode: "automatic" } }).recording).toEqual({
+    ...before.recording,
+    mode: "automatic",
+  });
+  expect(merged(before, { meta: { name: "b" } }).meta).toEqual({ name: "b" });
+  expect(merged(before, { enabled: false })).toEqual({ ...before, enabled: false });
+});
+
+test("timeoutSeconds 0 follows the server's setting again", () => {
+  const own = newInput({ recording: { timeoutSeconds: 20 } });
+  expect(merged(own, { recording: { timeoutSeconds: 0 } }).recording.timeoutSeconds).toBeNull();
+});
+
+test.for([
+  ["rtmp://h:1935", "rtmp://h:1935/live/"],
+  ["rtmps://h:1936/", "rtmps://h:1936/live/"],
+  ["rtmp://[::1]:1935", "rtmp://[::1]:1935/live/"],
+  ["rtmp://h/app", "rtmp://h/app/"],
+  ["rtmp://h/app/", "rtmp://h/app/"],
+] as const)("an encoder's server field for %s is %s", ([base, url]) => expect(serverUrl(base)).toBe(url));
+
+test("doors that are shut are absent from the answer", () => {
+  const input: LiveInput = {
+    ...newInput({}),
+    uid: "u",
+    name: "",
+    keyGeneration: 1,
+    keysRotatedAt: null,
+    created: "c",
+    modified: "m",
+  };
+  const context = { keys: keysFrom(createSecretKey(Buffer.alloc(32))), timeoutSeconds: 10 };
+  const shut = viewInput(input, undefined, { ...context, urls: {} });
+  expect(Object.keys(shut)).not.toEqual(expect.arrayContaining(["rtmp"]));
+  expect([shut.rtmp, shut.rtmps, shut.playback, shut.status]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+    null,
+  ]);
+  expect(shut.recording.timeoutSeconds).toBe(10);
+  const open = viewInput(input, undefined, { ...context, urls: { rtmps: "rtmps://h:1", http: "http://h/" } });
+  expect(open.rtmps?.url).toBe("rtmps://h:1/live/");
+  expect(open.playback).toEqual({ hls: "http://h/u/manifest/video.m3u8" });
+});

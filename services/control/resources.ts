@@ -1,0 +1,272 @@
+import { z } from "../lib/schema.ts";
+import type { Keys } from "./keys.ts";
+import type { InputSettings, LiveInput, Recording, Status, Video } from "./store/records.ts";
+
+/** Where people reach this installation: base URLs, each absent when that door is shut. */
+export interface PublicUrls {
+  readonly rtmp?: string | undefined;
+  readonly rtmps?: string | undefined;
+  readonly http?: string | undefined;
+}
+
+const maxMetaBytes = 16_384;
+
+const flag = z.boolean({ error: "must be true or false" });
+const whole = (min: number, max: number, unit: string) => {
+  const error = `must be a whole number of ${unit} from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+};
+const text = (max: number) => {
+  const error = `must be text of at most ${max} characters`;
+  return z.string({ error }).max(max, { error });
+};
+const meta = z
+  .record(z.string(), z.unknown(), { error: "must be a JSON object" })
+  .refine((value) => jsonBytes(value) <= maxMetaBytes, {
+    error: `must be at most ${maxMetaBytes} bytes of JSON`,
+  })
+  .describe("Anything of yours. `name` is what people see.");
+// What would protect a broadcast and is not enforced yet is refused, not stored: nobody must believe in it.
+const signedUrls = flag
+  .refine((value) => !value, { error: "must be false: signed playback is not available yet" })
+  .describe("Not available yet: only false is accepted.");
+const origins = z
+  .array(text(253), { error: "must be a list of origins" })
+  .max(0, { error: "must be empty: restricting origins is not available yet" })
+  .describe("Not available yet: only an empty list is accepted.");
+
+/** What a caller may say of a live input, all of it optional. Fields that are not here are ignored, as at Cloudflare. */
+export const inputBody = z
+  .object({
+    meta,
+    enabled: flag.describe("false refuses encoders, and ends the one that publishes."),
+    defaultCreator: text(64),
+    deleteRecordingAfterDays: whole(30, 1096, "days").nullable(),
+    preferLowLatency: flag.describe("Kept for callers; low-latency HLS is always offered."),
+    recording: z
+      .object(
+        {
+          mode: z.enum(["off", "automatic"], { error: 'must be "off" or "automatic"' }),
+          timeoutSeconds: whole(0, 3600, "seconds").describe(
+            "How long a broadcast waits for an encoder that vanished. 0 follows the server's setting.",
+          ),
+          requireSignedURLs: signedUrls,
+          allowedOrigins: origins,
+          hideLiveViewerCount: flag,
+        },
+        { error: "must be a JSON object" },
+      )
+      .partial(),
+  })
+  .partial();
+
+export type InputBody = z.infer<typeof inputBody>;
+
+const door = z.object({
+  url: z.string().describe("The server field of the encoder."),
+  streamKey: z.string().describe("Secret: whoever has it may publish."),
+});
+const moment = z.string().describe("RFC 3339, UTC.");
+
+/** A live input as the API shows it. What this installation does not serve is absent. */
+export const inputView = z.object({
+  uid: z.string(),
+  created: moment,
+  modified: moment,
+  meta: z.record(z.string(), z.unknown()),
+  enabled: z.boolean(),
+  preferLowLatency: z.boolean(),
+  defaultCreator: z.string().optional(),
+  deleteRecordingAfterDays: z.number().nullable(),
+  keysRotatedAt: z.string().nullable(),
+  status: z
+    .object({
+      current: z.object({
+        state: z.enum(["connected", "disconnected"]),
+        reason: z.string().describe("One of the words of Cloudflare's status enum."),
+        statusEnteredAt: moment,
+        statusLastSeen: moment,
+        advice: z.string().optional().describe("One sentence: what to change in the encoder."),
+      }),
+    })
+    .nullable()
+    .describe("null when no encoder ever connected."),
+  rtmps: door.optional(),
+  rtmp: door.optional(),
+  playback: z.object({ hls: z.string() }).optional(),
+  recording: z.object({
+    mode: z.enum(["off", "automatic"]),
+    timeoutSeconds: z.number(),
+    requireSignedURLs: z.boolean(),
+    allowedOrigins: z.array(z.string()),
+    hideLiveViewerCount: z.boolean(),
+  }),
+});
+
+/** A live input in a list: no secrets. */
+export const inputSummary = inputView.pick({
+  uid: true,
+  created: true,
+  modified: true,
+  meta: true,
+  enabled: true,
+  deleteRecordingAfterDays: true,
+});
+
+/** A broadcast or its recording as the API shows it. */
+export const videoView = z.object({
+  uid: z.string(),
+  created: moment,
+  modified: moment,
+  uploaded: moment,
+  creator: z.string().optional(),
+  meta: z.record(z.string(), z.unknown()),
+  liveInput: z.string(),
+  readyToStream: z.boolean(),
+  status: z.object({ state: z.enum(["live-inprogress", "ready"]) }),
+  duration: z.number().describe("Seconds; -1 while it grows."),
+  requireSignedURLs: z.boolean(),
+  allowedOrigins: z.array(z.string()),
+  preview: z.string().optional(),
+  playback: z.object({ hls: z.string() }).optional(),
+});
+
+/** The settings of a new live input: what the body says, defaults for the rest. */
+export function newInput(body: InputBody): InputSettings {
+  return merged(
+    {
+      meta: {},
+      enabled: true,
+      defaultCreator: null,
+      deleteRecordingAfterDays: null,
+      preferLowLatency: true,
+      recording: {
+        mode: "off",
+        timeoutSeconds: null,
+        requireSignedURLs: false,
+        allowedOrigins: [],
+        hideLiveViewerCount: false,
+      },
+    },
+    body,
+  );
+}
+
+/** `present` with what the body says put over it; `recording` field by field, `meta` as a whole. */
+export function merged(present: InputSettings, body: InputBody): InputSettings {
+  const { recording = {} } = body;
+  const timeoutSeconds =
+    recording.timeoutSeconds === undefined ? present.recording.timeoutSeconds : recording.timeoutSeconds;
+  return {
+    meta: body.meta ?? present.meta,
+    enabled: body.enabled ?? present.enabled,
+    defaultCreator: body.defaultCreator ?? present.defaultCreator,
+    deleteRecordingAfterDays:
+      body.deleteRecordingAfterDays === undefined
+        ? present.deleteRecordingAfterDays
+        : body.deleteRecordingAfterDays,
+    preferLowLatency: body.preferLowLatency ?? present.preferLowLatency,
+    recording: {
+      mode: recording.mode ?? present.recording.mode,
+      timeoutSeconds: timeoutSeconds || null,
+      requireSignedURLs: recording.requireSignedURLs ?? present.recording.requireSignedURLs,
+      allowedOrigins: recording.allowedOrigins ?? present.recording.allowedOrigins,
+      hideLiveViewerCount: recording.hideLiveViewerCount ?? present.recording.hideLiveViewerCount,
+    } satisfies Recording,
+  };
+}
+
+/** A live input with its keys and addresses. */
+export function viewInput(
+  input: LiveInput,
+  status: Status | undefined,
+  context: { readonly keys: Keys; readonly urls: PublicUrls; readonly timeoutSeconds: number },
+): z.infer<typeof inputView> {
+  const { keys, urls } = context;
+  const streamKey = keys.streamKey(input);
+  return {
+    ...summarize(input),
+    preferLowLatency: input.preferLowLatency,
+    ...(input.defaultCreator !== null && { defaultCreator: input.defaultCreator }),
+    keysRotatedAt: input.keysRotatedAt,
+    status: status
+      ? {
+          current: {
+            state: status.state === "connected" ? "connected" : "disconnected",
+            reason: status.reason,
+            statusEnteredAt: status.entered,
+            statusLastSeen: status.seen,
+            ...(status.advice !== null && { advice: status.advice }),
+          },
+        }
+      : null,
+    ...(urls.rtmps && { rtmps: { url: serverUrl(urls.rtmps), streamKey } }),
+    ...(urls.rtmp && { rtmp: { url: serverUrl(urls.rtmp), streamKey } }),
+    ...playbackOf(input.uid, urls),
+    recording: {
+      ...input.recording,
+      allowedOrigins: [...input.recording.allowedOrigins],
+      timeoutSeconds: input.recording.timeoutSeconds ?? context.timeoutSeconds,
+    },
+  };
+}
+
+export function summarize(input: LiveInput): z.infer<typeof inputSummary> {
+  return {
+    uid: input.uid,
+    created: input.created,
+    modified: input.modified,
+    meta: input.meta,
+    enabled: input.enabled,
+    deleteRecordingAfterDays: input.deleteRecordingAfterDays,
+  };
+}
+
+/** A video with its addresses; `input` is its live input, when that still exists. */
+export function viewVideo(
+  video: Video,
+  input: LiveInput | undefined,
+  urls: PublicUrls,
+): z.infer<typeof videoView> {
+  const live = video.state === "live-inprogress";
+  const seconds = video.ended ? (Date.parse(video.ended) - Date.parse(video.started)) / 1000 : -1;
+  return {
+    uid: video.uid,
+    created: video.started,
+    modified: video.modified,
+    uploaded: video.started,
+    ...(input?.defaultCreator != null && { creator: input.defaultCreator }),
+    meta: input ? { name: `${input.name || "Live"} ${video.started}` } : {},
+    liveInput: video.live_input,
+    readyToStream: live || video.recorded === 1,
+    status: { state: live ? "live-inprogress" : "ready" },
+    duration: live ? -1 : seconds,
+    requireSignedURLs: false,
+    allowedOrigins: [],
+    ...(urls.http && { preview: `${trimmed(urls.http)}/${video.uid}/watch` }),
+    ...playbackOf(video.uid, urls),
+  };
+}
+
+/** The server field of an encoder, which ends in a slash as Cloudflare's does, so that a key can be appended to it. */
+export function serverUrl(base: string): string {
+  const hasPath = /^[a-z]+:\/\/[^/]+\/[^/]/.test(base);
+  return hasPath ? `${trimmed(base)}/` : `${trimmed(base)}/live/`;
+}
+
+function playbackOf(uid: string, urls: PublicUrls) {
+  return urls.http ? { playback: { hls: `${trimmed(urls.http)}/${uid}/manifest/video.m3u8` } } : {};
+}
+
+function trimmed(base: string): string {
+  return base.replace(/\/+$/, "");
+}
+
+/** Infinity for what is nested deeper than JSON can be written. */
+function jsonBytes(value: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}

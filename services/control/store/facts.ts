@@ -1,0 +1,119 @@
+import type { SentFact } from "../../live/events.ts";
+import { type Inputs, now, type Writer } from "./records.ts";
+
+/** Lets each event take effect unless it did before, in the order given. Returns those that were new. */
+export async function applyFacts(
+  { tx }: Inputs,
+  node: string,
+  events: readonly SentFact[],
+): Promise<readonly SentFact[]> {
+  const fresh: SentFact[] = [];
+  for (const event of events) {
+    const { numInsertedOrUpdatedRows } = await tx
+      .insertInto("events_seen")
+      .values({ node, id: event.id, received: now() })
+      .onConflict((c) => c.doNothing())
+      .executeTakeFirst();
+    if (!numInsertedOrUpdatedRows) continue;
+    await applyFact(tx, event);
+    fresh.push(event);
+  }
+  return fresh;
+}
+
+/** An event comes again within seconds or after its role was away; past this age nobody sends it any more. */
+export async function forgetEvents({ tx }: Inputs, olderThanDays: number): Promise<void> {
+  const before = new Date(Date.now() - olderThanDays * 86_400_000).toISOString();
+  await tx.deleteFrom("events_seen").where("received", "<", before).execute();
+}
+
+async function applyFact(tx: Writer, event: SentFact): Promise<void> {
+  const at = new Date(event.at).toISOString();
+  switch (event.type) {
+    case "publish.started": {
+      const before = await statusOf(tx, event.uid);
+      const status = {
+        state: "connected",
+        reason: before?.reason === "reconnecting" ? "reconnected" : "connected",
+        publish: event.publish,
+        entered: at,
+        seen: at,
+        advice: null,
+      };
+      await tx
+        .insertInto("input_status")
+        .values({ live_input: event.uid, ...status })
+        .onConflict((c) => c.column("live_input").doUpdateSet(status))
+        .execute();
+      return;
+    }
+    case "publish.ended":
+      // The end of a publish that another one has replaced says nothing about the input.
+      await tx
+        .updateTable("input_status")
+        .set({ state: "disconnected", reason: endings[event.reason], entered: at, seen: at })
+        .where("live_input", "=", event.uid)
+        .where("publish", "=", event.publish)
+        .execute();
+      return;
+    case "broadcast.started":
+      // An origin that was killed could not say that its last broadcast ended.
+      await tx
+        .updateTable("videos")
+        .set({ state: "ready", ended: at, modified: at })
+        .where("live_input", "=", event.uid)
+        .where("uid", "!=", event.video)
+        .where("ended", "is", null)
+        .execute();
+      await tx
+        .insertInto("videos")
+        .values({
+          uid: event.video,
+          live_input: event.uid,
+          state: "live-inprogress",
+          recorded: 0,
+          started: at,
+          ended: null,
+          modified: at,
+        })
+        .onConflict((c) => c.doNothing())
+        .execute();
+      return;
+    case "broadcast.ended": {
+      await tx
+        .updateTable("videos")
+        .set({ state: "ready", ended: at, modified: at })
+        .where("uid", "=", event.video)
+        .where("ended", "is", null)
+        .execute();
+      const status = await statusOf(tx, event.uid);
+      // Also for an ingest that was killed and never said that its publish ended.
+      const waited = status?.reason === "reconnecting" || status?.state === "connected";
+      if (!waited || status.entered > at) return;
+      await tx
+        .updateTable("input_status")
+        .set({ state: "disconnected", reason: "ttl_exceeded", entered: at, seen: at })
+        .where("live_input", "=", event.uid)
+        .execute();
+      return;
+    }
+    case "gop.long":
+      await tx
+        .updateTable("input_status")
+        .set({ advice: event.advice, seen: at })
+        .where("live_input", "=", event.uid)
+        .execute();
+  }
+}
+
+/** In the words of Cloudflare's enum. */
+const endings = {
+  clean: "client_disconnect",
+  lost: "reconnecting",
+  replaced: "new_configuration_accepted",
+  refused: "failed_to_connect",
+} as const;
+
+function statusOf(tx: Writer, uid: string) {
+  return tx.selectFrom("input_status").selectAll().where("live_input", "=", uid).executeTakeFirst();
+}

@@ -1,0 +1,104 @@
+import type { Kysely } from "kysely";
+import { type Migration, Migrator } from "kysely/migration";
+import { Failure } from "../../lib/errors.ts";
+import type { Tables } from "./tables.ts";
+
+/** Forward only: a released migration is never edited, the next change is the next entry. */
+const migrations: Readonly<Record<string, Migration>> = {
+  "0001_first": {
+    async up(db: Kysely<unknown>) {
+      const { schema } = db;
+      await schema
+        .createTable("settings")
+        .addColumn("name", "text", (c) => c.primaryKey())
+        .addColumn("value", "text", (c) => c.notNull())
+        .execute();
+      await schema
+        .createTable("counters")
+        .addColumn("name", "text", (c) => c.primaryKey())
+        .addColumn("value", "bigint", (c) => c.notNull())
+        .execute();
+      await schema
+        .createTable("live_inputs")
+        .addColumn("uid", "text", (c) => c.primaryKey())
+        .addColumn("name", "text", (c) => c.notNull())
+        .addColumn("meta", "text", (c) => c.notNull())
+        .addColumn("enabled", "integer", (c) => c.notNull())
+        .addColumn("key_generation", "integer", (c) => c.notNull())
+        .addColumn("keys_rotated_at", "text")
+        .addColumn("recording", "text", (c) => c.notNull())
+        .addColumn("default_creator", "text")
+        .addColumn("delete_recording_after_days", "integer")
+        .addColumn("prefer_low_latency", "integer", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addColumn("modified", "text", (c) => c.notNull())
+        .addColumn("deleted", "text")
+        .execute();
+      await schema
+        .createTable("input_status")
+        .addColumn("live_input", "text", (c) => c.primaryKey())
+        .addColumn("state", "text", (c) => c.notNull())
+        .addColumn("reason", "text", (c) => c.notNull())
+        .addColumn("publish", "text", (c) => c.notNull())
+        .addColumn("entered", "text", (c) => c.notNull())
+        .addColumn("seen", "text", (c) => c.notNull())
+        .addColumn("advice", "text")
+        .execute();
+      await schema
+        .createTable("videos")
+        .addColumn("uid", "text", (c) => c.primaryKey())
+        .addColumn("live_input", "text", (c) => c.notNull())
+        .addColumn("state", "text", (c) => c.notNull())
+        .addColumn("recorded", "integer", (c) => c.notNull())
+        .addColumn("started", "text", (c) => c.notNull())
+        .addColumn("ended", "text")
+        .addColumn("modified", "text", (c) => c.notNull())
+        .execute();
+      await schema.createIndex("videos_of_input").on("videos").columns(["live_input", "started"]).execute();
+      await schema
+        .createTable("events_seen")
+        .addColumn("node", "text", (c) => c.notNull())
+        .addColumn("id", "text", (c) => c.notNull())
+        .addColumn("received", "text", (c) => c.notNull())
+        .addPrimaryKeyConstraint("events_seen_key", ["node", "id"])
+        .execute();
+      await schema
+        .createTable("api_tokens")
+        .addColumn("name", "text", (c) => c.primaryKey())
+        .addColumn("sha256", "text", (c) => c.notNull().unique())
+        .addColumn("scopes", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .execute();
+      await schema
+        .createTable("idempotency")
+        .addColumn("account", "text", (c) => c.notNull())
+        .addColumn("key", "text", (c) => c.notNull())
+        .addColumn("uid", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addPrimaryKeyConstraint("idempotency_key", ["account", "key"])
+        .execute();
+      await schema
+        .createTable("audit")
+        .addColumn("id", "text", (c) => c.primaryKey())
+        .addColumn("at", "text", (c) => c.notNull())
+        .addColumn("actor", "text", (c) => c.notNull())
+        .addColumn("action", "text", (c) => c.notNull())
+        .addColumn("subject", "text", (c) => c.notNull())
+        .execute();
+      await schema.createIndex("audit_by_time").on("audit").column("at").execute();
+    },
+  },
+};
+
+/** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */
+export async function migrate(db: Kysely<Tables>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });
+  const { error } = await migrator.migrateToLatest();
+  if (!error) return;
+  const why = error instanceof Error ? error.message : String(error);
+  throw new Failure(
+    "conflict",
+    `the store cannot be brought to this version (${why}). If a newer Sluice has written it, start that one again or restore a backup`,
+    { cause: error },
+  );
+}

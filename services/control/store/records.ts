@@ -1,0 +1,379 @@
+import { randomBytes } from "node:crypto";
+import { type Insertable, Kysely, type Selectable, type Transaction, type Updateable } from "kysely";
+import { migrate } from "./migrations.ts";
+import { sqlite } from "./sqlite.ts";
+import type { InputRow, StatusRow, Tables, VideoRow } from "./tables.ts";
+
+export interface Recording {
+  readonly mode: "off" | "automatic";
+  /** null follows the configured default. */
+  readonly timeoutSeconds: number | null;
+  readonly requireSignedURLs: boolean;
+  readonly allowedOrigins: readonly string[];
+  readonly hideLiveViewerCount: boolean;
+}
+
+/** What may be said of a live input when it is made, and again later. */
+export interface InputSettings {
+  readonly meta: Readonly<Record<string, unknown>>;
+  readonly enabled: boolean;
+  readonly recording: Recording;
+  readonly defaultCreator: string | null;
+  readonly deleteRecordingAfterDays: number | null;
+  readonly preferLowLatency: boolean;
+}
+
+export interface LiveInput extends InputSettings {
+  readonly uid: string;
+  readonly name: string;
+  readonly keyGeneration: number;
+  readonly keysRotatedAt: string | null;
+  readonly created: string;
+  readonly modified: string;
+}
+
+/** What the roles must know of one committed change. */
+export interface Change {
+  readonly version: number;
+  readonly set: readonly LiveInput[];
+  readonly remove: readonly string[];
+}
+
+export type Status = Selectable<StatusRow>;
+export type Video = Selectable<VideoRow>;
+export type Writer = Transaction<Tables>;
+
+export interface VideoFilter {
+  readonly liveInput?: string | undefined;
+  readonly state?: string | undefined;
+  readonly limit: number;
+  readonly oldestFirst: boolean;
+}
+
+/** The store of control: the truth about live inputs, videos and tokens. What a promise of it has resolved is on disk. */
+export class Records {
+  /** Told of every change in the order of their versions; whoever is set here passes them to the roles. */
+  onChange: (change: Change) => void = () => undefined;
+  readonly #db: Kysely<Tables>;
+  #last: Promise<unknown> = Promise.resolve();
+  #broken: string | undefined;
+
+  private constructor(db: Kysely<Tables>) {
+    this.#db = db;
+  }
+
+  /** Opens `file`, makes it when missing, and brings it to this version's shape. */
+  static async open(file: string): Promise<Records> {
+    const db = new Kysely<Tables>({ dialect: sqlite(file) });
+    try {
+      await migrate(db);
+      await db
+        .insertInto("counters")
+        .values({ name: "snapshot", value: 0 })
+        .onConflict((c) => c.doNothing())
+        .execute();
+      return new Records(db);
+    } catch (error) {
+      await db.destroy();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#last;
+    await this.#db.destroy();
+  }
+
+  /** Why the store takes no writes, if it does not. */
+  get broken(): string | undefined {
+    return this.#broken;
+  }
+
+  /**
+   * Runs `work` in one transaction. When it touched live inputs, the snapshot's version is raised in the same
+   * transaction and `onChange` hears of it before the next write starts. Resolves with the version in force.
+   */
+  write<T>(work: (tx: Inputs) => Promise<T>): Promise<{ readonly result: T; readonly version: number }> {
+    const run = async () => {
+      try {
+        const done = await this.#db.transaction().execute(async (tx) => {
+          const inputs = new Inputs(tx);
+          const result = await work(inputs);
+          return { result, ...(await inputs.change()) };
+        });
+        this.#broken = undefined;
+        if (done.change) this.onChange(done.change);
+        return { result: done.result, version: done.version };
+      } catch (error) {
+        const code = (error as { code?: unknown }).code;
+        if (code === "ERR_SQLITE_ERROR")
+          this.#broken = `the store refuses writes: ${(error as Error).message}`;
+        throw error;
+      }
+    };
+    const next = this.#last.then(run);
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  /** Everything that slices are made of, with the version that it is. */
+  whole(): Promise<{ readonly version: number; readonly inputs: readonly LiveInput[] }> {
+    return this.#db.transaction().execute(async (tx) => {
+      const rows = await tx.selectFrom("live_inputs").selectAll().where("deleted", "is", null).execute();
+      return { version: await versionOf(tx), inputs: rows.map(inputOf) };
+    });
+  }
+
+  async input(uid: string): Promise<LiveInput | undefined> {
+    const row = await this.#db
+      .selectFrom("live_inputs")
+      .selectAll()
+      .where("uid", "=", uid)
+      .where("deleted", "is", null)
+      .executeTakeFirst();
+    return row && inputOf(row);
+  }
+
+  /** The newest `limit` live inputs and how many there are in all. */
+  async inputs(limit: number): Promise<{ readonly inputs: readonly LiveInput[]; readonly total: number }> {
+    const alive = this.#db.selectFrom("live_inputs").where("deleted", "is", null);
+    const rows = await alive.selectAll().orderBy("created", "desc").orderBy("uid").limit(limit).execute();
+    const { total } = await alive
+      .select((e) => e.fn.countAll<number>().as("total"))
+      .executeTakeFirstOrThrow();
+    return { inputs: rows.map(inputOf), total: Number(total) };
+  }
+
+  async oldestInput(): Promise<LiveInput | undefined> {
+    const row = await this.#db
+      .selectFrom("live_inputs")
+      .selectAll()
+      .where("deleted", "is", null)
+      .orderBy("created")
+      .orderBy("uid")
+      .executeTakeFirst();
+    return row && inputOf(row);
+  }
+
+  status(uid: string): Promise<Status | undefined> {
+    return this.#db.selectFrom("input_status").selectAll().where("live_input", "=", uid).executeTakeFirst();
+  }
+
+  /** Videos that can be watched: those on air and those recorded. */
+  async videos(filter: VideoFilter): Promise<{ readonly videos: readonly Video[]; readonly total: number }> {
+    let some = this.#watchable();
+    if (filter.liveInput !== undefined) some = some.where("live_input", "=", filter.liveInput);
+    if (filter.state !== undefined) some = some.where("state", "=", filter.state);
+    const videos = await some
+      .selectAll()
+      .orderBy("started", filter.oldestFirst ? "asc" : "desc")
+      .orderBy("uid")
+      .limit(filter.limit)
+      .execute();
+    const { total } = await some.select((e) => e.fn.countAll<number>().as("total")).executeTakeFirstOrThrow();
+    return { videos, total: Number(total) };
+  }
+
+  video(uid: string): Promise<Video | undefined> {
+    return this.#watchable().selectAll().where("uid", "=", uid).executeTakeFirst();
+  }
+
+  /** The token whose SHA-256 this is. */
+  async token(
+    sha256: string,
+  ): Promise<{ readonly name: string; readonly scopes: readonly string[] } | undefined> {
+    const row = await this.#db
+      .selectFrom("api_tokens")
+      .select(["name", "scopes"])
+      .where("sha256", "=", sha256)
+      .executeTakeFirst();
+    return row && { name: row.name, scopes: JSON.parse(row.scopes) as string[] };
+  }
+
+  async setting(name: string): Promise<string | undefined> {
+    const row = await this.#db
+      .selectFrom("settings")
+      .select("value")
+      .where("name", "=", name)
+      .executeTakeFirst();
+    return row?.value;
+  }
+
+  #watchable() {
+    return this.#db
+      .selectFrom("videos")
+      .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]));
+  }
+}
+
+/** What a write may do. Remembers which live inputs it touched. */
+export class Inputs {
+  readonly tx: Writer;
+  readonly #touched = new Set<string>();
+
+  constructor(tx: Writer) {
+    this.tx = tx;
+  }
+
+  async create(uid: string, settings: InputSettings): Promise<LiveInput> {
+    const at = now();
+    const row: Insertable<InputRow> = {
+      uid,
+      ...columnsOf(settings),
+      key_generation: 1,
+      keys_rotated_at: null,
+      created: at,
+      modified: at,
+      deleted: null,
+    };
+    await this.tx.insertInto("live_inputs").values(row).execute();
+    this.#touched.add(uid);
+    return inputOf(row as Selectable<InputRow>);
+  }
+
+  /** Replaces by what `next` makes of the present; undefined when there is no such live input. */
+  async update(uid: string, next: (present: LiveInput) => InputSettings): Promise<LiveInput | undefined> {
+    const present = await this.find(uid);
+    return present && this.#set(uid, columnsOf(next(present)));
+  }
+
+  /** Makes every stream key of the input so far wrong. */
+  async rotate(uid: string): Promise<LiveInput | undefined> {
+    const present = await this.find(uid);
+    return present && this.#set(uid, { key_generation: present.keyGeneration + 1, keys_rotated_at: now() });
+  }
+
+  /** False when there is no such live input. */
+  async remove(uid: string): Promise<boolean> {
+    return (await this.#set(uid, { deleted: now() })) !== undefined;
+  }
+
+  async find(uid: string): Promise<LiveInput | undefined> {
+    const row = await this.tx
+      .selectFrom("live_inputs")
+      .selectAll()
+      .where("uid", "=", uid)
+      .where("deleted", "is", null)
+      .executeTakeFirst();
+    return row && inputOf(row);
+  }
+
+  /** The live input that this key made before, "deleted" when it is gone since, undefined when the key is new or older than `since`. */
+  async made(account: string, key: string, since: string): Promise<LiveInput | "deleted" | undefined> {
+    await this.tx.deleteFrom("idempotency").where("created", "<", since).execute();
+    const row = await this.tx
+      .selectFrom("idempotency")
+      .select("uid")
+      .where("account", "=", account)
+      .where("key", "=", key)
+      .executeTakeFirst();
+    return row && ((await this.find(row.uid)) ?? "deleted");
+  }
+
+  async remember(account: string, key: string, uid: string): Promise<void> {
+    await this.tx.insertInto("idempotency").values({ account, key, uid, created: now() }).execute();
+  }
+
+  async audit(actor: string, action: string, subject: string): Promise<void> {
+    const id = randomBytes(16).toString("hex");
+    await this.tx.insertInto("audit").values({ id, at: now(), actor, action, subject }).execute();
+  }
+
+  async set(name: string, value: string): Promise<void> {
+    await this.tx
+      .insertInto("settings")
+      .values({ name, value })
+      .onConflict((c) => c.column("name").doUpdateSet({ value }))
+      .execute();
+  }
+
+  /** Makes `sha256` the one token called `name`. */
+  async setToken(name: string, sha256: string, scopes: readonly string[]): Promise<void> {
+    const values = { sha256, scopes: JSON.stringify(scopes), created: now() };
+    await this.tx
+      .insertInto("api_tokens")
+      .values({ name, ...values })
+      .onConflict((c) => c.column("name").doUpdateSet(values))
+      .execute();
+  }
+
+  /** The version in force after this write, and what the roles must hear when it touched live inputs. */
+  async change(): Promise<{ readonly version: number; readonly change?: Change }> {
+    if (this.#touched.size === 0) return { version: await versionOf(this.tx) };
+    const { value } = await this.tx
+      .updateTable("counters")
+      .set((e) => ({ value: e("value", "+", 1) }))
+      .where("name", "=", "snapshot")
+      .returning("value")
+      .executeTakeFirstOrThrow();
+    const version = Number(value);
+    const uids = [...this.#touched];
+    const rows = await this.tx
+      .selectFrom("live_inputs")
+      .selectAll()
+      .where("uid", "in", uids)
+      .where("deleted", "is", null)
+      .execute();
+    const alive = new Set(rows.map((row) => row.uid));
+    return {
+      version,
+      change: { version, set: rows.map(inputOf), remove: uids.filter((uid) => !alive.has(uid)) },
+    };
+  }
+
+  async #set(uid: string, values: Updateable<InputRow>): Promise<LiveInput | undefined> {
+    const row = await this.tx
+      .updateTable("live_inputs")
+      .set({ ...values, modified: now() })
+      .where("uid", "=", uid)
+      .where("deleted", "is", null)
+      .returningAll()
+      .executeTakeFirst();
+    if (row) this.#touched.add(uid);
+    return row && inputOf(row);
+  }
+}
+
+/** Now, as the store writes moments. */
+export function now(): string {
+  return new Date().toISOString();
+}
+
+async function versionOf(db: Kysely<Tables>): Promise<number> {
+  const row = await db
+    .selectFrom("counters")
+    .select("value")
+    .where("name", "=", "snapshot")
+    .executeTakeFirstOrThrow();
+  return Number(row.value);
+}
+
+function columnsOf(settings: InputSettings) {
+  const { name } = settings.meta;
+  return {
+    name: typeof name === "string" ? name : "",
+    meta: JSON.stringify(settings.meta),
+    enabled: settings.enabled ? 1 : 0,
+    recording: JSON.stringify(settings.recording),
+    default_creator: settings.defaultCreator,
+    delete_recording_after_days: settings.deleteRecordingAfterDays,
+    prefer_low_latency: settings.preferLowLatency ? 1 : 0,
+  };
+}
+
+function inputOf(row: Selectable<InputRow>): LiveInput {
+  return {
+    uid: row.uid,
+    name: row.name,
+    meta: JSON.parse(row.meta) as Record<string, unknown>,
+    enabled: row.enabled === 1,
+    keyGeneration: row.key_generation,
+    keysRotatedAt: row.keys_rotated_at,
+    recording: JSON.parse(row.recording) as Recording,
+    defaultCreator: row.default_creator,
+    deleteRecordingAfterDays: row.delete_recording_after_days,
+    preferLowLatency: row.prefer_low_latency === 1,
+    created: row.created,
+    modified: row.modified,
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * Column types are those that SQLite and PostgreSQL share: text, integer. A flag is 0 or 1, a moment is ISO 8601 in UTC
+ * with milliseconds (so that it sorts as text), a document is JSON text.
+ */
+export interface Tables {
+  readonly settings: { readonly name: string; readonly value: string };
+  readonly counters: { readonly name: string; readonly value: number };
+  readonly live_inputs: InputRow;
+  /** What the roles last told of an input. */
+  readonly input_status: StatusRow;
+  readonly videos: VideoRow;
+  /** Events that took effect, so that one delivered twice takes effect once. */
+  readonly events_seen: { readonly node: string; readonly id: string; readonly received: string };
+  readonly api_tokens: {
+    readonly name: string;
+    readonly sha256: string;
+    readonly scopes: string;
+    readonly created: string;
+  };
+  readonly idempotency: {
+    readonly account: string;
+    readonly key: string;
+    readonly uid: string;
+    readonly created: string;
+  };
+  readonly audit: {
+    readonly id: string;
+    readonly at: string;
+    readonly actor: string;
+    readonly action: string;
+    readonly subject: string;
+  };
+}
+
+export interface InputRow {
+  readonly uid: string;
+  readonly name: string;
+  readonly meta: string;
+  readonly enabled: number;
+  /** Part of what the stream key is derived from: one more makes every earlier key wrong. */
+  readonly key_generation: number;
+  readonly keys_rotated_at: string | null;
+  readonly recording: string;
+  readonly default_creator: string | null;
+  readonly delete_recording_after_days: number | null;
+  readonly prefer_low_latency: number;
+  readonly created: string;
+  readonly modified: string;
+  /** Set instead of taking the row away: its videos and a repeated Idempotency-Key still refer to it. */
+  readonly deleted: string | null;
+}
+
+export interface StatusRow {
+  readonly live_input: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly publish: string;
+  readonly entered: string;
+  readonly seen: string;
+  readonly advice: string | null;
+}
+
+export interface VideoRow {
+  readonly uid: string;
+  readonly live_input: string;
+  readonly state: string;
+  /** 1 once there is something to watch after the broadcast. */
+  readonly recorded: number;
+  readonly started: string;
+  readonly ended: string | null;
+  readonly modified: string;
+}

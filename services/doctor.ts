@@ -1,0 +1,257 @@
+import { execFile } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { promisify } from "node:util";
+import { loadPair } from "../infra/certs.ts";
+import type { Config } from "./config.ts";
+import { redisVersion } from "./lib/redis.ts";
+import { readRunning } from "./supervisor/place.ts";
+import { findFfmpeg, findRedis, productFolder } from "./supervisor/programs.ts";
+
+/** ✓ is fine, ! works with a limit that the line names, ✗ has to be mended and the line says how. */
+interface Finding {
+  readonly mark: "✓" | "!" | "✗";
+  readonly says: string;
+}
+
+const fine = (says: string): Finding => ({ mark: "✓", says });
+const limited = (says: string): Finding => ({ mark: "!", says });
+const broken = (says: string): Finding => ({ mark: "✗", says });
+
+const run = promisify(execFile);
+const gigabyte = 1e9;
+
+/** Checks the machine for `config`, prints one line a finding, and returns the exit code: 1 when something has to be mended. */
+export async function runDoctor(config: Config): Promise<number> {
+  const running = isRunning(config);
+  const checks: readonly (() => Promise<readonly Finding[]>)[] = [
+    node,
+    () => ports(config, running),
+    ffmpeg,
+    () => redis(config),
+    () => certificate(config),
+    () => disk(config),
+    clock,
+    openFiles,
+    player,
+  ];
+  let code = 0;
+  for (const check of checks)
+    for (const { mark, says } of await check()) {
+      if (mark === "✗") code = 1;
+      console.log(`${mark} ${says}`);
+    }
+  return code;
+}
+
+/** The process of the Sluice that uses the data folder now. */
+function isRunning(config: Config): number | undefined {
+  const pid = readRunning(config.data)?.pid;
+  try {
+    if (pid !== undefined) process.kill(pid, 0);
+    return pid;
+  } catch {
+    return undefined;
+  }
+}
+
+async function node(): Promise<readonly Finding[]> {
+  const major = Number(process.versions.node.split(".")[0]);
+  return [
+    major >= 24
+      ? fine(`Node ${process.version}`)
+      : broken(`Node ${process.version} is too old: install 24 or newer, or type npm start`),
+  ];
+}
+
+async function ports(config: Config, running: number | undefined): Promise<readonly Finding[]> {
+  const doors = (["httpPort", "httpsPort", "rtmpPort", "rtmpsPort"] as const).filter(
+    (door) => door !== "rtmpPort" || config.rtmp,
+  );
+  return Promise.all(
+    doors.map(async (door) => {
+      const port = config[door];
+      if (port === 0) return fine(`${door}: a free port`);
+      const problem = await listenProblem(config.host, port);
+      if (!problem) return fine(`${door}: ${port} is free`);
+      if (problem === "EADDRINUSE")
+        return running
+          ? fine(`${door}: ${port} is in use, and Sluice runs here (process ${running})`)
+          : broken(
+              `${door}: ${port} is taken by another program: stop it, or choose another port in the settings`,
+            );
+      if (problem === "EACCES")
+        return broken(`${door}: this user may not listen on ${port}: choose a port above 1023`);
+      return broken(
+        `${door}: ${config.host}:${port} cannot be listened on (${problem}): set host to an address of this machine`,
+      );
+    }),
+  );
+}
+
+function listenProblem(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen({ host, port }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+async function ffmpeg(): Promise<readonly Finding[]> {
+  const program = findFfmpeg();
+  const install = "type apt-get install ffmpeg, or brew install ffmpeg";
+  if (!program) return [limited(`ffmpeg is missing, so no transcoding and no --demo: ${install}`)];
+  try {
+    const [{ stdout: version }, { stdout: encoders }] = await Promise.all([
+      run(program, ["-hide_banner", "-version"]),
+      run(program, ["-hide_banner", "-encoders"]),
+    ]);
+    const number = /version \D{0,2}(\d+)[\d.]*/.exec(version);
+    // Builds from git have no number, and are newer.
+    if (number && Number(number[1]) < 5)
+      return [broken(`ffmpeg ${number[0].slice(8)} is too old: install 5 or newer; ${install}`)];
+    const name = `ffmpeg ${/version (\S+)/.exec(version)?.[1] ?? ""}`;
+    return [
+      /\blibx264\b/.test(encoders)
+        ? fine(`${name} with libx264`)
+        : broken(`${name} has no libx264 encoder: install a build with it; ${install}`),
+    ];
+  } catch (error) {
+    return [broken(`ffmpeg does not run (${reason(error)}): ${install}`)];
+  }
+}
+
+async function redis(config: Config): Promise<readonly Finding[]> {
+  try {
+    if (config.redisUrl)
+      return [
+        fine(`Redis ${await redisVersion(config.redisUrl, 3_000)} at ${withoutPassword(config.redisUrl)}`),
+      ];
+    const program = findRedis();
+    if (!program)
+      return [
+        limited(
+          "redis-server is missing, so no job queue: type apt-get install redis-tools && npm start, or brew install redis",
+        ),
+      ];
+    const { stdout } = await run(program, ["--version"]);
+    return [
+      fine(`private ${/^(\S+ server v=\S+)/.exec(stdout)?.[1]?.replace(" server v=", " ") ?? "Redis"}`),
+    ];
+  } catch (error) {
+    return [
+      broken(`Redis does not answer (${reason(error)}): correct redisUrl, or leave it out for a private one`),
+    ];
+  }
+}
+
+async function certificate(config: Config): Promise<readonly Finding[]> {
+  if (config.tlsCert === undefined || config.tlsKey === undefined) {
+    const file = join(config.data, "certs/self-signed.pem");
+    const state = existsSync(file)
+      ? `until ${new X509Certificate(await readFile(file)).validTo}`
+      : "made at the first start";
+    return [
+      limited(
+        `certificate: self-signed (${state}); OBS and browsers want a real one for RTMPS and HTTPS: set tlsCert and tlsKey`,
+      ),
+    ];
+  }
+  try {
+    const leaf = new X509Certificate((await loadPair(config.tlsCert, config.tlsKey)).cert);
+    const days = Math.floor((Date.parse(leaf.validTo) - Date.now()) / 86_400_000);
+    if (days < 0)
+      return [
+        broken(`certificate: ended ${leaf.validTo}: renew it; Sluice takes the new files without a restart`),
+      ];
+    if (Date.parse(leaf.validFrom) > Date.now())
+      return [
+        broken(`certificate: not valid before ${leaf.validFrom}: correct the clock or the certificate`),
+      ];
+    const host = config.publicUrl ? new URL(config.publicUrl).hostname : undefined;
+    if (host && !leaf.checkHost(host) && !leaf.checkIP(host))
+      return [
+        broken(
+          `certificate: it is for ${leaf.subjectAltName ?? leaf.subject}, not for ${host} of publicUrl: get one for that name`,
+        ),
+      ];
+    if (days < 14)
+      return [
+        limited(`certificate: ends in ${days} days: renew it; Sluice takes the new files without a restart`),
+      ];
+    return [fine(`certificate: valid for ${days} days, for ${leaf.subjectAltName ?? leaf.subject}`)];
+  } catch (error) {
+    return [broken(`certificate: ${reason(error)}`)];
+  }
+}
+
+async function disk(config: Config): Promise<readonly Finding[]> {
+  const probe = join(config.data, `.doctor-${process.pid}`);
+  try {
+    await mkdir(config.data, { recursive: true, mode: 0o700 });
+    await writeFile(probe, "x");
+    await rm(probe);
+  } catch (error) {
+    return [
+      broken(
+        `data: ${config.data} cannot be written (${reason(error)}): name a folder that this user may write with --data`,
+      ),
+    ];
+  }
+  const { bavail, bsize } = await statfs(config.data);
+  const free = (bavail * bsize) / gigabyte;
+  const says = `data: ${config.data} is writable, ${free.toFixed(1)} GB free`;
+  if (free < 0.5) return [broken(`${says}: too little; free some, or name another folder with --data`)];
+  return [free < 5 ? limited(`${says}: an hour of video takes about 1.5 GB`) : fine(says)];
+}
+
+async function clock(): Promise<readonly Finding[]> {
+  const year = new Date().getUTCFullYear();
+  if (year < 2026 || year > 2100)
+    return [
+      broken(`clock: it says ${year}: set it (timedatectl set-ntp true), or certificates and tokens fail`),
+    ];
+  const wall = Date.now();
+  const steady = performance.now();
+  await wait(300);
+  const apart = Math.abs(Date.now() - wall - (performance.now() - steady));
+  if (apart > 30)
+    return [
+      broken(
+        `clock: it was stepped by ${apart.toFixed(0)} ms while watched: let NTP slew it (chrony), not set it`,
+      ),
+    ];
+  return [fine(`clock: ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC, steady`)];
+}
+
+async function openFiles(): Promise<readonly Finding[]> {
+  if (process.platform === "win32") return [];
+  // Node raises its own limit to the hard one, so this is what the roles will have.
+  const { stdout } = await run("/bin/sh", ["-c", "ulimit -n"]);
+  const text = stdout.trim();
+  const limit = text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text);
+  if (limit < 1024)
+    return [
+      broken(
+        `open files: at most ${text}: raise it (ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit)`,
+      ),
+    ];
+  return [
+    limit < 8192
+      ? limited(`open files: at most ${text}, about one a viewer: raise it with ulimit -n 65536`)
+      : fine(`open files: up to ${text}`),
+  ];
+}
+
+async function player(): Promise<readonly Finding[]> {
+  const built = existsSync(join(productFolder, "player/dist/watch.html"));
+  return [built ? fine("player: built") : limited("player: not built yet; npm start does it")];
+}
+
+const withoutPassword = (url: string) => url.replace(/\/\/[^@/]*@/, "//");
+const reason = (error: unknown) =>
+  error instanceof Error ? error.message.trim().split("\n")[0]! : String(error);

@@ -1,0 +1,168 @@
+import type { FlvTag } from "../packager/flv.ts";
+import {
+  type Output,
+  Packager,
+  type Profile,
+  type RenditionName,
+  type Resume,
+} from "../packager/packager.ts";
+import type { Step } from "../packager/segmenter.ts";
+import { Rendition } from "./rendition.ts";
+
+/** Seconds of playlist, and its least number of segments: Apple asks for six. */
+const windowSeconds = 13;
+const windowSegments = 6;
+
+/** Above this a player cannot join, switch or recover within one segment. */
+const longGopSeconds = 4;
+
+export type State = "live" | "reconnecting" | "ended";
+
+export interface BroadcastOptions {
+  /** The live input's uid. */
+  readonly input: string;
+  /** The uid of the video that this broadcast is. */
+  readonly video: string;
+  readonly profile: Profile;
+  readonly resume?: Resume | undefined;
+  /** Called after anything a reader outside could notice: state, renditions, advice. */
+  readonly changed: (broadcast: Broadcast) => void;
+}
+
+/** One live input on air: its publishes go in as FLV tags, its renditions can be read. Owns no socket and no clock. */
+export class Broadcast {
+  readonly input: string;
+  readonly video: string;
+  readonly renditions = new Map<RenditionName, Rendition>();
+  readonly #profile: Profile;
+  readonly #packager: Packager;
+  readonly #changed: (broadcast: Broadcast) => void;
+  #partTarget = 0;
+  #state: State = "reconnecting";
+  #advice: string | undefined;
+
+  constructor(options: BroadcastOptions) {
+    this.input = options.input;
+    this.video = options.video;
+    this.#profile = options.profile;
+    this.#changed = options.changed;
+    this.#packager = new Packager(options.profile, options.resume);
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** One sentence for the owner when the encoder's settings hurt viewers. */
+  get advice(): string | undefined {
+    return this.#advice;
+  }
+
+  get targetDuration(): number {
+    return this.#profile.targetDuration;
+  }
+
+  get health(): Packager["health"] {
+    return this.#packager.health;
+  }
+
+  /** What a restarted origin must not fall behind; undefined before the first frame. */
+  get progress(): Resume | undefined {
+    const { epochMs, progress } = this.#packager;
+    return epochMs !== undefined && progress ? { epochMs, ...progress } : undefined;
+  }
+
+  /** True once a player can be told what there is: each track has its first part. */
+  get listed(): boolean {
+    if (this.renditions.size === 0) return false;
+    for (const { window } of this.renditions.values())
+      if (window.segments.length === 0 && !window.open?.parts.length) return false;
+    return true;
+  }
+
+  /** Another publish feeds the broadcast from now on. */
+  begin(nowMs: number, ageMs: number): void {
+    this.#enter("live");
+    this.#apply(this.#packager.begin(nowMs, ageMs));
+  }
+
+  /** One tag of the feed, in order. Throws BadMedia. */
+  push(tag: FlvTag, nowMs: number): void {
+    this.#apply(this.#packager.push(tag, nowMs));
+  }
+
+  /** The publish broke off; another may continue. */
+  lose(): void {
+    this.#apply(this.#packager.interrupt());
+    this.#enter("reconnecting");
+  }
+
+  /** The wall clock, several times per part. */
+  clock(nowMs: number): void {
+    if (this.#state !== "ended") this.#apply(this.#packager.clock(nowMs));
+  }
+
+  /** ENDLIST for every rendition. */
+  end(): void {
+    if (this.#state === "ended") return;
+    this.#apply(this.#packager.end());
+    for (const rendition of this.renditions.values()) rendition.end();
+    this.#enter("ended");
+  }
+
+  #enter(state: State): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#changed(this);
+  }
+
+  #apply(outputs: readonly Output[]): void {
+    if (outputs.length === 0) return;
+    const steps = new Map<RenditionName, Step[]>();
+    let added = false;
+    for (const output of outputs) {
+      if (output.type === "start") this.#partTarget = output.partTarget;
+      else if (output.type === "init") {
+        this.#rendition(output).addInit({
+          version: output.version,
+          track: output.track,
+          bytes: output.bytes,
+        });
+        added = true;
+      } else {
+        const list = steps.get(output.name);
+        if (list) list.push(output.step);
+        else steps.set(output.name, [output.step]);
+      }
+    }
+    for (const [name, list] of steps) this.renditions.get(name)?.apply(list);
+    const advice = adviceFor(this.#packager.health.gopSeconds);
+    if (added || advice !== this.#advice) {
+      this.#advice = advice;
+      this.#changed(this);
+    }
+  }
+
+  #rendition({ name, track, discontinuity }: Output & { type: "init" }): Rendition {
+    let rendition = this.renditions.get(name);
+    if (!rendition) {
+      rendition = new Rendition(name, {
+        timescale: track.timescale,
+        targetDuration: this.#profile.targetDuration,
+        partTarget: this.#partTarget,
+        epochMs: this.#packager.epochMs ?? 0,
+        windowSeconds,
+        windowSegments,
+        discontinuity,
+      });
+      this.renditions.set(name, rendition);
+    }
+    return rendition;
+  }
+}
+
+/** What to tell the owner about this keyframe distance; undefined where it is fine. */
+export function adviceFor(gopSeconds: number): string | undefined {
+  if (gopSeconds <= longGopSeconds) return undefined;
+  return `Keyframes are ${gopSeconds.toFixed(1)} s apart, so viewers join and recover late; set Keyframe Interval to 2 s (OBS: Settings > Output > Streaming).`;
+}

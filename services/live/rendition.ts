@@ -1,0 +1,117 @@
+import type { Step } from "../packager/segmenter.ts";
+import type { Chunk, Part, Segment, Track } from "../packager/track.ts";
+import { RenditionWindow, type WindowLimits } from "../packager/window.ts";
+
+/** One decoder configuration of a rendition. */
+export interface Init {
+  readonly version: number;
+  readonly track: Track;
+  readonly bytes: Uint8Array;
+}
+
+export type Waited = "ready" | "late" | "gone";
+
+interface Waiter {
+  readonly ready: () => boolean;
+  readonly settle: (how: Waited) => void;
+}
+
+/**
+ * One track of a broadcast as readers see it: a window that grows, and a place to wait for it to grow. The publisher
+ * never waits for a reader; a reader that comes too late finds what is left.
+ */
+export class Rendition {
+  readonly name: string;
+  readonly window: RenditionWindow;
+  readonly #inits: Init[] = [];
+  readonly #waiters = new Set<Waiter>();
+  /** Counts visible changes, so that whoever renders a playlist knows when it is stale. */
+  revision = 0;
+  #peak = 0;
+  #seconds = 0;
+  #bytes = 0;
+
+  constructor(name: string, limits: WindowLimits) {
+    this.name = name;
+    this.window = new RenditionWindow(limits);
+  }
+
+  get inits(): readonly Init[] {
+    return this.#inits;
+  }
+
+  get track(): Track {
+    return this.#inits.at(-1)!.track;
+  }
+
+  /** Bits per second so far: of the largest segment, and over all. Zero before the first segment. */
+  get bandwidth(): { peak: number; average: number } {
+    return {
+      peak: Math.ceil(this.#peak),
+      average: this.#seconds > 0 ? Math.ceil((this.#bytes * 8) / this.#seconds) : 0,
+    };
+  }
+
+  addInit(init: Init): void {
+    this.#inits.push(init);
+  }
+
+  /** Applies steps in order, then wakes whoever they satisfy. */
+  apply(steps: readonly Step[]): void {
+    let visible = false;
+    for (const step of steps) {
+      const closing = step.type === "close" ? this.window.open : undefined;
+      if (this.window.apply(step)) visible = true;
+      if (closing && closing.byteLength > 0) this.#measure(closing);
+    }
+    if (visible) this.#wake();
+  }
+
+  end(): void {
+    this.window.end();
+    this.#wake();
+  }
+
+  segment(number: number): Segment | undefined {
+    return this.window.segment(number);
+  }
+
+  part(number: number, index: number): Part | undefined {
+    return this.window.part(number, index);
+  }
+
+  /** Waits until `ready` holds after a change, `limitMs` pass, or `gone` is called through the returned handle. */
+  wait(ready: () => boolean, limitMs: number, onGone: (gone: () => void) => void): Promise<Waited> {
+    if (ready()) return Promise.resolve("ready");
+    return new Promise((resolve) => {
+      const settle = (how: Waited): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+        resolve(how);
+      };
+      const timer = setTimeout(settle, limitMs, "late");
+      const waiter: Waiter = { ready, settle };
+      this.#waiters.add(waiter);
+      onGone(() => settle("gone"));
+    });
+  }
+
+  #wake(): void {
+    this.revision++;
+    for (const waiter of this.#waiters) if (waiter.ready()) waiter.settle("ready");
+  }
+
+  #measure(segment: Segment): void {
+    const seconds = segment.duration / this.window.timescale;
+    this.#seconds += seconds;
+    this.#bytes += segment.byteLength;
+    this.#peak = Math.max(this.#peak, (segment.byteLength * 8) / seconds);
+  }
+}
+
+/** The bytes of a part or segment, chunk by chunk. */
+export function bytesOf(parts: readonly Part[]): Uint8Array[] {
+  const bytes: Uint8Array[] = [];
+  for (const part of parts) for (const chunk of part.chunks as readonly Chunk[]) bytes.push(chunk.bytes);
+  return bytes;
+}

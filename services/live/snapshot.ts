@@ -1,0 +1,275 @@
+import { mkdir, readFile, stat, utimes } from "node:fs/promises";
+import { dirname } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { replaceFile } from "../lib/durable.ts";
+import { Failure } from "../lib/errors.ts";
+import { openInternal, requestInternal } from "../lib/http.ts";
+import type { Running } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { backoffMs, pause } from "../lib/retry.ts";
+
+/** What ingest knows of a live input: enough to let an encoder in, not enough to be one. */
+export interface IngestInput {
+  readonly uid: string;
+  readonly enabled: boolean;
+  /** Lower-case hex SHA-256 of the stream key. */
+  readonly keyHash: string;
+}
+
+/** What the origin knows of a live input. */
+export interface OriginInput {
+  readonly uid: string;
+  readonly name: string;
+  readonly enabled: boolean;
+  /** How long a broadcast waits for an encoder that vanished. */
+  readonly timeoutSeconds: number;
+  readonly partSeconds: number;
+}
+
+export interface SnapshotOptions {
+  /** The slice asked for: "ingest" or "origin". */
+  readonly role: string;
+  /** Names this process among its likes; control tells people by it who is behind. */
+  readonly node: string;
+  /** Control's internal address. */
+  readonly control: string;
+  /** The copy on disk; its folder is made when missing. */
+  readonly file: string;
+  readonly secret?: string | undefined;
+  readonly log: Log;
+}
+
+/** Control's last word, kept current, and kept on disk for the time when control is away. */
+export interface Snapshot<Input> extends Running {
+  /** Settles once there is anything to decide by: a copy on disk or control's first word. Rejects only when closed before. */
+  readonly ready: Promise<void>;
+  get(uid: string): Input | undefined;
+  values(): IterableIterator<Input>;
+  /** Calls `listener` after each change with the uids whose records came, went or differ. Returns its end. */
+  onChange(listener: (uids: ReadonlySet<string>) => void): () => void;
+  /** The version in force; 0 before the first. */
+  readonly version: number;
+  /** How long ago control was last heard, also before a restart; Infinity when never. */
+  readonly contactMs: number;
+}
+
+interface Line<Input> {
+  readonly version: number;
+  readonly whole?: { readonly inputs: Record<string, Input> };
+  readonly set?: Record<string, Input>;
+  readonly remove?: readonly string[];
+}
+
+/** Control writes a line at least every 5 s, so a link this quiet is dead whatever TCP believes. */
+const quietMs = 20_000;
+const maxLineBytes = 64 * 1024 * 1024;
+
+/** Opens the copy on disk and follows control until closed. Never rejects for want of control. */
+export function openSnapshot<Input extends { readonly uid: string }>(
+  options: SnapshotOptions,
+): Snapshot<Input> {
+  return new Copy<Input>(options);
+}
+
+class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
+  readonly ready: Promise<void>;
+  readonly closed: Promise<void>;
+  readonly #options: SnapshotOptions;
+  readonly #stop = new AbortController();
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #listeners = new Set<(uids: ReadonlySet<string>) => void>();
+  #inputs = new Map<string, Input>();
+  #version = 0;
+  #contactAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: SnapshotOptions) {
+    this.#options = options;
+    this.ready = this.#ready.promise;
+    // A role that stops before it was ready need not handle that twice.
+    this.ready.catch(() => undefined);
+    this.closed = this.#run();
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get contactMs(): number {
+    return Math.max(0, Date.now() - this.#contactAt);
+  }
+
+  get(uid: string): Input | undefined {
+    return this.#inputs.get(uid);
+  }
+
+  values(): IterableIterator<Input> {
+    return this.#inputs.values();
+  }
+
+  onChange(listener: (uids: ReadonlySet<string>) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): Promise<void> {
+    this.#stop.abort();
+    return this.closed;
+  }
+
+  async #run(): Promise<void> {
+    const { log, role } = this.#options;
+    const { signal } = this.#stop;
+    await this.#load();
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        await this.#follow(() => {
+          if (failures > 0) log.info({ failures, version: this.#version }, "control is back");
+          failures = 0;
+        });
+        if (!signal.aborted) log.warn({ role }, "control ended the link; working from the last snapshot");
+      } catch (error) {
+        if (signal.aborted) break;
+        // One line when it begins; the rest of an outage says nothing new.
+        if (failures === 0) log.warn({ err: error }, "control is away; working from the last snapshot");
+      }
+      await pause(backoffMs(failures++, 100, 2_000), signal);
+    }
+    this.#ready.reject(new Failure("unavailable", "closed before the first snapshot came"));
+  }
+
+  async #load(): Promise<void> {
+    const { file, log } = this.#options;
+    try {
+      const saved = JSON.parse(await readFile(file, "utf8")) as {
+        version: number;
+        inputs: Record<string, Input>;
+      };
+      if (!Number.isSafeInteger(saved.version) || typeof saved.inputs !== "object")
+        throw new Error("not a snapshot");
+      this.#inputs = new Map(Object.entries(saved.inputs));
+      this.#version = saved.version;
+      // The copy's mtime is kept at the last contact, so that staleness counts over a restart.
+      this.#contactAt = (await stat(file)).mtimeMs;
+      this.#ready.resolve();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT")
+        log.warn({ err: error, file }, "the snapshot on disk cannot be read; waiting for control");
+    }
+  }
+
+  /** One link to control, from its first line to its end or failure. */
+  async #follow(onHeard: () => void): Promise<void> {
+    const { control, node, role, secret } = this.#options;
+    const link = new AbortController();
+    const signal = AbortSignal.any([this.#stop.signal, link.signal]);
+    const watchdog = setTimeout(() => link.abort(new Failure("unavailable", "control went quiet")), quietMs);
+    try {
+      const path = `/internal/slice?role=${encodeURIComponent(role)}&node=${encodeURIComponent(node)}`;
+      const body = await openInternal(control, path, { signal, secret });
+      try {
+        let first = true;
+        for await (const lines of linesOf<Line<Input>>(body)) {
+          watchdog.refresh();
+          await this.#take(lines, first, signal);
+          if (first) onHeard();
+          first = false;
+        }
+      } finally {
+        body.destroy();
+      }
+    } catch (error) {
+      throw link.signal.aborted ? link.signal.reason : error;
+    } finally {
+      clearTimeout(watchdog);
+    }
+  }
+
+  /** Applies what came, makes it last, and only then tells control so. */
+  async #take(lines: readonly Line<Input>[], first: boolean, signal: AbortSignal): Promise<void> {
+    const { control, log, node, role, secret, file } = this.#options;
+    const changed = new Set<string>();
+    let news = false;
+    for (const [i, line] of lines.entries()) {
+      if (!Number.isSafeInteger(line.version) || line.version < 0)
+        throw new Failure("bad_request", "control sent no version");
+      if (first && i === 0) {
+        if (!line.whole) throw new Failure("bad_request", "control's first line is not a whole snapshot");
+        if (line.version < this.#version)
+          log.warn(
+            { ours: this.#version, theirs: line.version },
+            "control's store is an older or another one; taking its word",
+          );
+        this.#replace(line.whole.inputs, changed);
+        news = true;
+      } else if (line.version > this.#version) {
+        this.#apply(line, changed);
+        news = true;
+      } else if (line.version < this.#version || line.set || line.remove) {
+        throw new Failure("conflict", "control's versions went backwards within one link");
+      }
+      this.#version = line.version;
+    }
+    this.#contactAt = Date.now();
+    if (!news) {
+      const now = new Date();
+      await utimes(file, now, now).catch(() => undefined);
+      return;
+    }
+    if (changed.size > 0) for (const listener of [...this.#listeners]) listener(changed);
+    this.#ready.resolve();
+    await this.#save();
+    const version = this.#version;
+    const { status } = await requestInternal(control, "/internal/ack", {
+      method: "POST",
+      json: { role, node, version },
+      signal,
+      secret,
+    });
+    if (status >= 300) throw new Failure("unavailable", `control answered ${status} to an acknowledgement`);
+  }
+
+  #replace(inputs: Record<string, Input>, changed: Set<string>): void {
+    const fresh = new Map(Object.entries(inputs));
+    for (const uid of this.#inputs.keys()) if (!fresh.has(uid)) changed.add(uid);
+    for (const [uid, input] of fresh) if (!isDeepStrictEqual(input, this.#inputs.get(uid))) changed.add(uid);
+    this.#inputs = fresh;
+  }
+
+  #apply({ set = {}, remove = [] }: Line<Input>, changed: Set<string>): void {
+    for (const uid of remove) if (this.#inputs.delete(uid)) changed.add(uid);
+    for (const [uid, input] of Object.entries(set)) {
+      if (isDeepStrictEqual(input, this.#inputs.get(uid))) continue;
+      this.#inputs.set(uid, input);
+      changed.add(uid);
+    }
+  }
+
+  async #save(): Promise<void> {
+    const { file } = this.#options;
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await replaceFile(
+      file,
+      `${JSON.stringify({ version: this.#version, inputs: Object.fromEntries(this.#inputs) })}\n`,
+    );
+  }
+}
+
+/** The JSON lines of `body`, those that came together at once, so that one write to disk serves them all. */
+async function* linesOf<T>(body: AsyncIterable<Buffer>): AsyncGenerator<T[]> {
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+  for await (const bytes of body) {
+    const end = bytes.lastIndexOf(0x0a);
+    if (end >= 0) {
+      const text = Buffer.concat([...held, bytes.subarray(0, end)]).toString("utf8");
+      held = [bytes.subarray(end + 1)];
+      heldBytes = held[0]!.length;
+      yield text.split("\n").map((line) => JSON.parse(line) as T);
+    } else {
+      held.push(bytes);
+      heldBytes += bytes.length;
+    }
+    if (heldBytes > maxLineBytes) throw new Failure("too_large", "a line from control exceeds 64 MiB");
+  }
+}

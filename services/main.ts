@@ -1,0 +1,148 @@
+import { Command, CommanderError } from "commander";
+import {
+  type Config,
+  ConfigError,
+  inheritConfig,
+  loadConfig,
+  type RoleName,
+  sampleFile,
+  settings,
+} from "./config.ts";
+import { Failure } from "./lib/errors.ts";
+
+/** Exit codes: 1 it failed, 2 a person has to change what was given. */
+const wrongUse = 2;
+/** A role that hangs in its orderly stop ends anyway; the supervisor's own deadline is later. */
+const roleStopMs = 5_000;
+
+const began = performance.now();
+
+function program(): Command {
+  const sluice = new Command("sluice").description("Self-hosted live streaming").exitOverride();
+  withSettings(
+    sluice.command("up", { isDefault: true }).description("run everything on this machine"),
+  ).action(async (flags) => {
+    const config = configOf(flags);
+    const { runSupervisor } = await import("./supervisor.ts");
+    process.exitCode = await runSupervisor(config, began);
+    process.exit();
+  });
+  withSettings(
+    sluice
+      .command("role")
+      .description("run one role in this process")
+      .argument("<name>", "control, ingest or origin"),
+  ).action(async (name: RoleName, flags) =>
+    runRole(name, process.env.SLUICE_CONFIG ? inheritConfig(process.env.SLUICE_CONFIG) : configOf(flags)),
+  );
+  withSettings(sluice.command("doctor").description("check this machine and say what to fix")).action(
+    async (flags) => {
+      const { runDoctor } = await import("./doctor.ts");
+      process.exitCode = await runDoctor(configOf(flags));
+    },
+  );
+  withSettings(
+    sluice
+      .command("input")
+      .description("list the live inputs with their stream keys, or create one")
+      .argument("[create]")
+      .argument("[name]"),
+  ).action(async (verb: string | undefined, name: string | undefined, flags) => {
+    const { runInput } = await import("./input.ts");
+    process.exitCode = await runInput(configOf(flags), verb, name);
+  });
+  sluice
+    .command("config")
+    .description("print a sample settings file")
+    .action(() => void process.stdout.write(sampleFile()));
+  return sluice;
+}
+
+function withSettings(command: Command): Command {
+  command.option("--config <file>", "settings file; ./sluice.yaml is read when it is there").exitOverride();
+  for (const { flag, kind, about, allowed, fallback } of settings) {
+    const shown = `${about}: ${allowed}${fallback === undefined ? "" : ` (${fallback})`}`;
+    command.option(kind === "yes/no" ? `${flag} [yes]` : `${flag} <${kind}>`, shown);
+    if (kind === "yes/no" && fallback === true) command.option(flag.replace("--", "--no-"));
+  }
+  return command;
+}
+
+function configOf(flags: Readonly<Record<string, unknown>>): Config {
+  // Commander names a flag in camel case without dots; settings have their group before a dot.
+  const byName = Object.fromEntries(
+    settings.map(({ name, flag }) => [
+      name,
+      flags[flag.slice(2).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())],
+    ]),
+  );
+  return loadConfig({ file: flags.config as string | undefined, env: process.env, flags: byName });
+}
+
+async function runRole(name: RoleName, config: Config): Promise<void> {
+  const [{ startRole }, { createLog }] = await Promise.all([import("./app.ts"), import("./lib/log.ts")]);
+  const log = createLog(name, config.logLevel, process.stdout.isTTY);
+  const supervised = process.env.SLUICE_CONFIG !== undefined;
+  const tell = (message: object) =>
+    new Promise<void>((resolve) => {
+      if (process.connected) process.send?.(message, undefined, {}, () => resolve());
+      else resolve();
+    });
+  for (const fatal of ["uncaughtException", "unhandledRejection"] as const)
+    process.on(fatal, (error: unknown) => {
+      log.fatal({ err: error }, "failed");
+      process.exit(1);
+    });
+  const started = startRole(name, config, log, (message) => void tell(message));
+  const stop = () => {
+    setTimeout(() => process.exit(1), roleStopMs).unref();
+    started
+      .then((role) => role.close())
+      .then(
+        () => process.exit(0),
+        () => process.exit(1),
+      );
+  };
+  // The supervisor asks by closing the channel, and is gone when it closes by itself, also after kill -9. Signals that reach the
+  // whole group (Ctrl-C, a service manager) are its to order.
+  process.once("disconnect", stop);
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
+    process.on(signal, supervised ? () => undefined : stop);
+  if (supervised && !process.connected) return stop();
+  try {
+    await started;
+  } catch (error) {
+    const message = startFailure(error, config);
+    log.error({ ...(error instanceof Failure ? {} : { err: error }) }, message);
+    await tell({ type: "failed", message });
+    process.exit(1);
+  }
+}
+
+/** Why a listener or a file could not be had, as what to change. */
+function startFailure(error: unknown, config: Config): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code, port } = error as Error & { readonly code?: string; readonly port?: number };
+  const setting = (["httpPort", "httpsPort", "rtmpPort", "rtmpsPort"] as const).find(
+    (name) => config[name] === port,
+  );
+  if (!setting) return error.message;
+  const flag = settings.find((one) => one.name === setting)!.flag;
+  if (code === "EADDRINUSE")
+    return `${setting}: port ${port} is taken by another program; stop that, or choose another port with ${flag}`;
+  if (code === "EACCES")
+    return `${setting}: this user may not listen on port ${port}; choose one above 1023 with ${flag}`;
+  if (code === "EADDRNOTAVAIL")
+    return `host: ${config.host} is no address of this machine; choose one with --host`;
+  return error.message;
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : wrongUse;
+  else if (error instanceof ConfigError || error instanceof Failure) {
+    console.error(error.message);
+    process.exitCode = error instanceof ConfigError ? wrongUse : 1;
+  } else throw error;
+}

@@ -1,0 +1,98 @@
+import type { IncomingMessage, OutgoingHttpHeaders, RequestListener, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+
+/** One request and its one answer, over HTTP/1.1 or HTTP/2: what routes see. */
+export interface Exchange {
+  readonly method: string;
+  readonly path: string;
+  /** Without its `?`. */
+  readonly query: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly peer: string;
+  /** Answers once; `body` is written piece by piece. HEAD sends the headers alone. */
+  reply(status: number, headers: OutgoingHttpHeaders, body?: readonly Uint8Array[]): void;
+  /** Calls `gone` when the client leaves before it was answered. */
+  onGone(gone: () => void): void;
+  /** The streams themselves, for an answer that is passed through from elsewhere. */
+  readonly raw: { readonly request: NodeJS.ReadableStream; readonly http1?: ServerResponse; readonly http2?: ServerHttp2Stream };
+}
+
+export type Handler = (exchange: Exchange) => void | Promise<void>;
+
+/** For players on any page: nothing here depends on who asks, and no request needs a preflight. */
+const everywhere: OutgoingHttpHeaders = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": "Age, Date, Content-Length, Content-Encoding",
+  "timing-allow-origin": "*",
+  "cross-origin-resource-policy": "cross-origin",
+  "x-content-type-options": "nosniff",
+};
+
+/** A listener for node:http. */
+export function http1(handle: Handler): RequestListener {
+  return (request: IncomingMessage, response: ServerResponse) => {
+    const [path, query] = split(request.url ?? "/");
+    void handle({
+      method: request.method ?? "GET",
+      path,
+      query,
+      headers: request.headers,
+      peer: request.socket.remoteAddress ?? "",
+      raw: { request, http1: response },
+      reply(status, headers, body = []) {
+        if (response.headersSent || response.destroyed) return;
+        response.writeHead(status, { ...everywhere, "content-length": lengthOf(body), ...headers });
+        if (request.method === "HEAD" || body.length === 0) return void response.end();
+        if (body.length === 1) return void response.end(body[0]);
+        // One write for many pieces.
+        response.cork();
+        for (const piece of body) response.write(piece);
+        response.end();
+        response.uncork();
+      },
+      onGone(gone) {
+        response.once("close", gone);
+      },
+    });
+  };
+}
+
+/** A listener for the `stream` event of node:http2: half again as fast as its compatibility API. */
+export function http2(handle: Handler): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
+  return (stream, headers) => {
+    const method = String(headers[":method"] ?? "GET");
+    const [path, query] = split(String(headers[":path"] ?? "/"));
+    // A client that resets its stream is no error of ours.
+    stream.on("error", () => {});
+    void handle({
+      method,
+      path,
+      query,
+      headers,
+      peer: stream.session?.socket.remoteAddress ?? "",
+      raw: { request: stream, http2: stream },
+      reply(status, fields, body = []) {
+        if (stream.headersSent || stream.destroyed) return;
+        const bare = method === "HEAD" || body.length === 0;
+        stream.respond({ ":status": status, ...everywhere, "content-length": lengthOf(body), ...fields }, { endStream: bare });
+        if (bare) return;
+        for (let i = 0; i < body.length - 1; i++) stream.write(body[i]);
+        stream.end(body.at(-1));
+      },
+      onGone(gone) {
+        stream.once("close", gone);
+      },
+    });
+  };
+}
+
+function split(url: string): [string, string] {
+  const at = url.indexOf("?");
+  return at < 0 ? [url, ""] : [url.slice(0, at), url.slice(at + 1)];
+}
+
+function lengthOf(body: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const piece of body) length += piece.length;
+  return length;
+}

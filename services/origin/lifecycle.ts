@@ -1,0 +1,49 @@
+import type { Broadcast } from "../live/broadcast.ts";
+import type { Directory } from "../live/directory.ts";
+import { cacheControl } from "./caching.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** Shorter than the idle timeouts of common proxies. */
+const holdMs = 25_000;
+
+export type Status = "idle" | "live" | "reconnecting" | "ended";
+
+/** What a player or a page asks of a playback: is it on, which video, and in one sentence what is wrong with its source. */
+export interface Lifecycle {
+  readonly isInput: boolean;
+  readonly videoUID: string | null;
+  readonly live: boolean;
+  readonly status: Status;
+  readonly message: string | null;
+}
+
+export function lifecycleOf(playback: string, broadcast: Broadcast | undefined): Lifecycle {
+  const isInput = broadcast === undefined || broadcast.input === playback;
+  const status = broadcast === undefined ? "idle" : broadcast.state === "live" && !broadcast.listed ? "idle" : broadcast.state;
+  return {
+    isInput,
+    videoUID: broadcast?.video ?? null,
+    live: status === "live" || status === "reconnecting",
+    status,
+    message: broadcast?.advice ?? null,
+  };
+}
+
+/** Answers at once, or with `wait=STATUS` when the status is another one, for no longer than a proxy would wait. */
+export async function answerLifecycle(exchange: Exchange, directory: Directory, playback: string): Promise<void> {
+  const find = (): Lifecycle => lifecycleOf(playback, directory.current(playback) ?? directory.video(playback));
+  const waitFor = new URLSearchParams(exchange.query).get("wait");
+  if (waitFor !== null && find().status === waitFor) {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, holdMs);
+      const end = directory.onChange(playback, () => find().status !== waitFor && done());
+      function done(): void {
+        clearTimeout(timer);
+        end();
+        resolve();
+      }
+      exchange.onGone(done);
+    });
+  }
+  exchange.reply(200, { "content-type": "application/json", "cache-control": cacheControl("state", 0) }, [Buffer.from(JSON.stringify(find()))]);
+}

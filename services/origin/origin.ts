@@ -1,0 +1,162 @@
+import http from "node:http";
+import http2api from "node:http2";
+import type { AddressInfo, Server, Socket } from "node:net";
+import { join } from "node:path";
+import tls from "node:tls";
+import type { Certificates } from "../../infra/certs.ts";
+import { Failure } from "../lib/errors.ts";
+import { listenInternal, readJson, sendJson } from "../lib/http.ts";
+import { type Running, Scope } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import type { Metrics } from "../lib/metrics.ts";
+import { z } from "../lib/schema.ts";
+import { Directory } from "../live/directory.ts";
+import type { Events } from "../live/events.ts";
+import type { OriginInput, Snapshot } from "../live/snapshot.ts";
+import { http1, http2 } from "./exchange.ts";
+import { Ledger } from "./ledger.ts";
+import { Pages } from "./pages.ts";
+import { Playlists } from "./playlists.ts";
+import { createHandler } from "./server.ts";
+import { Stage } from "./stage.ts";
+import { type LiveStatus, statusOf } from "./status.ts";
+import { Viewers } from "./viewers.ts";
+
+export interface OriginOptions {
+  readonly host: string;
+  readonly httpPort: number;
+  readonly httpsPort: number;
+  readonly certificates: Certificates;
+  readonly snapshot: Snapshot<OriginInput>;
+  readonly events: Events;
+  /** Own internal address, and control's. */
+  readonly address: string;
+  readonly controlAddress: string;
+  readonly secret: string | undefined;
+  readonly dataDir: string;
+  readonly playerDir: string;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Hears once a second what is on air. */
+  readonly report: (live: readonly LiveStatus[]) => void;
+}
+
+export interface Origin extends Running {
+  readonly ports: { readonly http: number; readonly https: number };
+}
+
+const announcement = z.object({
+  uid: z.string().regex(/^[0-9a-f]{32}$/),
+  publish: z.string().min(1).max(64),
+  feed: z.string().min(1).max(256),
+  path: z.string().min(1).max(256),
+  peer: z.string().max(128),
+  at: z.number(),
+});
+
+/** A connection that says nothing for this long goes; longer than any held answer. */
+const idleMs = 60_000;
+const handshakeMs = 5_000;
+
+/** Live core, packaging and delivery of what is on air here, on the public ports. */
+export async function startOrigin(options: OriginOptions): Promise<Origin> {
+  const { log, snapshot, events, secret, metrics } = options;
+  const scope = new Scope(3_000, (name) => log.warn({ name }, "did not close in time"));
+  try {
+    await snapshot.ready;
+    const directory = new Directory();
+    const viewers = new Viewers();
+    const ledger = await Ledger.open(join(options.dataDir, "origin"));
+    const stage = scope.own("stage", new Stage({ directory, ledger, snapshot, events, secret, log, removed: (gone) => viewers.forget(gone.video) }));
+    const requests = metrics.counter("sluice_http_requests_total", "Requests on the public ports by what they asked for", ["to"]);
+    metrics.gauge("sluice_broadcasts", "Broadcasts in memory, ended ones included", { read: () => [...directory.all()].length });
+    metrics.gauge("sluice_media_bytes", "Media held for readers", {
+      read: () => [...directory.all()].reduce((sum, one) => sum + [...one.renditions.values()].reduce((bytes, rendition) => bytes + rendition.window.bytes, 0), 0),
+    });
+    const handler = createHandler({
+      directory,
+      viewers,
+      playlists: new Playlists(),
+      pages: new Pages(options.playerDir),
+      control: options.controlAddress,
+      secret,
+      expects: (uid) => stage.expects(uid),
+      failed: (error, path) => log.error({ err: error, path }, "request failed"),
+      answered: (to) => requests(1, { to }),
+    });
+
+    const internal = await listenInternal(
+      options.address,
+      async (request, response) => {
+        if (request.method !== "POST" || request.url !== "/internal/publishes") throw new Failure("not_found", "There is nothing here");
+        const parsed = announcement.safeParse(await readJson(request));
+        if (!parsed.success) throw new Failure("bad_request", "The announcement of a publish is not complete");
+        sendJson(response, 200, await stage.accept(parsed.data));
+      },
+      { secret },
+    );
+    scope.own("internal", internal);
+
+    const plain = http.createServer({ keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 }, http1(handler));
+    const secure = secureServer(options.certificates, handler, log);
+    scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
+    scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
+
+    const status = statusOf(directory, viewers, snapshot);
+    const reporter = setInterval(() => options.report(status(Date.now())), 1_000);
+    scope.own("reporter", { close: () => clearInterval(reporter) });
+
+    const ports = { http: (plain.address() as AddressInfo).port, https: (secure.server.address() as AddressInfo).port };
+    log.info({ ...ports }, "origin opened");
+    return { ports, closed: scope.closed, close: () => scope.close() };
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+/** HTTP/2 where the client offers it, else HTTP/1.1, on one TLS port whose certificate can change under open connections. */
+function secureServer(certificates: Certificates, handler: Parameters<typeof http1>[0], log: Log): { server: tls.Server; end: () => void } {
+  const first = http.createServer({ keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 }, http1(handler));
+  const second = http2api.createServer({ settings: { maxConcurrentStreams: 128, maxHeaderListSize: 16_384 }, maxSessionMemory: 16 });
+  second.on("stream", http2(handler));
+  second.on("sessionError", () => {});
+  second.on("session", (session) => session.setTimeout(idleMs, () => session.close()));
+  const server = tls.createServer({ ...certificates.current(), minVersion: "TLSv1.2", ALPNProtocols: ["h2", "http/1.1"], handshakeTimeout: handshakeMs });
+  const sockets = new Set<Socket>();
+  server.on("secureConnection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => {});
+    (socket.alpnProtocol === "h2" ? second : first).emit("connection", socket);
+  });
+  server.on("tlsClientError", () => {});
+  const end = certificates.onChange(() => {
+    server.setSecureContext({ ...certificates.current(), minVersion: "TLSv1.2" });
+    log.info("certificate reloaded");
+  });
+  return {
+    server,
+    end() {
+      end();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+async function listen(server: Server, host: string, port: number, end: () => void): Promise<{ close: () => Promise<void> }> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  return {
+    close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      end();
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,43 @@
+import http from "node:http";
+import { parseAddress } from "../lib/http.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** HTTP/1.1 says these of one connection; they are not passed on. */
+const hopByHop = new Set(["connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection", "te", "trailer", "host"]);
+const answerMs = 30_000;
+
+/** Hands a request to control as it is, and its answer back. With control away the answer is 503 and a sentence. */
+export function passToControl(exchange: Exchange, address: string, secret: string | undefined): void {
+  const place = parseAddress(address);
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(exchange.headers)) if (value !== undefined && !name.startsWith(":") && !hopByHop.has(name)) headers[name] = value as string | string[];
+  headers["x-forwarded-for"] = exchange.peer;
+  headers["x-forwarded-host"] = String(exchange.headers[":authority"] ?? exchange.headers.host ?? "");
+  headers["x-forwarded-proto"] = exchange.raw.http2 ? "https" : "http";
+  // Between machines every internal request carries the shared secret; the caller's own token travels beside it.
+  if (secret && "port" in place) {
+    if (headers.authorization) headers["x-sluice-authorization"] = headers.authorization;
+    headers.authorization = `Bearer ${secret}`;
+  }
+  const path = exchange.query ? `${exchange.path}?${exchange.query}` : exchange.path;
+  const upstream = http.request({ ...place, method: exchange.method, path, headers, timeout: answerMs });
+  upstream.on("timeout", () => upstream.destroy(new Error("late")));
+  upstream.on("error", () => {
+    const body = { result: null, success: false, errors: [{ code: 10013, message: "The control role is away; playback and publishing go on. Try again in a moment." }], messages: [] };
+    exchange.reply(503, { "content-type": "application/json", "cache-control": "no-store", "retry-after": "2" }, [Buffer.from(JSON.stringify(body))]);
+  });
+  upstream.on("response", (answer) => {
+    const fields = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !hopByHop.has(name)));
+    const { http1, http2 } = exchange.raw;
+    if (http2) {
+      if (http2.destroyed) return void answer.resume();
+      http2.respond({ ":status": answer.statusCode ?? 502, ...fields });
+      answer.pipe(http2);
+    } else if (http1) {
+      http1.writeHead(answer.statusCode ?? 502, fields);
+      answer.pipe(http1);
+    }
+  });
+  exchange.onGone(() => upstream.destroy());
+  exchange.raw.request.pipe(upstream);
+}

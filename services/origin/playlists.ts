@@ -1,0 +1,93 @@
+import { gzipSync } from "node:zlib";
+import type { Broadcast } from "../live/broadcast.ts";
+import type { Rendition } from "../live/rendition.ts";
+import { type AudioRendition, mediaPlaylist, multivariant, type Report, type VideoRendition } from "../packager/hls.ts";
+import { answerFor, type Directives } from "../packager/reload.ts";
+import { cacheControl } from "./caching.ts";
+import type { Exchange } from "./exchange.ts";
+import { refuse } from "./refusal.ts";
+
+const type = "application/vnd.apple.mpegurl";
+/** What a source may need before a segment of it has been measured. */
+const assumedBits = { video: 6_000_000, audio: 192_000 };
+/** Room above what was measured: a later segment may be larger than all before. */
+const headroom = 1.25;
+
+interface Rendered {
+  readonly revision: number;
+  readonly texts: Map<Directives["skip"], { readonly plain: Buffer; gzip: Buffer | undefined }>;
+}
+
+/** Renders each playlist once per change, for the first who asks; all others share its bytes. */
+export class Playlists {
+  readonly #rendered = new WeakMap<Rendition, Rendered>();
+
+  /** rfc8216bis 6.2.5.2: answers now, holds until the part or segment asked for is there, or refuses. */
+  async media(exchange: Exchange, broadcast: Broadcast, rendition: Rendition, directives: Directives): Promise<void> {
+    const { window } = rendition;
+    let verdict = answerFor(window, directives);
+    if (verdict === "wait") {
+      const ready = (): boolean => answerFor(window, directives) !== "wait";
+      const waited = await rendition.wait(ready, 3 * broadcast.targetDuration * 1000, (gone) => exchange.onGone(gone));
+      if (waited === "gone") return;
+      if (waited === "late")
+        return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
+      verdict = answerFor(window, directives);
+    }
+    if (typeof verdict === "object") return refuse(exchange, verdict.refuse, verdict.message);
+    const kind = window.ended ? "ended playlist" : directives.number === undefined ? "playlist" : "held playlist";
+    this.#send(exchange, this.#render(broadcast, rendition, directives.skip), cacheControl(kind, broadcast.targetDuration));
+  }
+
+  multivariant(exchange: Exchange, broadcast: Broadcast): void {
+    const video: VideoRendition[] = [];
+    let audio: AudioRendition | undefined;
+    for (const rendition of broadcast.renditions.values()) {
+      const { track, name } = rendition;
+      const measured = rendition.bandwidth;
+      const average = measured.average || assumedBits[track.kind];
+      const shared = { name, uri: `${broadcast.video}/${name}.m3u8`, codec: track.codec, average, peak: Math.ceil((measured.peak || average) * headroom) };
+      if (track.kind === "video") video.push({ ...shared, width: track.width, height: track.height, frameRate: track.frameRate });
+      else audio = { ...shared, channels: track.channels };
+    }
+    const text = Buffer.from(multivariant({ video, audio }));
+    this.#send(exchange, { plain: text, gzip: undefined }, cacheControl("multivariant", broadcast.targetDuration));
+  }
+
+  #render(broadcast: Broadcast, rendition: Rendition, skip: Directives["skip"]): { plain: Buffer; gzip: Buffer | undefined } {
+    let rendered = this.#rendered.get(rendition);
+    if (rendered?.revision !== rendition.revision) {
+      rendered = { revision: rendition.revision, texts: new Map() };
+      this.#rendered.set(rendition, rendered);
+    }
+    let text = rendered.texts.get(skip);
+    if (!text) {
+      const plain = Buffer.from(mediaPlaylist(rendition.window, { skip, reports: reports(broadcast, rendition), name: rendition.name }));
+      text = { plain, gzip: undefined };
+      rendered.texts.set(skip, text);
+    }
+    return text;
+  }
+
+  #send(exchange: Exchange, text: { plain: Buffer; gzip: Buffer | undefined }, cache: string): void {
+    // rfc9218: a playlist before the media that it lists.
+    const headers = { "content-type": type, "cache-control": cache, vary: "accept-encoding", priority: "u=1" };
+    if (/\bgzip\b/.test(exchange.headers["accept-encoding"] ?? "")) {
+      text.gzip ??= gzipSync(text.plain, { level: 4 });
+      return exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [text.gzip]);
+    }
+    exchange.reply(200, headers, [text.plain]);
+  }
+}
+
+/** Where every other rendition stands (rfc8216bis 4.4.5.4), so that a switch needs no extra request. */
+function reports(broadcast: Broadcast, own: Rendition): Report[] {
+  const list: Report[] = [];
+  for (const other of broadcast.renditions.values()) {
+    if (other === own) continue;
+    const { window } = other;
+    const last = window.open?.parts.length ? window.open : window.segments.at(-1);
+    if (last) list.push({ uri: `${other.name}.m3u8`, number: last.number, part: last.parts.length - 1 });
+  }
+  return list;
+}

@@ -1,0 +1,45 @@
+/** What a path asks for. Everything that is not on this list is nothing. */
+export type Route =
+  | { readonly to: "multivariant"; readonly playback: string }
+  | { readonly to: "playlist"; readonly playback: string; readonly video: string; readonly rendition: string }
+  | { readonly to: "init"; readonly playback: string; readonly video: string; readonly rendition: string; readonly version: number }
+  | { readonly to: "segment"; readonly playback: string; readonly video: string; readonly rendition: string; readonly version: number; readonly number: number }
+  | { readonly to: "part"; readonly playback: string; readonly video: string; readonly rendition: string; readonly version: number; readonly number: number; readonly part: number }
+  | { readonly to: "lifecycle"; readonly playback: string }
+  | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
+  | { readonly to: "asset"; readonly name: string }
+  | { readonly to: "control" }
+  | { readonly to: "root" }
+  | undefined;
+
+const controlPrefixes = ["/client/v4", "/v1", "/docs", "/dashboard"];
+const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
+const uid = "[0-9a-f]{32}";
+const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.m3u8)$`);
+const media = new RegExp(`^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`);
+
+/** Takes a request path apart, as it stands in the request: nothing in our URLs needs decoding. */
+export function routeOf(path: string): Route {
+  if (path.length > 512) return undefined;
+  let found = media.exec(path);
+  if (found) {
+    const [, playback, video, rendition, rest, version, name, number, part] = found as unknown as string[];
+    const at = { playback: playback!, video: video!, rendition: rendition! };
+    if (rest === ".m3u8") return { to: "playlist", ...at };
+    if (name === "init.mp4") return { to: "init", ...at, version: Number(version) };
+    if (part === undefined) return { to: "segment", ...at, version: Number(version), number: Number(number) };
+    return { to: "part", ...at, version: Number(version), number: Number(number), part: Number(part) };
+  }
+  found = page.exec(path);
+  if (found) {
+    const playback = found[1]!;
+    if (found[2] === "lifecycle") return { to: "lifecycle", playback };
+    if (found[2] === "iframe" || found[2] === "watch") return { to: "page", playback, page: found[2] };
+    return { to: "multivariant", playback };
+  }
+  found = asset.exec(path);
+  if (found) return { to: "asset", name: found[1]! };
+  if (path === "/") return { to: "root" };
+  if (controlPrefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`))) return { to: "control" };
+  return undefined;
+}

@@ -1,0 +1,169 @@
+import type { Broadcast } from "../live/broadcast.ts";
+import type { Directory } from "../live/directory.ts";
+import { bytesOf, type Rendition } from "../live/rendition.ts";
+import { parseDirectives } from "../packager/reload.ts";
+import { cacheControl } from "./caching.ts";
+import type { Exchange, Handler } from "./exchange.ts";
+import { answerLifecycle } from "./lifecycle.ts";
+import type { Pages } from "./pages.ts";
+import { passToControl } from "./passthrough.ts";
+import type { Playlists } from "./playlists.ts";
+import { refuse } from "./refusal.ts";
+import { routeOf } from "./route.ts";
+import type { Viewers } from "./viewers.ts";
+
+export interface ServerOptions {
+  readonly directory: Directory;
+  readonly playlists: Playlists;
+  readonly pages: Pages;
+  readonly viewers: Viewers;
+  /** Control's internal address and the secret between machines. */
+  readonly control: string;
+  readonly secret: string | undefined;
+  /** True while a broadcast of the last run may come back under this uid. */
+  readonly expects: (uid: string) => boolean;
+  readonly failed: (error: unknown, path: string) => void;
+  readonly answered: (to: string) => void;
+}
+
+/** How long a playlist request may wait for a broadcast to have its first part. */
+const firstPartMs = 10_000;
+
+/** Everything the public ports answer. */
+export function createHandler(options: ServerOptions): Handler {
+  return async (exchange) => {
+    try {
+      await route(exchange, options);
+    } catch (error) {
+      options.failed(error, exchange.path);
+      refuse(exchange, 500, "Something failed here; the server's log has the details");
+    }
+  };
+}
+
+async function route(exchange: Exchange, options: ServerOptions): Promise<void> {
+  const to = routeOf(exchange.path);
+  options.answered(to?.to ?? "nothing");
+  if (!to) return refuse(exchange, 404, "There is nothing here");
+  if (to.to === "control") return passToControl(exchange, options.control, options.secret);
+  if (exchange.method === "OPTIONS")
+    return exchange.reply(204, { "access-control-allow-methods": "GET, HEAD", "access-control-allow-headers": "*", "access-control-max-age": "86400" });
+  if (exchange.method !== "GET" && exchange.method !== "HEAD") return refuse(exchange, 405, "Only GET and HEAD are answered here", { allow: "GET, HEAD, OPTIONS" });
+  const { directory, pages } = options;
+  switch (to.to) {
+    case "root":
+      return exchange.reply(302, { location: "/docs", "cache-control": "no-store" });
+    case "asset":
+      return pages.asset(exchange, to.name);
+    case "page":
+      return pages.page(exchange, to.page);
+    case "lifecycle":
+      return answerLifecycle(exchange, directory, to.playback);
+    case "multivariant":
+      return multivariant(exchange, options, to.playback);
+    case "playlist": {
+      const broadcast = await find(exchange, options, to.playback, to.video);
+      if (!broadcast) return;
+      const rendition = broadcast.renditions.get(to.rendition as "source" | "audio");
+      if (!rendition) return refuse(exchange, 404, "This broadcast has no such rendition", {}, "missing media");
+      const directives = parseDirectives(exchange.query);
+      if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
+      options.viewers.saw(broadcast.video, `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`, Date.now());
+      return options.playlists.media(exchange, broadcast, rendition, directives);
+    }
+    default: {
+      const broadcast = await find(exchange, options, to.playback, to.video);
+      const rendition = broadcast?.renditions.get(to.rendition as "source" | "audio");
+      if (!broadcast) return;
+      if (!rendition) return missing(exchange);
+      if (to.to === "init") return init(exchange, rendition, to.version);
+      if (to.to === "segment") {
+        const segment = rendition.segment(to.number);
+        return segment && !segment.gap && segment.version === to.version ? media(exchange, rendition, bytesOf(segment.parts)) : missing(exchange);
+      }
+      return part(exchange, broadcast, rendition, to);
+    }
+  }
+}
+
+/** By input the current broadcast, by video that one; 204 where an input is not on air, as players of this API expect. */
+async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
+  const { directory, playlists } = options;
+  const broadcast = directory.video(playback) ?? directory.current(playback);
+  if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback)) return exchange.reply(204, { "cache-control": "no-store" });
+  if (!broadcast.listed && !(await listed(exchange, broadcast, directory))) {
+    if (broadcast.state === "ended") return exchange.reply(204, { "cache-control": "no-store" });
+    return refuse(exchange, 503, "The broadcast has no media yet", { "retry-after": "1" });
+  }
+  playlists.multivariant(exchange, broadcast);
+}
+
+/** Waits for the first part of every track. */
+function listed(exchange: Exchange, broadcast: Broadcast, directory: Directory): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = directory.onChange(broadcast.video, check);
+    const timer = setTimeout(done, firstPartMs);
+    exchange.onGone(done);
+    check();
+    function check(): void {
+      if (broadcast.listed || broadcast.state === "ended") done();
+    }
+    function done(): void {
+      clearTimeout(timer);
+      end();
+      resolve(broadcast.listed);
+    }
+  });
+}
+
+/** The video, if this playback may show it; else answers and returns undefined. */
+async function find(exchange: Exchange, options: ServerOptions, playback: string, video: string): Promise<Broadcast | undefined> {
+  const { directory, expects } = options;
+  const broadcast = directory.video(video);
+  if (broadcast && (playback === broadcast.video || playback === broadcast.input)) return broadcast;
+  // After a restart of this role the encoder's publish takes a moment to come back.
+  if (!broadcast && expects(video)) refuse(exchange, 503, "The broadcast is coming back", { "retry-after": "1" });
+  else missing(exchange);
+  return undefined;
+}
+
+function init(exchange: Exchange, rendition: Rendition, version: number): void {
+  const found = rendition.inits[version];
+  if (!found) return missing(exchange);
+  media(exchange, rendition, [found.bytes]);
+}
+
+/** rfc8216bis 6.2.6: a hinted part is held until all of it is there, so that clients measure the link and not the encoder. */
+async function part(
+  exchange: Exchange,
+  broadcast: Broadcast,
+  rendition: Rendition,
+  to: { version: number; number: number; part: number },
+): Promise<void> {
+  const find = () => {
+    const found = rendition.part(to.number, to.part);
+    return found && !found.gap ? found : undefined;
+  };
+  if (!find()) {
+    const { next } = rendition.window;
+    if (next?.number !== to.number || next.part !== to.part || next.version !== to.version) return missing(exchange);
+    const decided = (): boolean => {
+      const now = rendition.window.next;
+      return now?.number !== to.number || now.part !== to.part;
+    };
+    const waited = await rendition.wait(decided, 3 * broadcast.targetDuration * 1000, (gone) => exchange.onGone(gone));
+    if (waited === "gone") return;
+  }
+  const found = find();
+  if (!found) return missing(exchange);
+  media(exchange, rendition, bytesOf([found]));
+}
+
+function media(exchange: Exchange, rendition: Rendition, body: readonly Uint8Array[]): void {
+  const kind = rendition.track.kind;
+  exchange.reply(200, { "content-type": `${kind}/mp4`, "cache-control": cacheControl("media", 0), priority: "u=3" }, body);
+}
+
+function missing(exchange: Exchange): void {
+  refuse(exchange, 404, "There is no such media, or not any more", {}, "missing media");
+}

@@ -1,0 +1,227 @@
+import { randomBytes } from "node:crypto";
+import { Failure } from "../lib/errors.ts";
+import { requestInternal } from "../lib/http.ts";
+import type { Running } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { Broadcast } from "../live/broadcast.ts";
+import type { Directory } from "../live/directory.ts";
+import type { Events } from "../live/events.ts";
+import type { OriginInput, Snapshot } from "../live/snapshot.ts";
+import { type FeedEnd, readFeed } from "./intake.ts";
+import type { Ledger } from "./ledger.ts";
+
+/** A publish as ingest announces it. */
+export interface Announcement {
+  readonly uid: string;
+  readonly publish: string;
+  readonly feed: string;
+  readonly path: string;
+  readonly peer: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+export interface StageOptions {
+  readonly directory: Directory;
+  readonly ledger: Ledger;
+  readonly snapshot: Snapshot<OriginInput>;
+  readonly events: Events;
+  readonly secret: string | undefined;
+  readonly log: Log;
+  /** Called when nothing is left of a broadcast. */
+  readonly removed: (broadcast: Broadcast) => void;
+}
+
+/** Whole seconds; the same in every rendition of every broadcast of this profile. */
+const targetDuration = 4;
+/** Gaps are written on this clock: well under a part. */
+const tickMs = 100;
+/** How long the end of a broadcast stays fetchable for players that are behind. */
+const keepMs = 60_000;
+
+interface Act {
+  readonly broadcast: Broadcast;
+  epoch: number;
+  publish: string;
+  abort: AbortController;
+  /** Ends the broadcast when no publish has come back. */
+  timeout: NodeJS.Timeout | undefined;
+  removal: NodeJS.Timeout | undefined;
+  advised: boolean;
+}
+
+/** The broadcasts of this origin: who writes them, how long they wait for an encoder, when they end. */
+export class Stage implements Running {
+  readonly #options: StageOptions;
+  readonly #acts = new Map<string, Act>();
+  /** Broadcasts of the last run that wait for their encoder; when this origin started plus their window. */
+  readonly #expected = new Map<string, NodeJS.Timeout>();
+  readonly #ticker: NodeJS.Timeout;
+  readonly #done = Promise.withResolvers<void>();
+  #closing = false;
+
+  constructor(options: StageOptions) {
+    this.#options = options;
+    this.#ticker = setInterval(() => this.#tick(), tickMs);
+    for (const input of options.ledger.inputs()) {
+      const timer = setTimeout(() => this.#giveUp(input), this.#windowMs(input));
+      this.#expected.set(input, timer);
+    }
+  }
+
+  get closed(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  /** True while a broadcast of the last run may still come back under this uid, of the input or of the video. */
+  expects(uid: string): boolean {
+    if (this.#expected.has(uid)) return true;
+    for (const input of this.#expected.keys()) if (this.#options.ledger.get(input)?.video === uid) return true;
+    return false;
+  }
+
+  /** Puts a publish on air and returns its epoch; what was on air before under this input is cut off. */
+  async accept(announcement: Announcement): Promise<{ epoch: number }> {
+    const { snapshot, directory, ledger, events, log } = this.#options;
+    const { uid, publish } = announcement;
+    const input = snapshot.get(uid);
+    if (this.#closing || !input) throw new Failure("unavailable", "This origin does not know the live input yet");
+    if (!input.enabled) throw new Failure("forbidden", "This live input is disabled; enable it before going live");
+    let act = this.#acts.get(uid);
+    if (act?.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted) return { epoch: act.epoch };
+    const fresh = !act || act.broadcast.state === "ended";
+    const returning = fresh ? this.#returning(uid) : undefined;
+    const video = !fresh && act ? act.broadcast.video : (returning?.video ?? randomBytes(16).toString("hex"));
+    const epoch = await ledger.grant(uid, video);
+    // Another publish may have been granted meanwhile; the higher epoch stays.
+    act = this.#acts.get(uid);
+    if (act && act.epoch > epoch) throw new Failure("conflict", "A newer publish has taken this live input");
+    if (!act || act.broadcast.video !== video) {
+      const broadcast = new Broadcast({
+        input: uid,
+        video,
+        profile: { partSeconds: input.partSeconds, targetDuration },
+        resume: returning?.resume,
+        changed: (changed) => this.#changed(changed),
+      });
+      if (act) this.#dismiss(act);
+      act = { broadcast, epoch, publish, abort: new AbortController(), timeout: undefined, removal: undefined, advised: false };
+      this.#acts.set(uid, act);
+      directory.add(broadcast);
+      if (!returning) events.send({ type: "broadcast.started", uid, video });
+      log.info({ uid, video, epoch, peer: announcement.peer, resumed: returning !== undefined }, "broadcast opened");
+    }
+    act.abort.abort();
+    clearTimeout(act.timeout);
+    Object.assign(act, { epoch, publish, abort: new AbortController(), timeout: undefined });
+    void this.#play(act, announcement);
+    return { epoch };
+  }
+
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      clearInterval(this.#ticker);
+      for (const timer of this.#expected.values()) clearTimeout(timer);
+      for (const act of this.#acts.values()) {
+        act.abort.abort();
+        clearTimeout(act.timeout);
+        clearTimeout(act.removal);
+      }
+      this.#done.resolve();
+    }
+    return this.closed;
+  }
+
+  async #play(act: Act, announcement: Announcement): Promise<void> {
+    const { log, secret } = this.#options;
+    const { signal } = act.abort;
+    const feed = { address: announcement.feed, path: announcement.path, secret };
+    const end = await readFeed(feed, act.broadcast, signal, log);
+    // Whoever aborted it has taken over or is closing.
+    if (end.how === "aborted" || signal.aborted) return;
+    log.info({ uid: announcement.uid, publish: announcement.publish, ...end }, "feed closed");
+    if (end.how === "refused") await this.#refuse(announcement, end);
+    if (end.how === "clean") return this.#end(act);
+    act.broadcast.lose();
+    act.timeout = setTimeout(() => this.#end(act), this.#windowMs(announcement.uid));
+  }
+
+  /** The encoder is told why its media cannot be used. */
+  async #refuse(announcement: Announcement, end: FeedEnd & { how: "refused" }): Promise<void> {
+    const { secret, log } = this.#options;
+    const path = `/internal/publishes/${announcement.publish}`;
+    try {
+      await requestInternal(announcement.feed, path, { method: "DELETE", json: { code: end.code, message: end.message }, secret });
+    } catch (error) {
+      log.warn({ error: String(error), publish: announcement.publish }, "ingest could not be told of a refusal");
+    }
+  }
+
+  #end(act: Act): void {
+    const { ledger, events, log } = this.#options;
+    const { input, video } = act.broadcast;
+    clearTimeout(act.timeout);
+    act.broadcast.end();
+    events.send({ type: "broadcast.ended", uid: input, video });
+    log.info({ uid: input, video }, "broadcast closed");
+    ledger.drop(input).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
+    act.removal = setTimeout(() => {
+      if (this.#acts.get(input) === act) this.#acts.delete(input);
+      this.#dismiss(act);
+    }, keepMs);
+  }
+
+  #dismiss(act: Act): void {
+    clearTimeout(act.removal);
+    this.#options.directory.remove(act.broadcast);
+    this.#options.removed(act.broadcast);
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    for (const act of this.#acts.values()) {
+      const { broadcast } = act;
+      if (broadcast.state === "ended") continue;
+      broadcast.clock(now);
+      const { progress } = broadcast;
+      if (!progress) continue;
+      const write = this.#options.ledger.keepAhead(broadcast.input, progress);
+      write?.catch((error) => this.#options.log.error({ err: error, uid: broadcast.input }, "ledger cannot be written"));
+    }
+  }
+
+  #changed(broadcast: Broadcast): void {
+    const { directory, events, log } = this.#options;
+    const act = this.#acts.get(broadcast.input);
+    if (act && broadcast.advice && !act.advised) {
+      act.advised = true;
+      log.warn({ uid: broadcast.input, advice: broadcast.advice }, "keyframes are too far apart");
+      events.send({ type: "gop.long", uid: broadcast.input, seconds: broadcast.health.gopSeconds, advice: broadcast.advice });
+    }
+    directory.notify(broadcast);
+  }
+
+  /** What the last run left of this input, if its window is still open. */
+  #returning(input: string): ReturnType<Ledger["get"]> {
+    const timer = this.#expected.get(input);
+    if (!timer) return undefined;
+    clearTimeout(timer);
+    this.#expected.delete(input);
+    return this.#options.ledger.get(input);
+  }
+
+  #giveUp(input: string): void {
+    const { ledger, events, log } = this.#options;
+    this.#expected.delete(input);
+    const entry = ledger.get(input);
+    if (!entry) return;
+    events.send({ type: "broadcast.ended", uid: input, video: entry.video });
+    log.info({ uid: input, video: entry.video }, "broadcast of the last run closed: its encoder did not return");
+    ledger.drop(input).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
+  }
+
+  #windowMs(input: string): number {
+    return (this.#options.snapshot.get(input)?.timeoutSeconds ?? 10) * 1000;
+  }
+}

@@ -1,0 +1,296 @@
+import { ascii, box, descriptor, fullBox, u16, u24, u32, zeros } from "./boxes.ts";
+import type { AudioTrack, Chunk, Entry, Payload, Sample, Track, VideoTrack } from "./track.ts";
+
+/** A sample as the muxer takes it: its payload may be in pieces, which are copied into the chunk and not kept. */
+export type MuxSample = Omit<Sample, "data"> & { readonly data: Payload };
+
+/** ISO/IEC 14496-12 8.8.3.1: depends on no other sample, and may be started from. */
+const syncFlags = 0x0200_0000;
+/** Depends on others, and is no sync sample. */
+const deltaFlags = 0x0101_0000;
+
+/** Each track has a file of its own; the ids differ so that a recording can put both into one. */
+function trackId(track: Track): number {
+  return track.kind === "video" ? 1 : 2;
+}
+
+/** The CMAF header of a track (ISO/IEC 23000-19 7.3.1): what EXT-X-MAP and DASH `initialization` name. */
+export function initSegment(track: Track): Uint8Array {
+  const ftyp = box("ftyp", ascii("cmf2"), u32(0), ...["cmf2", "iso6", "cmfc", "dash"].map(ascii));
+  const moov = box("moov", mvhd(track), trak(track), box("mvex", trex(track)));
+  const out = new Uint8Array(ftyp.length + moov.length);
+  out.set(ftyp);
+  out.set(moov, ftyp.length);
+  return out;
+}
+
+/** Identity transformation, 8.2.2.2. */
+const matrix = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000].flatMap(u32);
+
+function mvhd(track: Track): Uint8Array {
+  return fullBox(
+    "mvhd",
+    0,
+    0,
+    u32(0),
+    u32(0), // creation, modification: unknown
+    u32(1000),
+    u32(0), // timescale; duration 0: live
+    u32(0x1_0000),
+    u16(0x100),
+    zeros(10), // rate 1, volume 1, reserved
+    matrix,
+    zeros(24), // pre_defined
+    u32(trackId(track) + 1), // next_track_ID
+  );
+}
+
+function trak(track: Track): Uint8Array {
+  const video = track.kind === "video";
+  // CMAF 7.5.4: the size in which the picture is shown, so with square pixels.
+  const width = video ? (track.width * track.pixelAspect[0]) / track.pixelAspect[1] : 0;
+  const height = video ? track.height : 0;
+  const tkhd = fullBox(
+    "tkhd",
+    0,
+    3, // enabled, in movie
+    u32(0),
+    u32(0),
+    u32(trackId(track)),
+    u32(0),
+    u32(0),
+    zeros(8), // times, id, reserved, duration 0, reserved
+    u16(0),
+    u16(0),
+    u16(video ? 0 : 0x100),
+    u16(0), // layer, alternate group, volume, reserved
+    matrix,
+    u32(Math.round(width * 0x1_0000)),
+    u32(height * 0x1_0000),
+  );
+  const mdhd = fullBox("mdhd", 0, 0, u32(0), u32(0), u32(track.timescale), u32(0), u16(0x55c4), u16(0)); // "und"
+  const hdlr = fullBox(
+    "hdlr",
+    0,
+    0,
+    u32(0),
+    ascii(video ? "vide" : "soun"),
+    zeros(12),
+    ascii(video ? "Video\0" : "Audio\0"),
+  );
+  const header = video ? fullBox("vmhd", 0, 1, zeros(8)) : fullBox("smhd", 0, 0, zeros(4));
+  const dinf = box("dinf", fullBox("dref", 0, 0, u32(1), fullBox("url ", 0, 1))); // in this file
+  const stbl = box(
+    "stbl",
+    fullBox("stsd", 0, 0, u32(1), sampleEntry(track)),
+    fullBox("stts", 0, 0, u32(0)), // all samples are in chunks
+    fullBox("stsc", 0, 0, u32(0)),
+    fullBox("stsz", 0, 0, u32(0), u32(0)),
+    fullBox("stco", 0, 0, u32(0)),
+  );
+  return box("trak", tkhd, box("mdia", mdhd, hdlr, box("minf", header, dinf, stbl)));
+}
+
+/** 7.7.3 of CMAF wants defaults in each tfhd and trun; these here are for readers that ask. */
+function trex(track: Track): Uint8Array {
+  const video = track.kind === "video";
+  const duration = video ? 0 : track.frameTicks;
+  return fullBox(
+    "trex",
+    0,
+    0,
+    u32(trackId(track)),
+    u32(1),
+    u32(duration),
+    u32(0),
+    u32(video ? deltaFlags : syncFlags),
+  );
+}
+
+function sampleEntry(track: Track): Uint8Array {
+  return track.kind === "video" ? visualEntry(track) : audioEntry(track);
+}
+
+/** The name of the decoder configuration box by sample entry. */
+const configBoxes: Readonly<Partial<Record<Entry, string>>> = { avc1: "avcC", hvc1: "hvcC", av01: "av1C" };
+
+function visualEntry(track: VideoTrack): Uint8Array {
+  const { colour } = track;
+  const boxes = [box(configBoxes[track.entry] ?? "avcC", track.config)];
+  boxes.push(box("pasp", u32(track.pixelAspect[0]), u32(track.pixelAspect[1])));
+  if (colour) {
+    const points = [
+      ...u16(colour.primaries),
+      ...u16(colour.transfer),
+      ...u16(colour.matrix),
+      colour.fullRange ? 0x80 : 0,
+    ];
+    boxes.push(box("colr", ascii("nclx"), points));
+  }
+  return box(
+    track.entry,
+    zeros(6),
+    u16(1),
+    zeros(16), // reserved, data_reference_index, pre_defined and reserved
+    u16(track.width),
+    u16(track.height),
+    u32(0x48_0000),
+    u32(0x48_0000),
+    u32(0), // 72 dpi, reserved
+    u16(1),
+    zeros(32),
+    u16(0x18),
+    u16(0xffff), // frame_count, compressorname, depth, pre_defined
+    ...boxes,
+  );
+}
+
+function audioEntry(track: AudioTrack): Uint8Array {
+  // 14496-3 4.5.3: a frame has at most 6144 bits for each channel; this is the only bound known before it ends.
+  const buffer = 768 * track.channels;
+  const peak = Math.ceil((buffer * 8 * track.timescale) / track.frameTicks);
+  const decoder = descriptor(
+    4,
+    [0x40, 0x15], // MPEG-4 audio; audio stream, reserved bit
+    u24(buffer),
+    u32(peak),
+    u32(0), // bufferSizeDB, maxBitrate, avgBitrate 0: variable
+    descriptor(5, track.config),
+  );
+  const es = descriptor(3, u16(0), [0], decoder, descriptor(6, [2])); // ES_ID 0 in a file, SL config "MP4"
+  return box(
+    track.entry,
+    zeros(6),
+    u16(1),
+    zeros(8), // reserved, data_reference_index, reserved
+    u16(track.channels),
+    u16(16),
+    u32(0),
+    // 16.16 has no room for 88.2 and 96 kHz: 0 sends readers to the configuration.
+    u32(track.sampleRate < 0x1_0000 ? track.sampleRate * 0x1_0000 : 0),
+    fullBox("esds", 0, 0, es),
+  );
+}
+
+const moofType = 0x6d6f_6f66;
+const mfhdType = 0x6d66_6864;
+const trafType = 0x7472_6166;
+const tfhdType = 0x7466_6864;
+const tfdtType = 0x7466_6474;
+const trunType = 0x7472_756e;
+const mdatType = 0x6d64_6174;
+
+/**
+ * One moof and its mdat, in one buffer of the exact size; payloads are copied once and not kept. Samples follow each other
+ * without a hole, `sequence` is mfhd's number. To the rules of `cmf2`: defaults in tfhd, signed composition offsets in
+ * trun and no edit list, 64-bit tfdt. Throws RangeError where a caller breaks these.
+ */
+export function makeChunk(track: Track, samples: readonly MuxSample[], sequence: number): Chunk {
+  const count = samples.length;
+  const first = samples[0];
+  if (!first) throw new RangeError("a chunk needs a sample");
+  const last = samples[count - 1]!;
+  const sizes = samples.map(sizeOf);
+  const size = sizes[0]!;
+  let payload = 0;
+  let dts = first.dts;
+  let sameDuration = true;
+  let sameSize = true;
+  let sameFlags = true;
+  let shifted = false;
+  for (let i = 0; i < count; i++) {
+    const sample = samples[i]!;
+    if (sample.dts !== dts)
+      throw new RangeError(`sample at ${sample.dts} does not follow the one that ends at ${dts}`);
+    if (!(sample.duration > 0)) throw new RangeError(`sample at ${dts} lasts ${sample.duration}`);
+    dts += sample.duration;
+    payload += sizes[i]!;
+    if (sample.duration !== first.duration) sameDuration = false;
+    if (sizes[i] !== size) sameSize = false;
+    if (i > 0 && sample.key !== last.key) sameFlags = false;
+    if (sample.pts !== sample.dts) shifted = true;
+  }
+  if (!(first.dts >= 0) || !Number.isSafeInteger(dts))
+    throw new RangeError(`tfdt cannot say ${first.dts} to ${dts}`);
+  // Defaults are those of the last sample; the first may differ for four bytes, any other for four bytes a sample.
+  const firstFlags = sameFlags && first.key !== last.key;
+
+  // 0x02 description index, 0x08 duration, 0x10 size, 0x20 flags, 0x020000 default-base-is-moof
+  const tfhdFlags = 0x02_0022 | (sameDuration ? 0x08 : 0) | (sameSize ? 0x10 : 0);
+  const tfhdSize = 24 + (sameDuration ? 4 : 0) + (sameSize ? 4 : 0);
+  // 0x01 data offset, 0x04 first sample's flags; for each sample 0x100 duration, 0x200 size, 0x400 flags, 0x800 composition
+  const trunFlags =
+    0x01 |
+    (firstFlags ? 0x04 : 0) |
+    (sameDuration ? 0 : 0x100) |
+    (sameSize ? 0 : 0x200) |
+    (sameFlags ? 0 : 0x400) |
+    (shifted ? 0x800 : 0);
+  const perSample = 4 * (+!sameDuration + +!sameSize + +!sameFlags + +shifted);
+  const trunSize = 20 + (firstFlags ? 4 : 0) + perSample * count;
+  const trafSize = 8 + tfhdSize + 20 + trunSize;
+  const moofSize = 8 + 16 + trafSize;
+
+  const bytes = new Uint8Array(moofSize + 8 + payload);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  const u32 = (value: number): void => {
+    view.setUint32(at, value);
+    at += 4;
+  };
+  u32(moofSize);
+  u32(moofType);
+  u32(16);
+  u32(mfhdType);
+  u32(0);
+  u32(sequence);
+  u32(trafSize);
+  u32(trafType);
+  u32(tfhdSize);
+  u32(tfhdType);
+  u32(tfhdFlags);
+  u32(trackId(track));
+  u32(1); // sample_description_index
+  if (sameDuration) u32(first.duration);
+  if (sameSize) u32(size);
+  u32(last.key ? syncFlags : deltaFlags);
+  u32(20);
+  u32(tfdtType);
+  u32(0x0100_0000); // version 1: 64 bit
+  u32(Math.floor(first.dts / 0x1_0000_0000));
+  u32(first.dts);
+  u32(trunSize);
+  u32(trunType);
+  u32(0x0100_0000 | trunFlags); // version 1: composition offsets are signed
+  u32(count);
+  u32(moofSize + 8); // data_offset, from the moof's first byte
+  if (firstFlags) u32(first.key ? syncFlags : deltaFlags);
+  for (let i = 0; perSample > 0 && i < count; i++) {
+    const sample = samples[i]!;
+    if (!sameDuration) u32(sample.duration);
+    if (!sameSize) u32(sizes[i]!);
+    if (!sameFlags) u32(sample.key ? syncFlags : deltaFlags);
+    if (shifted) u32(sample.pts - sample.dts);
+  }
+  u32(8 + payload);
+  u32(mdatType);
+  for (const { data } of samples) {
+    if (data instanceof Uint8Array) {
+      bytes.set(data, at);
+      at += data.length;
+      continue;
+    }
+    for (const piece of data) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+  }
+  return { dts: first.dts, duration: dts - first.dts, independent: first.key, samples: count, bytes };
+}
+
+function sizeOf({ data }: MuxSample): number {
+  if (data instanceof Uint8Array) return data.length;
+  let size = 0;
+  for (const piece of data) size += piece.length;
+  return size;
+}

@@ -1,0 +1,264 @@
+import type { Part, Segment } from "./track.ts";
+import type { Window } from "./window.ts";
+
+/** Where another rendition's playlist stands at this moment. `uri` is relative to the playlist that carries the report. */
+export interface Report {
+  readonly uri: string;
+  readonly number: number;
+  /** Absent when that playlist lists no part. */
+  readonly part: number | undefined;
+}
+
+export interface MediaOptions {
+  /** What the client left out: `_HLS_skip`. */
+  readonly skip: "none" | "YES" | "v2";
+  readonly reports: readonly Report[];
+  /** The rendition's name: the folder of its media, relative to its playlist. */
+  readonly name: string;
+}
+
+/**
+ * The media playlist of one rendition, as text. Sections are of rfc8216bis (draft 22).
+ * The lines of complete segments are kept with the segment, so a reload costs the open segment and a concatenation.
+ */
+export function mediaPlaylist(window: Window, options: MediaOptions): string {
+  const { segments, open } = window;
+  const name = options.name;
+  const first = segments[0] ?? open;
+  const skipped = options.skip === "none" ? 0 : skippable(window);
+
+  // 8: 6 is for EXT-X-MAP, 9 for EXT-X-SKIP; a client refuses a version it does not know, so never more than needed.
+  // `v2` gets the same answer as `YES`: version 10 is for skipped EXT-X-DATERANGE tags, and there are none.
+  let text = `#EXTM3U\n#EXT-X-VERSION:${skipped ? 9 : 6}\n`;
+  text += header(window);
+  // 4.4.3.2
+  text += `#EXT-X-MEDIA-SEQUENCE:${first?.number ?? 0}\n`;
+  // 4.4.3.3: always there, because a discontinuity can come at any time; untouched by EXT-X-SKIP (4.4.5.2).
+  text += `#EXT-X-DISCONTINUITY-SEQUENCE:${window.discontinuitySequence}\n`;
+  // 4.4.2.1: the tag speaks for every segment of this text, the skipped ones and the open one too. It comes and goes with
+  // the long GOPs in the window: a wrong promise breaks a client that joins or switches at such a segment, a missing one
+  // costs it nothing, since INDEPENDENT=YES on the parts says the same.
+  if (segments.every(startsClean) && (!open || startsClean(open))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
+
+  // 4.4.5.2
+  if (skipped) text += `#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}\n`;
+
+  const partsFrom = firstWithParts(window);
+  let before = skipped ? segments[skipped - 1] : undefined;
+  for (let i = skipped; i < segments.length; i++) {
+    const segment = segments[i]!;
+    text += seam(before, segment, window, name);
+    const lines = linesOf(segment, window, name);
+    text += i < partsFrom ? lines.bare : lines.full;
+    before = segment;
+  }
+  if (open && open.parts.length > 0) {
+    text += seam(before, open, window, name) + date(open, window) + partLines(open, window.timescale, name);
+    before = open;
+  }
+
+  // 4.4.3.4; 4.4.5.3: with ENDLIST there MUST NOT be a hint.
+  if (window.ended) return `${text}#EXT-X-ENDLIST\n`;
+  const next = window.next;
+  if (next) {
+    // 4.4.5.3: the init of the next part, when it is not the one in force.
+    if (next.version !== before?.version)
+      text += `#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="${initUri(name, next.version)}"\n`;
+    text += `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${partUri(name, next.version, next.number, next.part)}"\n`;
+  }
+  // 4.4.5.4
+  for (const report of options.reports) {
+    text += `#EXT-X-RENDITION-REPORT:URI="${report.uri}",LAST-MSN=${report.number}`;
+    text += report.part === undefined ? "\n" : `,LAST-PART=${report.part}\n`;
+  }
+  return text;
+}
+
+/** The init segment of a version, relative to the media playlist of rendition `name`. */
+export function initUri(name: string, version: number): string {
+  return `${name}/${version}/init.mp4`;
+}
+
+/** A segment, relative to the media playlist of rendition `name`. */
+export function segmentUri(name: string, version: number, number: number): string {
+  return `${name}/${version}/${number}.m4s`;
+}
+
+/** Part `part` of segment `number`, relative to the media playlist of rendition `name`. */
+export function partUri(name: string, version: number, number: number, part: number): string {
+  return `${name}/${version}/${number}.${part}.m4s`;
+}
+
+/** The tags that are constant for a broadcast and the same in all its renditions (6.2.1, 6.2.4). */
+function header(window: Window): string {
+  const target = window.targetDuration;
+  // 4.4.3.8: CAN-SKIP-UNTIL and HOLD-BACK at least 6 and 3 target durations; PART-HOLD-BACK at least 2 part targets, and
+  // Apple's authoring rules ask for 3.
+  const skip = window.deltas ? `,CAN-SKIP-UNTIL=${6 * target}` : "";
+  return (
+    `#EXT-X-TARGETDURATION:${target}\n` +
+    `#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES${skip},HOLD-BACK=${3 * target},PART-HOLD-BACK=${up(3 * window.partTarget)}\n` +
+    `#EXT-X-PART-INF:PART-TARGET=${up(window.partTarget)}\n`
+  );
+}
+
+/** A segment that a decoder can start with, or that has nothing to decode. */
+function startsClean(segment: Segment): boolean {
+  return segment.independent || segment.gap;
+}
+
+/** How many of the oldest segments a delta update leaves out. 6.2.5.1: those further from the end of the last segment than the boundary. */
+function skippable(window: Window): number {
+  // 6.2.5.1: the directive MUST be ignored where CAN-SKIP-UNTIL is absent or the playlist has ended.
+  if (!window.deltas || window.ended) return 0;
+  const { segments } = window;
+  const boundary = 6 * window.targetDuration * window.timescale;
+  let count = segments.length;
+  for (let kept = 0; count > 0 && kept <= boundary; count--) kept += segments[count - 1]!.duration;
+  return count;
+}
+
+/** The first segment that still shows its parts: 6.2.2, part tags further than 3 target durations from the end SHOULD go. */
+function firstWithParts(window: Window): number {
+  const { segments, open } = window;
+  const limit = 3 * window.targetDuration * window.timescale;
+  let distance = 0;
+  if (open) for (const part of open.parts) distance += part.duration;
+  let index = segments.length;
+  while (index > 0) {
+    distance += segments[index - 1]!.duration;
+    if (distance > limit) break;
+    index--;
+  }
+  return index;
+}
+
+/** What stands between two segments. `before` is absent for the first of the playlist. */
+function seam(before: Segment | undefined, segment: Segment, window: Window, name: string): string {
+  // 6.2.2: the tag stays with its segment until that leaves the window, and only then DISCONTINUITY-SEQUENCE moves.
+  const broken = segment.discontinuity !== (before ? before.discontinuity : window.discontinuitySequence);
+  // 4.4.4.5, and again after a discontinuity: a delta update may have dropped the tag that was in force.
+  const map = !before || broken || before.version !== segment.version;
+  return (
+    (broken ? "#EXT-X-DISCONTINUITY\n" : "") +
+    (map ? `#EXT-X-MAP:URI="${initUri(name, segment.version)}"\n` : "")
+  );
+}
+
+interface Lines {
+  readonly name: string;
+  readonly epochMs: number;
+  /** From PROGRAM-DATE-TIME to the URI, with the part tags. */
+  readonly full: string;
+  /** The same without part tags. */
+  readonly bare: string;
+}
+
+const kept = new WeakMap<Segment, Lines>();
+
+function linesOf(segment: Segment, window: Window, name: string): Lines {
+  const known = kept.get(segment);
+  if (known && known.name === name && known.epochMs === window.epochMs) return known;
+  const start = date(segment, window);
+  const end =
+    // 4.4.4.7
+    (segment.gap ? "#EXT-X-GAP\n" : "") +
+    // 4.4.4.1
+    `#EXTINF:${(segment.duration / window.timescale).toFixed(5)},\n` +
+    `${segmentUri(name, segment.version, segment.number)}\n`;
+  const lines = {
+    name,
+    epochMs: window.epochMs,
+    full: start + partLines(segment, window.timescale, name) + end,
+    bare: start + end,
+  };
+  kept.set(segment, lines);
+  return lines;
+}
+
+/** B.1: every segment has a date, before its first part (4.4.4.9). */
+function date(segment: Segment, window: Window): string {
+  const at = new Date(Math.round(window.epochMs + (segment.dts * 1000) / window.timescale));
+  return `#EXT-X-PROGRAM-DATE-TIME:${at.toISOString()}\n`;
+}
+
+function partLines(segment: Segment, timescale: number, name: string): string {
+  let text = "";
+  segment.parts.forEach((part, index) => {
+    text += partLine(part, partUri(name, segment.version, segment.number, index), timescale);
+  });
+  return text;
+}
+
+function partLine(part: Part, uri: string, timescale: number): string {
+  // 4.4.4.9: a part MUST NOT exceed PART-TARGET, so rounding goes down.
+  const duration = (Math.floor((part.duration * 100_000) / timescale) / 100_000).toFixed(5);
+  return `#EXT-X-PART:DURATION=${duration},URI="${uri}"${part.independent && !part.gap ? ",INDEPENDENT=YES" : ""}${part.gap ? ",GAP=YES" : ""}\n`;
+}
+
+/** Seconds with at most five decimals, rounded up: what others are measured against must not shrink by printing. */
+function up(seconds: number): string {
+  return String(Math.ceil(seconds * 100_000 - 1e-6) / 100_000);
+}
+
+export interface VideoRendition {
+  readonly name: string;
+  /** Of the media playlist, relative to the multivariant playlist. */
+  readonly uri: string;
+  /** RFC 6381. */
+  readonly codec: string;
+  readonly width: number;
+  readonly height: number;
+  readonly frameRate: number | undefined;
+  /** Bits per second: of the largest segment, and over all. */
+  readonly peak: number;
+  readonly average: number;
+  /** Absent: SDR. */
+  readonly range?: "SDR" | "HLG" | "PQ";
+}
+
+export interface AudioRendition {
+  readonly name: string;
+  readonly uri: string;
+  readonly codec: string;
+  readonly channels: number;
+  readonly peak: number;
+  readonly average: number;
+}
+
+/** What a broadcast offers. Video in the order of preference for a first choice; one audio for all of it. */
+export interface Offer {
+  readonly video: readonly VideoRendition[];
+  readonly audio: AudioRendition | undefined;
+}
+
+/**
+ * The multivariant playlist. Players load it once, so it lists every rendition that is planned, and it never carries
+ * EXT-X-INDEPENDENT-SEGMENTS: that would promise for all segments still to come (4.4.2.1).
+ */
+export function multivariant(offer: Offer): string {
+  const { video, audio } = offer;
+  // 8: EXT-X-MEDIA suggests 4; nothing here needs more.
+  let text = "#EXTM3U\n#EXT-X-VERSION:4\n";
+  if (video.length === 0) {
+    if (!audio) return text;
+    return `${text}#EXT-X-STREAM-INF:BANDWIDTH=${audio.peak},AVERAGE-BANDWIDTH=${audio.average},CODECS="${audio.codec}",STABLE-VARIANT-ID="${audio.name}",CLOSED-CAPTIONS=NONE\n${audio.uri}\n`;
+  }
+  // 4.4.6.1
+  if (audio) {
+    text += `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="${audio.name}",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="${audio.channels}",URI="${audio.uri}"\n`;
+  }
+  // 4.4.6.2: VIDEO-RANGE on all as soon as one is not SDR.
+  const ranges = video.some((one) => one.range && one.range !== "SDR");
+  for (const one of video) {
+    const peak = one.peak + (audio?.peak ?? 0);
+    const average = one.average + (audio?.average ?? 0);
+    text += `#EXT-X-STREAM-INF:BANDWIDTH=${peak},AVERAGE-BANDWIDTH=${average}`;
+    text += `,CODECS="${one.codec}${audio ? `,${audio.codec}` : ""}",RESOLUTION=${one.width}x${one.height}`;
+    if (one.frameRate !== undefined) text += `,FRAME-RATE=${one.frameRate.toFixed(3)}`;
+    if (ranges) text += `,VIDEO-RANGE=${one.range ?? "SDR"}`;
+    // 4.4.6.2: NONE on all, so that players do not look for captions that nobody sends.
+    text += `,STABLE-VARIANT-ID="${one.name}"${audio ? ',AUDIO="audio"' : ""},CLOSED-CAPTIONS=NONE\n${one.uri}\n`;
+  }
+  return text;
+}

@@ -1,0 +1,98 @@
+import { describe, expect, test } from "vitest";
+import { readChunks } from "../../test/support/mp4.ts";
+import { type Aired, broadcast, type Source, simulate } from "../../test/support/simulate.ts";
+import type { RenditionName } from "./packager.ts";
+import type { Segment } from "./track.ts";
+
+const audios = [
+  { audio: undefined, name: "no audio" },
+  { audio: 48000 as const, name: "48 kHz" },
+  { audio: 44100 as const, name: "44.1 kHz" },
+  { audio: 48000 as const, audioFrom: 1.7, promiseAudio: false, name: "late 48 kHz" },
+];
+const gops = [0.73, 1, 1.5, 1.92, 2.002, 8.3, [2, 0.4, 3.1, 1.2]];
+const shapes: { name: string; source: Partial<Source> }[] = [
+  { name: "30 fps", source: {} },
+  { name: "29.97 fps with B frames", source: { frameRate: 30000 / 1001, bFrames: 2 } },
+  { name: "60 fps", source: { frameRate: 60 } },
+  { name: "variable frame rate", source: { frames: [0.033, 0.05, 0.021, 0.1, 0.04] } },
+  { name: "15 fps", source: { frameRate: 15 } },
+  { name: "1 fps", source: { frameRate: 1 } },
+  { name: "a jump of an hour", source: { steps: [{ at: 9, addMs: 3_600_000 }] } },
+  { name: "a jump back of an hour", source: { rawMs: 4_000_000, steps: [{ at: 9, addMs: -3_600_000 }] } },
+  { name: "a wrap at 2^32", source: { rawMs: 2 ** 32 - 7000 } },
+  { name: "a network that stops for 400 ms", source: { arrival: (t) => (t > 5 && t < 5.4 ? 5.4 : t) } },
+  { name: "a network that stops for 3 s", source: { arrival: (t) => (t > 5 && t < 8 ? 8 : t) } },
+];
+
+describe.for(gops.map((gop) => ({ gop })))("GOP $gop", ({ gop }) => {
+  for (const { name, source } of shapes)
+    for (const { name: audioName, ...audio } of audios)
+      test(`${name}, ${audioName}`, () => {
+        const aired = simulate(broadcast([{ atMs: 0, source: { gop, seconds: 24, ...source, ...audio } }], 24_000), { keepAll: true });
+        checkBroadcast(aired);
+      });
+  test("a reconnect after 3 s", () => {
+    const source: Source = { gop, seconds: 12, audio: 48000 };
+    const aired = simulate(broadcast([{ atMs: 0, source, until: 9_300 }, { atMs: 12_300, source }], 25_000), { keepAll: true });
+    checkBroadcast(aired);
+    expect(segments(aired, "source").some((one) => one.gap)).toBe(true);
+    expect(segments(aired, "source").at(-1)!.discontinuity).toBe(1);
+  });
+});
+
+test("a source of 2 s GOPs becomes segments of 2 s and parts of half a second without a runt, audio beside it", () => {
+  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 9, audio: 48000 } }]), { keepAll: true });
+  expect(segments(aired, "source").slice(0, 4).map((one) => one.parts.map((part) => part.duration / 90))).toEqual(Array(4).fill([500, 500, 500, 500]));
+  for (const segment of segments(aired, "audio").slice(0, 4)) {
+    expect(segment.parts.length).toBe(4);
+    for (const part of segment.parts) expect(part.duration / 48000).toBeGreaterThan(0.4);
+  }
+});
+
+function segments(aired: Aired, name: RenditionName): Segment[] {
+  const window = aired.windows.get(name);
+  return window ? [...window.segments, ...(window.open ? [window.open] : [])] : [];
+}
+
+/** What holds for every rendition of every broadcast. */
+function checkBroadcast(aired: Aired): void {
+  const reference = segments(aired, "source");
+  expect(reference.length).toBeGreaterThan(2);
+  for (const [name, window] of aired.windows) {
+    const { timescale } = window;
+    let expected: { number: number; dts: number; discontinuity: number; loose: boolean } | undefined;
+    for (const segment of segments(aired, name)) {
+      const seconds = segment.duration / timescale;
+      expect(Math.round(seconds), "EXTINF").toBeLessThanOrEqual(window.targetDuration);
+      if (expected) {
+        expect(segment.number).toBe(expected.number);
+        const seam = Math.abs(segment.dts - expected.dts) / timescale;
+        expect(seam, `${name} ${segment.number} starts where the one before ended`).toBeLessThanOrEqual(expected.loose || segment.discontinuity > expected.discontinuity ? 0.05 : 0);
+        expect(segment.discontinuity).toBeGreaterThanOrEqual(expected.discontinuity);
+      }
+      expected = { number: segment.number + 1, dts: segment.dts + segment.duration, discontinuity: segment.discontinuity, loose: segment.gap };
+      let dts = segment.dts;
+      segment.parts.forEach((part, index) => {
+        expect(part.duration / timescale, `${name} ${segment.number}.${index} within PART-TARGET`).toBeLessThanOrEqual(aired.partTarget + 1e-9);
+        expect(part.gap).toBe(segment.gap);
+        if (!part.independent && !part.gap && index < segment.parts.length - 1 && segment !== segments(aired, name).at(-1))
+          expect(part.duration / timescale, `${name} ${segment.number}.${index} long enough`).toBeGreaterThanOrEqual(0.85 * aired.partTarget - 1e-9);
+        for (const chunk of part.chunks) {
+          for (const { dts: at, samples } of readChunks(chunk.bytes)) {
+            expect(at).toBe(dts);
+            dts += samples.reduce((sum, sample) => sum + sample.duration, 0);
+          }
+        }
+        if (part.gap) dts += part.duration;
+      });
+      expect(dts - segment.dts).toBe(segment.duration);
+      const row = reference.find((one) => one.number === segment.number);
+      if (row) {
+        expect(segment.discontinuity).toBe(row.discontinuity);
+        expect(Math.abs(segment.dts / timescale - row.dts / 90_000), `${name} ${segment.number} in step with source`).toBeLessThan(0.05);
+      }
+    }
+  }
+}
+

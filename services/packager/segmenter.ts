@@ -1,0 +1,285 @@
+import type { Row, SegmentTable } from "./table.ts";
+import type { Chunk, Sample } from "./track.ts";
+
+/** What happens to a rendition, in order. A reader that applies every step has the rendition. */
+export type Step =
+  | { readonly type: "open"; readonly row: Row; readonly dts: number; readonly version: number; readonly independent: boolean }
+  | { readonly type: "chunk"; readonly chunk: Chunk }
+  /** The chunks since the last part are one part; a gap has a duration and no chunks. */
+  | { readonly type: "part"; readonly duration: number; readonly independent: boolean; readonly gap: boolean }
+  | { readonly type: "close" };
+
+/** All in ticks of the rendition's own timescale. */
+export interface Limits {
+  /** A keyframe cuts once the open segment is this long. */
+  readonly minTicks: number;
+  /** No segment is longer: TARGETDURATION. */
+  readonly maxTicks: number;
+  /** What a part aims at. */
+  readonly nominalTicks: number;
+  /** What no part exceeds: PART-TARGET. */
+  readonly partTicks: number;
+  /** What a part that starts without a keyframe reaches unless it is its segment's last: 85 % of PART-TARGET. */
+  readonly leastTicks: number;
+}
+
+/** The segment under construction as far as cutting is concerned. */
+export interface Open {
+  readonly duration: number;
+  readonly independent: boolean;
+  readonly partDuration: number;
+  readonly partIndependent: boolean;
+  /** Distance from the segment's start at which the open part should end. */
+  readonly boundary: number;
+}
+
+export type Cut = "segment" | "part" | "none";
+
+/** What ends before the next sample of the reference rendition joins `open`. Nothing else in the product cuts. */
+export function cutBefore(next: { duration: number; key: boolean }, open: Open, limits: Limits): Cut {
+  if (next.key && (open.duration >= limits.minTicks || !open.independent)) return "segment";
+  // rfc8216bis 4.4.3.1: EXTINF rounded MUST NOT exceed TARGETDURATION, which never changes.
+  if (open.duration + next.duration > limits.maxTicks) return "segment";
+  return cutPart(next.duration, open, limits) ? "part" : "none";
+}
+
+/** Whether the open part ends before a sample of `duration` joins it. */
+export function cutPart(duration: number, open: Open, limits: Limits): boolean {
+  if (open.partDuration === 0) return false;
+  // rfc8216bis 4.4.4.9: a part MUST NOT exceed PART-TARGET, so close early.
+  if (open.partDuration + duration > limits.partTicks) return true;
+  // rfc8216bis 4.4.4.9: at least 85 % of PART-TARGET unless INDEPENDENT or last of its parent.
+  if (!open.partIndependent && open.partDuration < limits.leastTicks) return false;
+  return open.duration + duration / 2 >= open.boundary;
+}
+
+/** How far apart the part boundaries of a segment of about `expected` ticks stand: an even split that leaves no runt. */
+export function planParts(expected: number, limits: Limits, audio: boolean): number {
+  if (expected <= 0 || expected > limits.maxTicks) return limits.nominalTicks;
+  const even = expected / Math.ceil(expected / limits.nominalTicks - 0.02);
+  // Players drop a runt and leave a hole, so a short tail is bought with shorter parts before it.
+  return audio ? even : Math.max(even, limits.leastTicks);
+}
+
+/** Keeps the accounts of the segment under construction and writes the steps of one rendition. */
+export class Writer implements Open {
+  readonly audio: boolean;
+  readonly limits: Limits;
+  row: Row | undefined;
+  duration = 0;
+  independent = false;
+  partDuration = 0;
+  partIndependent = false;
+  boundary = 0;
+  #spacing = 0;
+  #steps: Step[] = [];
+
+  constructor(limits: Limits, audio: boolean) {
+    this.limits = limits;
+    this.audio = audio;
+  }
+
+  open(row: Row, dts: number, version: number, independent: boolean, expected: number): void {
+    this.row = row;
+    this.duration = 0;
+    this.independent = independent && !row.gap;
+    this.partDuration = 0;
+    this.#spacing = planParts(expected, this.limits, this.audio);
+    this.boundary = this.#spacing;
+    this.#steps.push({ type: "open", row, dts, version, independent: this.independent });
+  }
+
+  /** Accounts for a sample that a chunk will carry. */
+  count(duration: number, independent: boolean): void {
+    if (this.partDuration === 0) this.partIndependent = independent;
+    this.partDuration += duration;
+    this.duration += duration;
+  }
+
+  emit(chunk: Chunk): void {
+    this.#steps.push({ type: "chunk", chunk });
+  }
+
+  closePart(): void {
+    if (this.partDuration === 0) return;
+    this.#steps.push({ type: "part", duration: this.partDuration, independent: this.partIndependent, gap: false });
+    this.partDuration = 0;
+    while (this.boundary <= this.duration + this.limits.nominalTicks / 4) this.boundary += this.#spacing;
+  }
+
+  gap(duration: number): void {
+    this.duration += duration;
+    this.#steps.push({ type: "part", duration, independent: false, gap: true });
+  }
+
+  close(): void {
+    if (!this.row) return;
+    this.closePart();
+    this.#steps.push({ type: "close" });
+    this.row = undefined;
+  }
+
+  take(): Step[] {
+    const steps = this.#steps;
+    this.#steps = [];
+    return steps;
+  }
+}
+
+/** A frame of the reference rendition before its duration is known. */
+export interface Frame {
+  readonly dts: number;
+  readonly pts: number;
+  readonly key: boolean;
+  readonly data: Uint8Array;
+  /** Which init segment it needs. */
+  readonly version: number;
+  /** Nothing before it may be continued: another epoch, another init or a stepped clock. */
+  readonly discontinuous: boolean;
+}
+
+/** Makes the one chunk of these samples, all of one init version. */
+export type Mux = (samples: readonly Sample[], version: number) => Chunk;
+
+export interface ReferenceOptions {
+  readonly table: SegmentTable;
+  readonly limits: Limits;
+  /** True where the reference is audio: every frame may cut. */
+  readonly audio: boolean;
+  readonly mux: Mux;
+  /** True where the broadcast goes on after a restart of its origin. */
+  readonly resumed: boolean;
+}
+
+/**
+ * The rendition that writes the segment table: `source`, or audio where there is no video. Frames come in decoding
+ * order. One frame is held until the next tells its duration.
+ */
+export class Reference {
+  readonly #table: SegmentTable;
+  readonly #mux: Mux;
+  readonly #out: Writer;
+  #held: Frame | undefined;
+  #frameTicks = 0;
+  /** End of what is written, media or gap. */
+  #edge: number | undefined;
+  /** After lost frames only a keyframe can be decoded. */
+  #needsKey = true;
+  #discontinuous = false;
+  /** A gap needs no init; it stands under the one before it. */
+  #version = 0;
+
+  constructor(options: ReferenceOptions) {
+    this.#table = options.table;
+    this.#mux = options.mux;
+    this.#out = new Writer(options.limits, options.audio);
+    this.#discontinuous = options.resumed;
+  }
+
+  /** Where the next thing written begins; undefined before the first frame. */
+  get edge(): number | undefined {
+    return this.#held ? this.#held.dts + this.#frameTicks : this.#edge;
+  }
+
+  /** True while the clock writes gaps because no frame comes. */
+  get silent(): boolean {
+    return this.#out.row?.gap === true;
+  }
+
+  /** Accepts the next frame; one whose time was given away as a gap is dropped, with everything that depends on it. */
+  push(frame: Frame): Step[] {
+    if (frame.discontinuous) this.#breakOff();
+    if (this.#held && frame.dts <= this.#held.dts) return this.#out.take();
+    if (this.#held) this.#finish(this.#held, frame.dts);
+    if (this.#edge !== undefined && frame.dts < this.#edge) this.#needsKey = true;
+    else if (frame.key || !this.#needsKey) this.#accept(frame);
+    return this.#out.take();
+  }
+
+  /** The clock stands at `now` and no frame has come: after 1.5 part targets, what is missing becomes gap parts. */
+  elapse(now: number): Step[] {
+    const from = this.edge;
+    const { partTicks, nominalTicks } = this.#out.limits;
+    if (from === undefined || now - from < (this.silent ? nominalTicks : 1.5 * partTicks)) return [];
+    if (this.#held) this.#finish(this.#held, this.#held.dts + this.#frameTicks);
+    const edge = this.#edge ?? from;
+    this.#gapUntil(edge + Math.floor((now - edge) / nominalTicks) * nominalTicks);
+    return this.#out.take();
+  }
+
+  /** The next frame starts behind a discontinuity and must be a keyframe. */
+  interrupt(): Step[] {
+    this.#breakOff();
+    return this.#out.take();
+  }
+
+  /** Ends the open segment where the media ends. Nothing may follow. */
+  end(): Step[] {
+    this.#breakOff();
+    this.#out.close();
+    return this.#out.take();
+  }
+
+  #breakOff(): void {
+    if (this.#held) this.#finish(this.#held, this.#held.dts + this.#frameTicks);
+    this.#needsKey = true;
+    this.#discontinuous ||= this.#edge !== undefined;
+  }
+
+  #accept(frame: Frame): void {
+    this.#needsKey = false;
+    // What is missing up to here was on air as nothing: say so. A seam of two clocks is a few milliseconds wide.
+    if (this.#edge !== undefined && frame.dts - this.#edge > this.#table.timescale / 100) this.#gapUntil(frame.dts);
+    if (this.silent || this.#discontinuous) this.#out.close();
+    if (this.#out.row) this.#cut(frame, this.#frameTicks, frame.key);
+    else this.#open(frame);
+    this.#held = frame;
+    this.#table.advance(frame.dts);
+  }
+
+  #open(frame: Frame): void {
+    const row = this.#table.add(frame.dts, false, this.#discontinuous);
+    this.#discontinuous = false;
+    this.#version = frame.version;
+    this.#out.open(row, frame.dts, frame.version, frame.key, this.#table.expected);
+  }
+
+  #cut(frame: Frame, duration: number, key: boolean): void {
+    const cut = cutBefore({ duration, key }, this.#out, this.#out.limits);
+    if (cut === "segment") {
+      this.#out.close();
+      this.#open(frame);
+    } else if (cut === "part") this.#out.closePart();
+  }
+
+  /** The held frame lasts until `end`; one that would outlast a part is shown for one frame and leaves a gap. */
+  #finish(frame: Frame, end: number): void {
+    const { partTicks, nominalTicks } = this.#out.limits;
+    let duration = end - frame.dts;
+    if (duration <= 0 || duration > partTicks) duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
+    this.#frameTicks = duration;
+    // Its true length may be more than was assumed when it arrived.
+    if (this.#out.duration > 0) this.#cut(frame, duration, false);
+    this.#out.count(duration, frame.key);
+    this.#out.emit(this.#mux([{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }], frame.version));
+    this.#held = undefined;
+    this.#edge = frame.dts + duration;
+  }
+
+  #gapUntil(end: number): void {
+    const { nominalTicks, maxTicks, partTicks } = this.#out.limits;
+    if (this.#out.row && !this.#out.row.gap) this.#out.close();
+    const length = this.#table.expected > 0 && this.#table.expected < maxTicks ? this.#table.expected : maxTicks / 2;
+    let edge = this.#edge ?? end;
+    while (edge < end) {
+      if (this.#out.row && this.#out.duration >= length) this.#out.close();
+      if (!this.#out.row) this.#out.open(this.#table.add(edge, true, false), edge, this.#version, false, 0);
+      const left = Math.min(end - edge, maxTicks - this.#out.duration);
+      const duration = left <= partTicks ? left : nominalTicks;
+      this.#out.gap(duration);
+      edge += duration;
+    }
+    this.#edge = end;
+    this.#table.advance(end);
+  }
+}

@@ -1,0 +1,73 @@
+/** One row of the broadcast's segment table. Times are ticks of the reference rendition. */
+export interface Row {
+  readonly number: number;
+  readonly dts: number;
+  /** Discontinuities before this segment since the broadcast began. */
+  readonly discontinuity: number;
+  readonly gap: boolean;
+}
+
+/**
+ * Which number a moment of the broadcast has. Written by the reference rendition alone; every other rendition
+ * looks its numbers up here and never counts, so one that joins late or returns cannot diverge.
+ */
+export class SegmentTable {
+  readonly timescale: number;
+  #rows: Row[] = [];
+  #horizon = Number.NEGATIVE_INFINITY;
+  #nextNumber: number;
+  #discontinuity: number;
+  #expected = 0;
+
+  constructor(timescale: number, firstNumber: number, discontinuity: number) {
+    this.timescale = timescale;
+    this.#nextNumber = firstNumber;
+    this.#discontinuity = discontinuity;
+  }
+
+  /** Everything before this moment has its number; at and after it nothing is decided. */
+  get horizon(): number {
+    return this.#horizon;
+  }
+
+  get nextNumber(): number {
+    return this.#nextNumber;
+  }
+
+  get discontinuity(): number {
+    return this.#discontinuity;
+  }
+
+  /** Length of the last whole segment of media in ticks, 0 before there is one: the best guess for the next. */
+  get expected(): number {
+    return this.#expected;
+  }
+
+  /** Opens the next number at `dts`; `discontinuous` counts one discontinuity before it. */
+  add(dts: number, gap: boolean, discontinuous: boolean): Row {
+    const last = this.#rows.at(-1);
+    // The tail of a long GOP that was cut at TARGETDURATION foretells nothing.
+    if (last && !last.gap && dts - last.dts >= this.timescale) this.#expected = dts - last.dts;
+    if (discontinuous) this.#discontinuity++;
+    const row = { number: this.#nextNumber++, dts, discontinuity: this.#discontinuity, gap };
+    this.#rows.push(row);
+    this.advance(dts);
+    // Followers lag by parts of seconds; this keeps minutes.
+    if (this.#rows.length > 256) this.#rows = this.#rows.slice(-128);
+    return row;
+  }
+
+  advance(dts: number): void {
+    if (dts > this.#horizon) this.#horizon = dts;
+  }
+
+  /** The row after `number`, or undefined while it is not written. */
+  after(number: number): Row | undefined {
+    return this.#rows.find((row) => row.number > number);
+  }
+
+  /** The row that holds `dts`; undefined before the first row. */
+  at(dts: number): Row | undefined {
+    return this.#rows.findLast((row) => row.dts <= dts);
+  }
+}

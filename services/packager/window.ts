@@ -1,0 +1,201 @@
+import type { Step } from "./segmenter.ts";
+import type { Chunk, Part, Segment } from "./track.ts";
+
+/** What a playlist shows of one rendition at one moment. Ticks are of `timescale`. */
+export interface Window {
+  readonly timescale: number;
+  /** Whole seconds; EXT-X-TARGETDURATION. Constant for the broadcast (rfc8216bis 6.2.1). */
+  readonly targetDuration: number;
+  /** Seconds; PART-TARGET. Constant for the broadcast. */
+  readonly partTarget: number;
+  /** Whether the window is long enough for delta updates to pay. Constant for the broadcast. */
+  readonly deltas: boolean;
+  /** Milliseconds since 1970 at dts 0. */
+  readonly epochMs: number;
+  /** The discontinuity count of the last segment that left: EXT-X-DISCONTINUITY-SEQUENCE. */
+  readonly discontinuitySequence: number;
+  /** Complete segments, oldest first, without a hole in their numbers. */
+  readonly segments: readonly Segment[];
+  /** The segment under construction with its complete parts; absent when none has begun or the rendition ended. */
+  readonly open: Segment | undefined;
+  /** Where the next part will appear; its URI is hinted. Absent when ended or when the next thing is a gap. */
+  readonly next: { readonly number: number; readonly part: number; readonly version: number } | undefined;
+  readonly ended: boolean;
+}
+
+export interface WindowLimits {
+  readonly timescale: number;
+  readonly targetDuration: number;
+  readonly partTarget: number;
+  readonly epochMs: number;
+  /** Seconds that the playlist shows at the least. */
+  readonly windowSeconds: number;
+  readonly windowSegments: number;
+  /** The discontinuity count before the first segment. */
+  readonly discontinuity: number;
+}
+
+interface Growing {
+  number: number;
+  discontinuity: number;
+  version: number;
+  dts: number;
+  duration: number;
+  independent: boolean;
+  gap: boolean;
+  parts: Part[];
+  byteLength: number;
+}
+
+interface Removed {
+  readonly segment: Segment;
+  /** Broadcast time in ticks after which nobody may ask for it any more. */
+  readonly until: number;
+}
+
+/** One rendition's segments as far as anyone may ask for them: applies steps, evicts, finds. */
+export class RenditionWindow implements Window {
+  readonly timescale: number;
+  readonly targetDuration: number;
+  readonly partTarget: number;
+  readonly deltas: boolean;
+  readonly epochMs: number;
+  readonly #limits: WindowLimits;
+  #segments: Segment[] = [];
+  #removed: Removed[] = [];
+  #open: Growing | undefined;
+  #chunks: Chunk[] = [];
+  #discontinuitySequence: number;
+  #ended = false;
+  #edge = 0;
+  #version = 0;
+  #bytes = 0;
+
+  constructor(limits: WindowLimits) {
+    this.#limits = limits;
+    this.timescale = limits.timescale;
+    this.targetDuration = limits.targetDuration;
+    this.partTarget = limits.partTarget;
+    this.epochMs = limits.epochMs;
+    this.deltas = limits.windowSeconds >= 9 * limits.targetDuration;
+    this.#discontinuitySequence = limits.discontinuity;
+  }
+
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  get open(): Segment | undefined {
+    return this.#open;
+  }
+
+  get discontinuitySequence(): number {
+    return this.#discontinuitySequence;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Media bytes held for readers, removed segments included. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** End of the last complete part in ticks. */
+  get edge(): number {
+    return this.#edge;
+  }
+
+  get next(): Window["next"] {
+    const open = this.#open;
+    if (this.#ended || open?.gap) return undefined;
+    if (open) return { number: open.number, part: open.parts.length, version: open.version };
+    const last = this.#segments.at(-1);
+    return last && !last.gap ? { number: last.number + 1, part: 0, version: this.#version } : undefined;
+  }
+
+  /** Applies one step. True when a playlist would read differently now. */
+  apply(step: Step): boolean {
+    switch (step.type) {
+      case "open":
+        this.#open = {
+          number: step.row.number,
+          discontinuity: step.row.discontinuity,
+          version: step.version,
+          dts: step.dts,
+          duration: 0,
+          independent: step.independent,
+          gap: step.row.gap,
+          parts: [],
+          byteLength: 0,
+        };
+        this.#version = step.version;
+        return false;
+      case "chunk":
+        this.#chunks.push(step.chunk);
+        return false;
+      case "part": {
+        const open = this.#open;
+        if (!open) return false;
+        const byteLength = this.#chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
+        open.parts.push({ duration: step.duration, independent: step.independent, gap: step.gap, chunks: this.#chunks, byteLength });
+        open.duration += step.duration;
+        open.byteLength += byteLength;
+        this.#bytes += byteLength;
+        this.#chunks = [];
+        this.#edge = open.dts + open.duration;
+        return true;
+      }
+      case "close": {
+        const open = this.#open;
+        this.#open = undefined;
+        if (!open || open.parts.length === 0) return false;
+        this.#segments.push(open);
+        this.#evict();
+        return true;
+      }
+    }
+  }
+
+  /** ENDLIST: nothing follows. */
+  end(): void {
+    this.#open = undefined;
+    this.#ended = true;
+  }
+
+  /** The segment if it is complete and may still be asked for, also after it left the playlist. */
+  segment(number: number): Segment | undefined {
+    return find(this.#segments, number) ?? this.#removed.find((one) => one.segment.number === number)?.segment;
+  }
+
+  /** The part if it is complete; parts stay for as long as their segment does. */
+  part(number: number, index: number): Part | undefined {
+    const segment = this.#open?.number === number ? this.#open : this.segment(number);
+    return segment?.parts[index];
+  }
+
+  #evict(): void {
+    const { windowSeconds, windowSegments, targetDuration } = this.#limits;
+    let shown = this.#segments.reduce((sum, segment) => sum + segment.duration, 0);
+    for (;;) {
+      const oldest = this.#segments[0];
+      // rfc8216bis 6.2.2: never shorter than three target durations.
+      const least = Math.max(windowSeconds, 3 * targetDuration) * this.timescale;
+      if (!oldest || this.#segments.length <= windowSegments || shown - oldest.duration < least) break;
+      this.#segments.shift();
+      this.#discontinuitySequence = oldest.discontinuity;
+      // rfc8216bis 6.2.2: fetchable for its own duration and that of the longest playlist that listed it.
+      this.#removed.push({ segment: oldest, until: this.#edge + shown + oldest.duration });
+      shown -= oldest.duration;
+    }
+    while (this.#removed[0] && this.#removed[0].until < this.#edge) this.#bytes -= this.#removed.shift()!.segment.byteLength;
+  }
+}
+
+function find(segments: readonly Segment[], number: number): Segment | undefined {
+  const first = segments[0];
+  if (!first) return undefined;
+  const segment = segments[number - first.number];
+  return segment?.number === number ? segment : undefined;
+}

@@ -1,0 +1,42 @@
+import { cpus, loadavg } from "node:os";
+import { parseArgs } from "node:util";
+import { type BenchOptions, print, type Report } from "./report.ts";
+
+type Bench = (options: BenchOptions) => Promise<Report>;
+
+const benches: Record<string, () => Promise<Bench>> = {
+  startup: async () => (await import("./startup.ts")).startup,
+  latency: async () => (await import("./latency.ts")).latency,
+  density: async () => (await import("./density.ts")).density,
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean" }, seconds: { type: "string" } },
+});
+const [name = ""] = positionals;
+const load = benches[name];
+if (!load) {
+  console.error(`npm run bench -- NAME [--json] [--seconds N]; NAME is ${Object.keys(benches).join(", ")}`);
+  process.exit(2);
+}
+const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
+if (seconds !== undefined && !(seconds >= 1 && seconds <= 86_400)) {
+  console.error(`--seconds is ${values.seconds}; give a number from 1 to 86400`);
+  process.exit(2);
+}
+const before = loadavg()[0]!;
+const report = await (await load())(seconds === undefined ? {} : { seconds });
+const machine = {
+  cpus: cpus().length,
+  model: cpus()[0]?.model.trim(),
+  loadBefore: before,
+  loadAfter: loadavg()[0]!,
+};
+if (values.json)
+  console.log(JSON.stringify({ name: report.name, load: report.load, machine, ...report.figures }));
+else {
+  console.log(print(report));
+  console.log(`  on ${machine.cpus} x ${machine.model}; load ${before.toFixed(1)} before`);
+}
+process.exit(0);
