@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLog } from "../lib/log.ts";
 import { type Control, startControl } from "./control.ts";
@@ -199,6 +200,22 @@ test.for<{ name: string; ask: () => Promise<Answer>; status: number; code: numbe
   const { status, json } = await c.ask();
   expect([status, json.errors[0].code, json.success]).toEqual([status, c.code, false]);
   expect(status).toBe(c.status);
+});
+
+test("a store that takes no writes is said to be so, reads go on", async () => {
+  const db = new DatabaseSync(join(folder, "data", "sluice.db"));
+  db.exec("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk is full'); END");
+  const refused = await ask("POST", inputs, {});
+  expect([refused.status, refused.json.errors[0].message]).toEqual([
+    503,
+    "the store refuses writes: disk is full.",
+  ]);
+  expect(control.health()).toEqual({ ok: false, reasons: ["the store refuses writes: disk is full"] });
+  expect((await ask("GET", inputs)).status).toBe(200);
+  db.exec("DROP TRIGGER full");
+  db.close();
+  expect((await ask("POST", inputs, {})).status).toBe(200);
+  expect(control.health()).toEqual({ ok: true, reasons: [] });
 });
 
 test("a token that the origin passes beside the roles' own secret counts", async () => {

@@ -66,7 +66,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     let api: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;
     // Roles wait for their slice and nobody waits for the API yet, so its libraries load after the first answer to them.
     const openApi = () => {
-      api ??= import("./api/server.ts").then((module) => module.openApi(deps));
+      api ??= import("./api/server.ts")
+        .then((module) => module.openApi(deps))
+        .catch((error: unknown) => {
+          api = undefined;
+          throw error;
+        });
       return api;
     };
     const server = await listenInternal(

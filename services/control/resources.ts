@@ -41,18 +41,22 @@ export const inputBody = z
     meta,
     enabled: flag.describe("false refuses encoders, and ends the one that publishes."),
     defaultCreator: text(64),
-    deleteRecordingAfterDays: whole(30, 1096, "days").nullable(),
+    deleteRecordingAfterDays: whole(30, 1096, "days")
+      .nullable()
+      .describe("Kept for the version that makes recordings; null keeps them for ever."),
     preferLowLatency: flag.describe("Kept for callers; low-latency HLS is always offered."),
     recording: z
       .object(
         {
-          mode: z.enum(["off", "automatic"], { error: 'must be "off" or "automatic"' }),
+          mode: z
+            .enum(["off", "automatic"], { error: 'must be "off" or "automatic"' })
+            .describe("Kept for the version that makes recordings."),
           timeoutSeconds: whole(0, 3600, "seconds").describe(
             "How long a broadcast waits for an encoder that vanished. 0 follows the server's setting.",
           ),
           requireSignedURLs: signedUrls,
           allowedOrigins: origins,
-          hideLiveViewerCount: flag,
+          hideLiveViewerCount: flag.describe("Kept; viewers are not counted yet."),
         },
         { error: "must be a JSON object" },
       )
@@ -90,7 +94,9 @@ export const inputView = z.object({
       }),
     })
     .nullable()
-    .describe("null when no encoder ever connected."),
+    .describe(
+      "null when no encoder ever connected. An object, as clients of Cloudflare read it, though its SDK types one word: that word is `current.reason`.",
+    ),
   rtmps: door.optional(),
   rtmp: door.optional(),
   playback: z.object({ hls: z.string() }).optional(),

@@ -184,6 +184,18 @@ test("the same records again are no change", async () => {
   expect(changes).toEqual([["a"]]);
 });
 
+test("a line with nothing new is contact and no acknowledgement", async () => {
+  await listen();
+  const snapshot = follow();
+  const link = await links.next();
+  say(link, { version: 4, whole: { inputs: { a } } });
+  await acks.next();
+  say(link, { version: 4 });
+  say(link, { version: 5, remove: ["a"] });
+  expect(await acks.next()).toEqual(ack(5));
+  expect(snapshot.get("a")).toBeUndefined();
+});
+
 test("closed before anything came, ready says so", async () => {
   const snapshot = follow();
   await snapshot.close();

@@ -28,19 +28,13 @@ export function initSegment(track: Track): Uint8Array {
 const matrix = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000].flatMap(u32);
 
 function mvhd(track: Track): Uint8Array {
+  // biome-ignore format: a line per group of fields
   return fullBox(
-    "mvhd",
-    0,
-    0,
-    u32(0),
-    u32(0), // creation, modification: unknown
-    u32(1000),
-    u32(0), // timescale; duration 0: live
-    u32(0x1_0000),
-    u16(0x100),
-    zeros(10), // rate 1, volume 1, reserved
-    matrix,
-    zeros(24), // pre_defined
+    "mvhd", 0, 0,
+    u32(0), u32(0), // creation and modification time: unknown
+    u32(1000), u32(0), // timescale; duration 0: it is in the chunks
+    u32(0x1_0000), u16(0x100), zeros(10), // rate 1, volume 1, reserved
+    matrix, zeros(24), // pre_defined
     u32(trackId(track) + 1), // next_track_ID
   );
 }
@@ -50,34 +44,22 @@ function trak(track: Track): Uint8Array {
   // CMAF 7.5.4: the size in which the picture is shown, so with square pixels.
   const width = video ? (track.width * track.pixelAspect[0]) / track.pixelAspect[1] : 0;
   const height = video ? track.height : 0;
+  // biome-ignore format: a line per group of fields
   const tkhd = fullBox(
-    "tkhd",
-    0,
-    3, // enabled, in movie
-    u32(0),
-    u32(0),
-    u32(trackId(track)),
-    u32(0),
-    u32(0),
-    zeros(8), // times, id, reserved, duration 0, reserved
-    u16(0),
-    u16(0),
-    u16(video ? 0 : 0x100),
-    u16(0), // layer, alternate group, volume, reserved
-    matrix,
-    u32(Math.round(width * 0x1_0000)),
-    u32(height * 0x1_0000),
+    "tkhd", 0, 3, // enabled, in movie
+    u32(0), u32(0), u32(trackId(track)), u32(0), // creation, modification, track_ID, reserved
+    u32(0), zeros(8), // duration, reserved
+    u16(0), u16(0), u16(video ? 0 : 0x100), u16(0), // layer, alternate_group, volume, reserved
+    matrix, u32(Math.round(width * 0x1_0000)), u32(height * 0x1_0000),
   );
-  const mdhd = fullBox("mdhd", 0, 0, u32(0), u32(0), u32(track.timescale), u32(0), u16(0x55c4), u16(0)); // "und"
-  const hdlr = fullBox(
-    "hdlr",
-    0,
-    0,
-    u32(0),
-    ascii(video ? "vide" : "soun"),
-    zeros(12),
-    ascii(video ? "Video\0" : "Audio\0"),
+  // biome-ignore format: a line per group of fields
+  const mdhd = fullBox(
+    "mdhd", 0, 0,
+    u32(0), u32(0), u32(track.timescale), u32(0), // creation, modification, timescale, duration
+    u16(0x55c4), u16(0), // language "und", pre_defined
   );
+  const handler = video ? "vide" : "soun";
+  const hdlr = fullBox("hdlr", 0, 0, u32(0), ascii(handler), zeros(12), ascii(video ? "Video\0" : "Audio\0"));
   const header = video ? fullBox("vmhd", 0, 1, zeros(8)) : fullBox("smhd", 0, 0, zeros(4));
   const dinf = box("dinf", fullBox("dref", 0, 0, u32(1), fullBox("url ", 0, 1))); // in this file
   const stbl = box(
@@ -95,81 +77,69 @@ function trak(track: Track): Uint8Array {
 function trex(track: Track): Uint8Array {
   const video = track.kind === "video";
   const duration = video ? 0 : track.frameTicks;
-  return fullBox(
-    "trex",
-    0,
-    0,
-    u32(trackId(track)),
-    u32(1),
-    u32(duration),
-    u32(0),
-    u32(video ? deltaFlags : syncFlags),
-  );
+  const flags = video ? deltaFlags : syncFlags;
+  return fullBox("trex", 0, 0, ...[trackId(track), 1, duration, 0, flags].map(u32)); // 1: first sample entry
+}
+
+/** The decoder configuration box by sample entry: a codec that is to be packaged needs a line here. */
+const configBoxes: Readonly<Partial<Record<Entry, (track: Track) => Uint8Array>>> = {
+  avc1: (track) => box("avcC", track.config),
+  mp4a: (track) => fullBox("esds", 0, 0, elementaryDescriptor(track as AudioTrack)),
+};
+
+function configBox(track: Track): Uint8Array {
+  const write = configBoxes[track.entry];
+  if (!write) throw new RangeError(`no sample entry is written for ${track.entry}`);
+  return write(track);
 }
 
 function sampleEntry(track: Track): Uint8Array {
   return track.kind === "video" ? visualEntry(track) : audioEntry(track);
 }
 
-/** The name of the decoder configuration box by sample entry. */
-const configBoxes: Readonly<Partial<Record<Entry, string>>> = { avc1: "avcC", hvc1: "hvcC", av01: "av1C" };
-
 function visualEntry(track: VideoTrack): Uint8Array {
   const { colour } = track;
-  const boxes = [box(configBoxes[track.entry] ?? "avcC", track.config)];
-  boxes.push(box("pasp", u32(track.pixelAspect[0]), u32(track.pixelAspect[1])));
+  const boxes = [configBox(track), box("pasp", u32(track.pixelAspect[0]), u32(track.pixelAspect[1]))];
   if (colour) {
-    const points = [
-      ...u16(colour.primaries),
-      ...u16(colour.transfer),
-      ...u16(colour.matrix),
-      colour.fullRange ? 0x80 : 0,
-    ];
-    boxes.push(box("colr", ascii("nclx"), points));
+    const points = [...u16(colour.primaries), ...u16(colour.transfer), ...u16(colour.matrix)];
+    boxes.push(box("colr", ascii("nclx"), points, [colour.fullRange ? 0x80 : 0]));
   }
+  // biome-ignore format: a line per group of fields
   return box(
     track.entry,
-    zeros(6),
-    u16(1),
-    zeros(16), // reserved, data_reference_index, pre_defined and reserved
-    u16(track.width),
-    u16(track.height),
-    u32(0x48_0000),
-    u32(0x48_0000),
-    u32(0), // 72 dpi, reserved
-    u16(1),
-    zeros(32),
-    u16(0x18),
-    u16(0xffff), // frame_count, compressorname, depth, pre_defined
+    zeros(6), u16(1), zeros(16), // reserved, data_reference_index, pre_defined and reserved
+    u16(track.width), u16(track.height),
+    u32(0x48_0000), u32(0x48_0000), u32(0), // 72 dpi, reserved
+    u16(1), zeros(32), u16(0x18), u16(0xffff), // frame_count, compressorname, depth, pre_defined
     ...boxes,
   );
 }
 
 function audioEntry(track: AudioTrack): Uint8Array {
+  // biome-ignore format: a line per group of fields
+  return box(
+    track.entry,
+    zeros(6), u16(1), zeros(8), // reserved, data_reference_index, reserved
+    u16(track.channels), u16(16), u32(0), // channels, bits, pre_defined and reserved
+    // 16.16 has no room for 88.2 and 96 kHz: 0 sends readers to the configuration.
+    u32(track.sampleRate < 0x1_0000 ? track.sampleRate * 0x1_0000 : 0),
+    configBox(track),
+  );
+}
+
+/** ES_Descriptor, ISO/IEC 14496-1 7.2.6.5. */
+function elementaryDescriptor(track: AudioTrack): Uint8Array {
   // 14496-3 4.5.3: a frame has at most 6144 bits for each channel; this is the only bound known before it ends.
   const buffer = 768 * track.channels;
   const peak = Math.ceil((buffer * 8 * track.timescale) / track.frameTicks);
+  // biome-ignore format: a line per group of fields
   const decoder = descriptor(
     4,
     [0x40, 0x15], // MPEG-4 audio; audio stream, reserved bit
-    u24(buffer),
-    u32(peak),
-    u32(0), // bufferSizeDB, maxBitrate, avgBitrate 0: variable
+    u24(buffer), u32(peak), u32(0), // bufferSizeDB, maxBitrate, avgBitrate 0: variable
     descriptor(5, track.config),
   );
-  const es = descriptor(3, u16(0), [0], decoder, descriptor(6, [2])); // ES_ID 0 in a file, SL config "MP4"
-  return box(
-    track.entry,
-    zeros(6),
-    u16(1),
-    zeros(8), // reserved, data_reference_index, reserved
-    u16(track.channels),
-    u16(16),
-    u32(0),
-    // 16.16 has no room for 88.2 and 96 kHz: 0 sends readers to the configuration.
-    u32(track.sampleRate < 0x1_0000 ? track.sampleRate * 0x1_0000 : 0),
-    fullBox("esds", 0, 0, es),
-  );
+  return descriptor(3, u16(0), [0], decoder, descriptor(6, [2])); // ES_ID 0 in a file, SL config "MP4"
 }
 
 const moofType = 0x6d6f_6f66;
@@ -219,13 +189,12 @@ export function makeChunk(track: Track, samples: readonly MuxSample[], sequence:
   const tfhdFlags = 0x02_0022 | (sameDuration ? 0x08 : 0) | (sameSize ? 0x10 : 0);
   const tfhdSize = 24 + (sameDuration ? 4 : 0) + (sameSize ? 4 : 0);
   // 0x01 data offset, 0x04 first sample's flags; for each sample 0x100 duration, 0x200 size, 0x400 flags, 0x800 composition
-  const trunFlags =
-    0x01 |
-    (firstFlags ? 0x04 : 0) |
-    (sameDuration ? 0 : 0x100) |
-    (sameSize ? 0 : 0x200) |
-    (sameFlags ? 0 : 0x400) |
-    (shifted ? 0x800 : 0);
+  let trunFlags = 0x01;
+  if (firstFlags) trunFlags |= 0x04;
+  if (!sameDuration) trunFlags |= 0x100;
+  if (!sameSize) trunFlags |= 0x200;
+  if (!sameFlags) trunFlags |= 0x400;
+  if (shifted) trunFlags |= 0x800;
   const perSample = 4 * (+!sameDuration + +!sameSize + +!sameFlags + +shifted);
   const trunSize = 20 + (firstFlags ? 4 : 0) + perSample * count;
   const trafSize = 8 + tfhdSize + 20 + trunSize;

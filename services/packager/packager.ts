@@ -187,7 +187,7 @@ export class Packager {
     for (const { tag } of this.#pending) {
       const message = tag.type === "video" ? readVideo(tag.payload) : readAudio(tag.payload);
       if (tag.type === "script") continue;
-      if (message.type === "config") has[tag.type] = true;
+      if (message.type === "config" && message.config.length > 0) has[tag.type] = true;
       if (message.type === "frame" && has[tag.type]) frames[tag.type]++;
     }
     const first = this.#pending[0];
@@ -314,6 +314,8 @@ export class Packager {
 
   /** Another decoder configuration: a new init segment behind a discontinuity, unless it is the one in force. */
   #configure(kind: "video" | "audio", entry: Entry, config: Uint8Array): void {
+    // FFmpeg announces ADTS sources with an empty configuration before the real one.
+    if (config.length === 0) return;
     const known = kind === "video" ? this.#video : this.#audio;
     if (known && equal(known.raw, config)) return;
     // A broadcast that began without video cannot turn into one with it: its table counts in audio ticks.

@@ -36,7 +36,7 @@ export type Reply<R> =
   | Refusal;
 
 export interface Refusal {
-  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 500;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 500 | 503;
   readonly errors: readonly Problem[];
 }
 
@@ -51,6 +51,7 @@ export const codes = {
   unauthorized: 10000,
   forbidden: 10001,
   internal: 10002,
+  unavailable: 10004,
   notFound: 10003,
   badRequest: 10005,
   conflict: 10009,

@@ -176,7 +176,7 @@ function section(one: Call, base: string): string {
   return `<section>
 <h2 id="${id}">${escaped(one.summary)}</h2>
 <p class="call"><b>${one.method}</b> <code>${escaped(one.path)}</code></p>
-${one.detail ? `<p>${escaped(one.detail).replaceAll(/`([^`]+)`/g, "<code>$1</code>")}</p>` : ""}
+${one.detail ? `<p>${prose(one.detail)}</p>` : ""}
 <pre><code>${escaped(curl(one, base))}</code></pre>
 ${table("Query", Object.entries((one.query as Shape).shape ?? {}), "input")}
 ${one.body ? table("Body", Object.entries((one.body as Shape).shape ?? {}), "input") : ""}
@@ -194,7 +194,7 @@ function table(caption: string, fields: [string, z.ZodType][], io: "input" | "ou
   const rows = fields.flatMap(([name, schema]) => lines(name, jsonSchema(schema, io)));
   if (rows.length === 0) return "";
   return `<table><caption>${caption}</caption><thead><tr><th scope="col">Field</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead><tbody>
-${rows.map((row) => `<tr><td><code>${escaped(row.name)}</code></td><td>${escaped(row.type)}</td><td>${escaped(row.meaning)}</td></tr>`).join("\n")}
+${rows.map((row) => `<tr><td><code>${escaped(row.name)}</code></td><td>${escaped(row.type)}</td><td>${prose(row.meaning)}</td></tr>`).join("\n")}
 </tbody></table>`;
 }
 
@@ -224,7 +224,7 @@ function typeOf(schema: Schema): string {
       : maxLength !== undefined
         ? ` up to ${maxLength} characters`
         : "";
-  return `${schema.type ?? "any"}${bounds}`;
+  return `${[schema.type ?? "any"].flat().join(" or ")}${bounds}`;
 }
 
 function curl(one: Call, base: string): string {
@@ -247,6 +247,11 @@ function escaped(text: string): string {
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;")
     .replaceAll('"', "&quot;");
+}
+
+/** Text with `code` in it. */
+function prose(text: string): string {
+  return escaped(text).replaceAll(/`([^`]+)`/g, "<code>$1</code>");
 }
 
 const style = `

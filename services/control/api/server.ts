@@ -85,6 +85,7 @@ export async function openApi(
     if (error.statusCode && error.statusCode < 500)
       return send(reply, refusal(400, codes.badRequest, error.message));
     log.error({ err: error, method: request.method, route: request.routeOptions.url }, "API call failed");
+    if (records.broken) return send(reply, refusal(503, codes.unavailable, `${records.broken}.`));
     return send(
       reply,
       refusal(500, codes.internal, "Something failed here; the server's log has the cause."),

@@ -115,7 +115,7 @@ describe("avcTrack", () => {
     { name: "an SPS without end", hex: "01640028ffe1 0006 67640028acd9 01 0004 68ef8fcb", says: /cut short/ },
     {
       name: "an SPS of zeros",
-      hex: "01640028ffe1 000c 67640028 0000000000000000 01 0004 68ef8fcb",
+      hex: "01640028ffe1 000c 67640028 0000000000000001 01 0004 68ef8fcb",
       says: /out of range|cut short/,
     },
     {

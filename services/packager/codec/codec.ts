@@ -16,7 +16,7 @@ interface Codec {
   readonly cleaner: (config: Uint8Array) => Cleaner;
 }
 
-/** One line per codec: HEVC, AV1 and Opus go here, in `flv.ts` by name and in `cmaf.ts` as a sample entry. */
+/** One line per codec: HEVC, AV1 and Opus go here, in `flv.ts` by name and in `cmaf.ts` as a configuration box. */
 const codecs: Readonly<Partial<Record<Entry, Codec>>> = {
   avc1: {
     track: avcTrack,
