@@ -50,6 +50,10 @@ export function launch(args) {
   }
   const command = ["--disable-warning=ExperimentalWarning", ...target(args)];
   const isService = command[1] === join(root, "services/main.ts");
+  if (isService && !existsSync(join(root, "node_modules/commander"))) {
+    console.error("Sluice's packages are not installed yet: type npm start");
+    process.exit(1);
+  }
   if (process.execve && process.platform !== "win32") {
     process.removeAllListeners("warning");
     process.execve(node, [node, ...command], process.env);

@@ -1,26 +1,79 @@
-import Hls, { type ErrorData, ErrorDetails, ErrorTypes, Events, type HlsConfig } from "hls.js";
+import Hls, {
+  type ErrorData,
+  ErrorDetails,
+  ErrorTypes,
+  Events,
+  type HlsConfig,
+  type LevelDetails,
+  type MediaFragment,
+  type Part,
+} from "hls.js";
 import workerPath from "hls.js/dist/hls.worker.js?url";
 import type { Engine, EngineOptions } from "./engine.ts";
+import { behindGap, gapAt, type Stretch } from "./gap.ts";
 
 /** True where hls.js can play: Media Source, or Managed Media Source on iPhones. */
 export function hlsSupported(): boolean {
   return Hls.isSupported();
 }
 
-// A blocking playlist reload is held for up to 3 target durations (12 s) before the origin answers 503.
-const HELD_MS = 15_000;
-const soon = { maxNumRetry: 3, retryDelayMs: 0, maxRetryDelayMs: 0 };
-const backoff = { maxNumRetry: 8, retryDelayMs: 300, maxRetryDelayMs: 3000 };
+/**
+ * A low-latency part that is listed at `at` and not loaded. hls.js 1.7 may take all parts of a segment for loaded
+ * although the buffer ends a rounding error before the next one, and then asks for nothing until it runs dry.
+ */
+function pendingPart(details: LevelDetails | undefined, is: (part: Part) => boolean): Part | undefined {
+  return details?.partList?.find((part) => !part.loaded && !part.gap && is(part)) ?? undefined;
+}
+const ROUNDING = 1.5e-6;
+const covers = (at: number) => (part: Part) => part.start <= at + ROUNDING && part.end > at + ROUNDING;
+
+// Both classes override protected methods: the version of hls.js is pinned, and a soak test watches over it.
+class VideoLoader extends Hls.DefaultConfig.streamController {
+  protected override getFragmentAtPosition(
+    at: number,
+    end: number,
+    details: LevelDetails,
+  ): MediaFragment | null {
+    const part = this.loadingParts ? pendingPart(details, covers(at)) : undefined;
+    return part?.fragment ?? super.getFragmentAtPosition(at, end, details);
+  }
+  protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
+    const details = this.loadingParts ? this.getLevelDetails() : undefined;
+    return !pendingPart(details, (p) => p.fragment.sn === fragment.sn) && super.isLoopLoading(fragment, at);
+  }
+}
+class AudioLoader extends (Hls.DefaultConfig.audioStreamController!) {
+  protected override getFragmentAtPosition(
+    at: number,
+    end: number,
+    details: LevelDetails,
+  ): MediaFragment | null {
+    const part = this.loadingParts ? pendingPart(details, covers(at)) : undefined;
+    return part?.fragment ?? super.getFragmentAtPosition(at, end, details);
+  }
+  protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
+    const details = this.loadingParts ? this.getLevelDetails() : undefined;
+    return !pendingPart(details, (p) => p.fragment.sn === fragment.sn) && super.isLoopLoading(fragment, at);
+  }
+}
+
+// A blocking playlist reload is held for up to 3 target durations (12 s) before the origin answers 503. An origin
+// that restarts is asked again until it is back: hls.js's own two retries would be used up after two seconds.
 const policy = {
-  default: { maxTimeToFirstByteMs: HELD_MS, maxLoadTimeMs: 30_000, timeoutRetry: soon, errorRetry: backoff },
+  default: {
+    maxTimeToFirstByteMs: 20_000,
+    maxLoadTimeMs: 30_000,
+    timeoutRetry: { maxNumRetry: 1000, retryDelayMs: 0, maxRetryDelayMs: 0 },
+    errorRetry: { maxNumRetry: 1000, retryDelayMs: 250, maxRetryDelayMs: 1000, backoff: "linear" as const },
+  },
 };
 
 const config: Partial<HlsConfig> = {
   lowLatencyMode: true,
   // The default of 1 never catches up; 5 % is not heard.
   maxLiveSyncPlaybackRate: 1.05,
-  // The default adds a whole second of latency, for good, for each stall.
-  liveSyncOnStallIncrease: 0.25,
+  // Every gap would count as a stall and add latency for good: `giveWay` raises it for real ones.
+  liveSyncOnStallIncrease: 0,
   backBufferLength: 30,
   capLevelToPlayerSize: true,
   abrEwmaDefaultEstimate: 3_000_000,
@@ -28,11 +81,17 @@ const config: Partial<HlsConfig> = {
   playlistLoadPolicy: policy,
   fragLoadPolicy: policy,
   manifestLoadPolicy: policy,
+  streamController: VideoLoader,
+  audioStreamController: AudioLoader,
   // Nothing of ours carries these, and each costs a controller that runs on every fragment.
   enableInterstitialPlayback: false,
   enableID3MetadataCues: false,
   enableEmsgMetadataCues: false,
 };
+
+/** What a stall that is no gap adds to the latency that is aimed at, and how far that may go. */
+const STEP_SECONDS = 0.25;
+const MOST_SECONDS = 2;
 
 /** Plays low-latency HLS through hls.js. */
 export function openHls({ video, url, onEvent }: EngineOptions): Engine {
@@ -40,9 +99,13 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
   const gone = new AbortController();
   let troubled = false;
 
+  const step = () => {
+    if (!stepOver(video, hls.latestLevelDetails, gone.signal)) jumpHole(video);
+  };
   hls.on(Events.ERROR, (_, data) => {
     const message = describe(data);
     if (data.fatal) onEvent({ type: "failed", kind: kindOf(data), message });
+    else if (data.details === ErrorDetails.BUFFER_STALLED_ERROR) giveWay(hls, video);
     else if (data.type === ErrorTypes.NETWORK_ERROR) {
       troubled = true;
       onEvent({ type: "trouble", message });
@@ -53,8 +116,9 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
     troubled = false;
   });
   hls.on(Events.MEDIA_ENDED, () => onEvent({ type: "drained" }));
-  hls.on(Events.BUFFER_APPENDED, () => jumpHole(video));
-  video.addEventListener("waiting", () => jumpHole(video), { signal: gone.signal });
+  hls.on(Events.LEVEL_UPDATED, step);
+  hls.on(Events.BUFFER_APPENDED, step);
+  video.addEventListener("waiting", step, { signal: gone.signal });
 
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -85,21 +149,69 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
   };
 }
 
+/** After a seek over a gap playback stands still until this much is buffered, or it would run dry at the next part. */
+const HELD_AHEAD = 0.9;
+const HELD_MS = 3000;
+
 /**
- * Continues behind a hole as soon as both tracks have media there. An encoder that reconnects leaves GAP for as
- * long as it was away; hls.js would find the new media too, but only after it has judged the stall.
+ * When an encoder was away the playlist has a gap. hls.js would show what follows 1.6 to 2.5 s late, because it
+ * stops to load parts at a gap and waits for a whole segment; a seek to the new media makes it load the parts at once.
+ * True when it has moved.
  */
+function stepOver(video: HTMLVideoElement, details: LevelDetails | null, gone: AbortSignal): boolean {
+  if (!details?.live || video.paused || video.seeking || video.readyState === 0) return false;
+  const ahead = bufferedAhead(video);
+  if (ahead > 0.3) return false;
+  const to = behindGap(stretchesOf(details), video.currentTime + ahead, details.partTarget * 0.6);
+  if (to === undefined || to <= video.currentTime) return false;
+  video.currentTime = to + 0.02;
+  video.playbackRate = 0;
+  const begun = performance.now();
+  const timer = setInterval(() => {
+    if (bufferedAhead(video) < HELD_AHEAD && performance.now() - begun < HELD_MS && !gone.aborted) return;
+    clearInterval(timer);
+    video.playbackRate = 1;
+  }, 50);
+  return true;
+}
+
+/** Whole segments, then the parts of the open one. */
+function stretchesOf({ fragments, partList }: LevelDetails): Stretch[] {
+  const last = fragments.at(-1)?.sn ?? -1;
+  const open = partList?.filter((part) => part.fragment.sn > last) ?? [];
+  return [
+    ...fragments.map(({ start, end, gap }) => ({ start, end, gap: gap === true })),
+    ...open.map(({ start, end, gap }) => ({ start, end, gap })),
+  ];
+}
+
+/** Goes to the next buffered range when this one has ended: a hole that no gap of the playlist explains. */
 function jumpHole(video: HTMLVideoElement): void {
-  if (video.paused || video.seeking) return;
-  const at = video.currentTime;
-  const { buffered } = video;
+  if (video.paused || video.seeking || bufferedAhead(video) > 0.05) return;
+  const { buffered, currentTime } = video;
   for (let i = 0; i < buffered.length; i++) {
-    if (buffered.start(i) <= at && at < buffered.end(i) - 0.05) return;
-    if (buffered.start(i) > at) {
+    if (buffered.start(i) > currentTime) {
       video.currentTime = buffered.start(i) + 0.001;
       return;
     }
   }
+}
+
+/** Keeps more distance from the edge after a stall, unless it was a gap that the encoder made. */
+function giveWay(hls: Hls, video: HTMLVideoElement): void {
+  const details = hls.latestLevelDetails;
+  if (!details || gapAt(stretchesOf(details), video.currentTime + bufferedAhead(video))) return;
+  const base = details.partHoldBack || details.holdBack || details.targetduration * 3;
+  hls.targetLatency = Math.min(base + MOST_SECONDS, (hls.targetLatency ?? base) + STEP_SECONDS);
+}
+
+/** Seconds from the playhead to the end of the range that it is in. */
+function bufferedAhead({ buffered, currentTime }: HTMLVideoElement): number {
+  for (let i = 0; i < buffered.length; i++) {
+    if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i))
+      return buffered.end(i) - currentTime;
+  }
+  return 0;
 }
 
 function kindOf({ type, details }: ErrorData): "network" | "media" | "unsupported" {

@@ -221,7 +221,7 @@ test("a store that takes no writes is said to be so, reads go on", async () => {
 test("a token that the origin passes beside the roles' own secret counts", async () => {
   const headers = {
     authorization: "Bearer between-roles",
-    "x-forwarded-authorization": admin().authorization,
+    "x-sluice-authorization": admin().authorization,
   };
   expect((await ask("GET", inputs, undefined, headers)).status).toBe(200);
 });

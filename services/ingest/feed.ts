@@ -48,6 +48,9 @@ export function createFeed(options: {
 /** Without video nothing says where to start, so about this much audio is kept. */
 const audioOnlyMs = 2_000;
 
+/** About a picture at 30 fps, so that audio waits for nothing that does not come. */
+const audioWaitMs = 30;
+
 interface Reader {
   readonly response: ServerResponse;
   /** False while there is no GOP that it could begin with. */
@@ -69,10 +72,12 @@ class Fanout implements Feed {
   /** The GOP outgrew its limit: a reader has to wait for the next. */
   #gopLost = false;
   #timestampMs = 0;
-  /** Of this turn of the event loop, not yet with the readers. */
+  /** Not yet with the readers. */
   #pending: Uint8Array[] = [];
   /** The last tag of all. */
   #end: Uint8Array | undefined;
+  #scheduled = false;
+  #audioTimer: NodeJS.Timeout | undefined;
   readonly #flush = () => this.#deliver();
 
   constructor(limits: FeedLimits, onReaders: (count: number) => void) {
@@ -104,7 +109,8 @@ class Fanout implements Feed {
       this.#seal(type, timestampMs, tag);
       this.#metadata = tag;
     }
-    if (this.#pending.push(tag) === 1) setImmediate(this.#flush);
+    this.#pending.push(tag);
+    this.#schedule(type === audioTag && this.#videoConfig !== undefined);
   }
 
   attach(response: ServerResponse): void {
@@ -112,7 +118,14 @@ class Fanout implements Feed {
     this.#deliver();
     // The end of the connection is the end of the feed; chunks would only add bytes.
     response.useChunkedEncodingByDefault = false;
-    response.writeHead(200, { "content-type": "video/x-flv", connection: "close" });
+    const ageMs =
+      this.#gop.length > 0 && !this.#gopLost ? (this.#timestampMs - this.#gopStartMs) % 2 ** 32 : 0;
+    // How long ago the first frame of the answer was sent: a reader that comes late must not take it for the present.
+    response.writeHead(200, {
+      "content-type": "video/x-flv",
+      connection: "close",
+      "x-sluice-age-ms": Math.max(0, ageMs),
+    });
     const reader: Reader = { response, started: false };
     this.#readers.add(reader);
     response.on("error", () => undefined);
@@ -138,6 +151,7 @@ class Fanout implements Feed {
     fill(tag, scriptTag, this.#timestampMs);
     this.#deliver();
     this.#end = tag;
+    clearTimeout(this.#audioTimer);
     for (const { response } of this.#readers) response.end(tag);
   }
 
@@ -179,8 +193,22 @@ class Fanout implements Feed {
     this.#gopBytes += tag.length;
   }
 
-  /** One write for each reader and turn of the event loop, whatever came in it. */
+  /**
+   * One write for each reader and turn of the event loop, whatever came in it. Audio that has video beside it waits for the
+   * next picture, without which it cannot be used: that halves what readers have to wake for.
+   */
+  #schedule(mayWait: boolean): void {
+    if (this.#scheduled) return;
+    if (!mayWait) {
+      this.#scheduled = true;
+      setImmediate(this.#flush);
+    } else if (this.#pending.length > 1) return;
+    else if (this.#audioTimer) this.#audioTimer.refresh();
+    else this.#audioTimer = setTimeout(this.#flush, audioWaitMs).unref();
+  }
+
   #deliver(): void {
+    this.#scheduled = false;
     const tags = this.#pending;
     if (tags.length === 0) return;
     this.#pending = [];

@@ -11,12 +11,17 @@ export async function redisVersion(address: string, timeoutMs: number): Promise<
   const client = address.startsWith("unix:")
     ? new Redis({ ...patience, path: address.slice("unix:".length) })
     : new Redis(address, patience);
-  // Its errors also reject the calls below; without a listener they would be printed.
-  client.on("error", () => undefined);
+  let cause: unknown;
+  // The calls below only say that the connection closed; why is said here.
+  client.on("error", (error) => {
+    cause = error;
+  });
   try {
     await client.connect();
     const info = await client.info("server");
     return /^redis_version:(\S+)/m.exec(info)?.[1] ?? "unknown";
+  } catch (error) {
+    throw cause ?? error;
   } finally {
     client.disconnect();
   }

@@ -86,7 +86,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
         stream.on("response", (given) => {
           fields = given;
         });
-        stream.on("data", (chunk) => chunks.push(chunk));
+        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
         stream.on("end", () => resolve({ status: Number(fields[":status"]), headers: fields, body: Buffer.concat(chunks) }));
         stream.on("error", reject);
         stream.end();

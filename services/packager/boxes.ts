@@ -1,17 +1,17 @@
-/** A box's content: bytes, or numbers that are one byte each. */
-export type Part = Uint8Array | readonly number[];
+/** What a box holds: bytes, or numbers that are one byte each. */
+export type Content = Uint8Array | readonly number[];
 
 /** ISO/IEC 14496-12 4.2: size, type, content. For init segments; chunks are written in place by `cmaf.ts`. */
-export function box(type: string, ...content: readonly Part[]): Uint8Array {
+export function box(type: string, ...content: readonly Content[]): Uint8Array {
   let size = 8;
-  for (const part of content) size += part.length;
+  for (const piece of content) size += piece.length;
   const out = new Uint8Array(size);
   out.set(u32(size));
   out.set(ascii(type), 4);
   let at = 8;
-  for (const part of content) {
-    out.set(part, at);
-    at += part.length;
+  for (const piece of content) {
+    out.set(piece, at);
+    at += piece.length;
   }
   return out;
 }
@@ -21,15 +21,15 @@ export function fullBox(
   type: string,
   version: number,
   flags: number,
-  ...content: readonly Part[]
+  ...content: readonly Content[]
 ): Uint8Array {
   return box(type, u32(version * 0x1_00_00_00 + flags), ...content);
 }
 
 /** MPEG-4 descriptor, ISO/IEC 14496-1 8.3.3, with the four-byte length that every muxer writes. */
-export function descriptor(tag: number, ...content: readonly Part[]): Uint8Array {
+export function descriptor(tag: number, ...content: readonly Content[]): Uint8Array {
   let size = 0;
-  for (const part of content) size += part.length;
+  for (const piece of content) size += piece.length;
   const out = new Uint8Array(5 + size);
   out.set([
     tag,
@@ -39,9 +39,9 @@ export function descriptor(tag: number, ...content: readonly Part[]): Uint8Array
     size & 127,
   ]);
   let at = 5;
-  for (const part of content) {
-    out.set(part, at);
-    at += part.length;
+  for (const piece of content) {
+    out.set(piece, at);
+    at += piece.length;
   }
   return out;
 }

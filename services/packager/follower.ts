@@ -183,7 +183,7 @@ export class Follower {
       this.#flush();
       this.#out.close();
       this.#done = row.number;
-    } else if (cutPart(sample.duration, this.#out, this.#out.limits)) {
+    } else if (cutPart({ duration: sample.duration, guessed: false }, this.#out, this.#out.limits)) {
       this.#flush();
       this.#out.closePart();
     } else if (this.#chunk.length === chunkSamples) this.#flush();

@@ -234,8 +234,7 @@ export class Packager {
     const target = this.#partTarget ?? partSeconds;
     const ticks = (seconds: number): number => Math.floor(seconds * track.timescale);
     return {
-      // Every audio frame could begin a segment; two seconds keep the number of requests sensible.
-      minTicks: ticks(this.#video ? 1 : 2),
+      minTicks: this.#video || track.kind === "video" ? ticks(1) : audioSegment(track),
       maxTicks: ticks(targetDuration),
       nominalTicks: ticks(Math.max(partSeconds, target - audioFrameSeconds)),
       partTicks: ticks(target),
@@ -383,6 +382,11 @@ export function partTarget(partSeconds: number, frameSeconds: number): number {
   const least = partSeconds + audioFrameSeconds;
   if (frameSeconds <= 0.07) return least;
   return Math.max(least, Math.ceil(partSeconds / frameSeconds - 0.02) * frameSeconds * 1.03);
+}
+
+/** Every audio frame could begin a segment; two seconds of whole frames keep the number of requests sensible. */
+function audioSegment({ timescale, frameTicks }: AudioTrack): number {
+  return Math.floor((2 * timescale) / frameTicks) * frameTicks;
 }
 
 /** One exact buffer: the publisher's bytes go back to the reader of the feed. */

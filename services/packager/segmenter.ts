@@ -35,30 +35,39 @@ export interface Open {
 
 export type Cut = "segment" | "part" | "none";
 
+/** A sample about to join. Until its successor comes its duration is a guess: as long as the one before it. */
+export interface Next {
+  readonly duration: number;
+  readonly key: boolean;
+  readonly guessed: boolean;
+}
+
 /** What ends before the next sample of the reference rendition joins `open`. Nothing else in the product cuts. */
-export function cutBefore(next: { duration: number; key: boolean }, open: Open, limits: Limits): Cut {
+export function cutBefore(next: Next, open: Open, limits: Limits): Cut {
   if (next.key && (open.duration >= limits.minTicks || !open.independent)) return "segment";
   // rfc8216bis 4.4.3.1: EXTINF rounded MUST NOT exceed TARGETDURATION, which never changes.
   if (open.duration + next.duration > limits.maxTicks) return "segment";
-  return cutPart(next.duration, open, limits) ? "part" : "none";
+  return cutPart(next, open, limits) ? "part" : "none";
 }
 
-/** Whether the open part ends before a sample of `duration` joins it. */
-export function cutPart(duration: number, open: Open, limits: Limits): boolean {
+/** Whether the open part ends before the sample joins it. */
+export function cutPart({ duration, guessed }: Omit<Next, "key">, open: Open, limits: Limits): boolean {
   if (open.partDuration === 0) return false;
   // rfc8216bis 4.4.4.9: a part MUST NOT exceed PART-TARGET, so close early.
-  if (open.partDuration + duration > limits.partTicks) return true;
+  const full = open.partDuration + duration > limits.partTicks;
+  if (full && !guessed) return true;
   // rfc8216bis 4.4.4.9: at least 85 % of PART-TARGET unless INDEPENDENT or last of its parent.
   if (!open.partIndependent && open.partDuration < limits.leastTicks) return false;
-  return open.duration + duration / 2 >= open.boundary;
+  return full || open.duration + duration / 2 >= open.boundary;
 }
 
 /** How far apart the part boundaries of a segment of about `expected` ticks stand: an even split that leaves no runt. */
 export function planParts(expected: number, limits: Limits, audio: boolean): number {
   if (expected <= 0 || expected > limits.maxTicks) return limits.nominalTicks;
-  const even = expected / Math.ceil(expected / limits.nominalTicks - 0.02);
-  // Players drop a runt and leave a hole, so a short tail is bought with shorter parts before it.
-  return audio ? even : Math.max(even, limits.leastTicks);
+  // Players drop a runt and leave a hole, so a short tail is bought with shorter parts before it. Audio frames are short
+  // enough to reach almost to PART-TARGET, and every one is INDEPENDENT: no part of it can be too short.
+  if (audio) return expected / Math.ceil(expected / (0.975 * limits.partTicks));
+  return Math.max(expected / Math.ceil(expected / limits.nominalTicks - 0.02), limits.leastTicks);
 }
 
 /** Keeps the accounts of the segment under construction and writes the steps of one rendition. */
@@ -231,7 +240,7 @@ export class Reference {
     // What is missing up to here was on air as nothing: say so. A seam of two clocks is a few milliseconds wide.
     if (this.#edge !== undefined && frame.dts - this.#edge > this.#table.timescale / 100) this.#gapUntil(frame.dts);
     if (this.silent || this.#discontinuous) this.#out.close();
-    if (this.#out.row) this.#cut(frame, this.#frameTicks, frame.key);
+    if (this.#out.row) this.#cut(frame, { duration: this.#frameTicks, key: frame.key, guessed: true });
     else this.#open(frame);
     this.#held = frame;
     this.#table.advance(frame.dts);
@@ -244,8 +253,8 @@ export class Reference {
     this.#out.open(row, frame.dts, frame.version, frame.key, this.#table.expected);
   }
 
-  #cut(frame: Frame, duration: number, key: boolean): void {
-    const cut = cutBefore({ duration, key }, this.#out, this.#out.limits);
+  #cut(frame: Frame, next: Next): void {
+    const cut = cutBefore(next, this.#out, this.#out.limits);
     if (cut === "segment") {
       this.#out.close();
       this.#open(frame);
@@ -259,7 +268,7 @@ export class Reference {
     if (duration <= 0 || duration > partTicks) duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
     this.#frameTicks = duration;
     // Its true length may be more than was assumed when it arrived.
-    if (this.#out.duration > 0) this.#cut(frame, duration, false);
+    if (this.#out.duration > 0) this.#cut(frame, { duration, key: false, guessed: false });
     this.#out.count(duration, frame.key);
     this.#out.emit(this.#mux([{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }], frame.version));
     this.#held = undefined;

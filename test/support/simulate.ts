@@ -49,7 +49,10 @@ export function publish(source: Source): Arrival[] {
     arrivals.push({ atMs: when(second), order: second, tag: { type, timestampMs: raw(second), payload } });
   };
   const hasVideo = source.video !== false;
-  const promised = { ...(hasVideo && { videocodecid: 7, framerate: source.frameRate ?? 0 }), ...(audioRate && source.promiseAudio !== false && { audiocodecid: 10 }) };
+  const promised = {
+    ...(hasVideo && { videocodecid: 7, framerate: source.frameRate ?? 0 }),
+    ...(audioRate && source.promiseAudio !== false && { audiocodecid: 10 }),
+  };
   add(0, "script", writeScript("onMetaData", promised));
   if (hasVideo) {
     add(0, "video", bytes(0x17, 0, 0, 0, 0, ...avcC));
@@ -62,14 +65,21 @@ export function publish(source: Source): Arrival[] {
       if (key) nextKey = t + gops[keys++ % gops.length]!;
       // A P frame shown after its B frames: composition times of a fixed pattern.
       const group = (source.bFrames ?? 0) + 1;
-      const composition = source.bFrames ? Math.round(distances[0]! * 1000) * (i % group === 0 ? group : 0) : 0;
-      add(t, "video", bytes(key ? 0x17 : 0x27, 1, 0, composition >> 8, composition & 255, ...nal(key ? 0x65 : 0x41, i)));
+      const composition = source.bFrames
+        ? Math.round(distances[0]! * 1000) * (i % group === 0 ? group : 0)
+        : 0;
+      add(
+        t,
+        "video",
+        bytes(key ? 0x17 : 0x27, 1, 0, composition >> 8, composition & 255, ...nal(key ? 0x65 : 0x41, i)),
+      );
     }
   }
   if (audioRate) {
     const from = source.audioFrom ?? 0;
     add(from, "audio", bytes(0xaf, 0, ...aacConfigs[audioRate]!));
-    for (let i = 0; (i * 1024) / audioRate + from < source.seconds; i++) add((i * 1024) / audioRate + from, "audio", bytes(0xaf, 1, 0x21, i >> 16, i >> 8, i));
+    for (let i = 0; (i * 1024) / audioRate + from < source.seconds; i++)
+      add((i * 1024) / audioRate + from, "audio", bytes(0xaf, 1, 0x21, i >> 16, i >> 8, i));
   }
   return arrivals.sort((a, b) => a.atMs - b.atMs || a.order - b.order);
 }
@@ -79,7 +89,10 @@ export type Event =
   | (Arrival & { readonly do: "tag" });
 
 /** Publishes one after another, each starting `atMs`; a lost one leaves its place to the clock. */
-export function broadcast(publishes: readonly { atMs: number; source: Source; until?: number }[], endMs?: number): Event[] {
+export function broadcast(
+  publishes: readonly { atMs: number; source: Source; until?: number }[],
+  endMs?: number,
+): Event[] {
   const events: Event[] = [];
   for (const { atMs, source, until } of publishes) {
     events.push({ atMs, do: "begin" });
@@ -111,7 +124,15 @@ export interface Aired {
 export const low: Profile = { partSeconds: 0.5, targetDuration: 4 };
 
 /** Runs events through a packager and its windows with a clock that ticks every 100 ms, as the origin does. */
-export function simulate(events: readonly Event[], options: { profile?: Profile; startMs?: number; resume?: ConstructorParameters<typeof Packager>[1]; keepAll?: boolean } = {}): Aired {
+export function simulate(
+  events: readonly Event[],
+  options: {
+    profile?: Profile;
+    startMs?: number;
+    resume?: ConstructorParameters<typeof Packager>[1];
+    keepAll?: boolean;
+  } = {},
+): Aired {
   const profile = options.profile ?? low;
   const startMs = options.startMs ?? Date.UTC(2026, 0, 1);
   const packager = new Packager(profile, options.resume);
@@ -185,5 +206,7 @@ function bytes(...values: number[]): Uint8Array {
 }
 
 function fromHex(text: string): Uint8Array {
-  return Uint8Array.from((text.replaceAll(" ", "").match(/../g) ?? []).map((pair) => Number.parseInt(pair, 16)));
+  return Uint8Array.from(
+    (text.replaceAll(" ", "").match(/../g) ?? []).map((pair) => Number.parseInt(pair, 16)),
+  );
 }

@@ -96,7 +96,7 @@ export async function openApi(
 
   async function whoAsks(request: FastifyRequest) {
     // Between machines `authorization` is the roles' own secret, and the origin passes the caller's beside it.
-    const given = request.headers["x-forwarded-authorization"] ?? request.headers.authorization;
+    const given = request.headers["x-sluice-authorization"] ?? request.headers.authorization;
     const token = /^Bearer +(\S{1,512}) *$/i.exec(String(given))?.[1];
     return token === undefined ? undefined : records.token(sha256Hex(token));
   }

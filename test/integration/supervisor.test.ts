@@ -1,0 +1,229 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
+
+const started: Sluice[] = [];
+
+async function start(options: Parameters<typeof startSluice>[0] = {}): Promise<Sluice> {
+  const sluice = await startSluice(options);
+  started.push(sluice);
+  return sluice;
+}
+
+afterEach(async () => {
+  for (const sluice of started.splice(0)) await sluice.stop();
+});
+
+/** The processes under `pid` by what they are: a role's name, or redis. */
+function family(pid: number): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const child of readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .filter(Boolean)
+    .map(Number)) {
+    const line = readFileSync(`/proc/${child}/cmdline`, "utf8").split("\0");
+    const role = line.indexOf("role");
+    if (role > 0) found[line[role + 1]!] = child;
+    else if (/redis|valkey/.test(line[0]!)) found.redis = child;
+  }
+  return found;
+}
+
+/** Resolves when the process is gone: what a pidfd would say, read from /proc. */
+async function gone(pid: number): Promise<void> {
+  await expect.poll(() => isThere(pid), { timeout: 10_000, interval: 20 }).toBe(false);
+}
+
+function isThere(pid: number): boolean {
+  try {
+    // A zombie has ended; nobody has fetched its exit code yet.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+test("the ready file holds what a script needs to publish, watch and call the API", async () => {
+  const { ready, log } = await start();
+  expect(ready).toEqual({
+    rtmp: expect.stringMatching(/^rtmp:\/\/localhost:\d+\/live$/),
+    rtmps: expect.stringMatching(/^rtmps:\/\/localhost:\d+\/live$/),
+    http: expect.stringMatching(/^http:\/\/localhost:\d+$/),
+    https: expect.stringMatching(/^https:\/\/localhost:\d+$/),
+    uid: expect.stringMatching(/^[0-9a-f]{32}$/),
+    streamKey: expect.stringMatching(/^[\w-]{43}k[0-9a-f]{32}$/),
+    apiToken: expect.stringMatching(/^\S{20,}$/),
+    metrics: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+  });
+  for (const text of [
+    ready.rtmp!,
+    ready.rtmps,
+    ready.streamKey,
+    `${ready.http}/${ready.uid}/watch`,
+    `${ready.http}/docs`,
+  ])
+    expect(log()).toContain(text);
+});
+
+test("liveness, readiness and the figures of every process answer at the metrics address", async () => {
+  const { ready } = await start();
+  expect((await fetch(`${ready.metrics}/livez`)).status).toBe(200);
+  expect((await fetch(`${ready.metrics}/readyz`)).status).toBe(200);
+  const figures = await (await fetch(`${ready.metrics}/metrics`)).text();
+  for (const role of ["supervisor", "control", "ingest", "origin"])
+    expect(figures).toMatch(new RegExp(`^process_resident_memory_bytes\\{role="${role}"\\} \\d+`, "m"));
+  expect(figures.match(/^# TYPE process_resident_memory_bytes /gm)).toHaveLength(1);
+});
+
+test("a role that is killed comes back on its ports, and the others do not notice", async () => {
+  const sluice = await start();
+  const before = family(sluice.pid);
+  expect(Object.keys(before).sort()).toEqual(["control", "ingest", "origin", "redis"]);
+  for (const role of ["ingest", "control", "origin"]) {
+    const now = family(sluice.pid);
+    process.kill(now[role]!, "SIGKILL");
+    await sluice.said(new RegExp(`${role} is back`));
+    const after = family(sluice.pid);
+    expect(after[role]).not.toBe(now[role]);
+    expect({ ...after, [role]: 0 }).toEqual({ ...now, [role]: 0 });
+  }
+  expect((await fetch(`${sluice.ready.http}/${sluice.ready.uid}/lifecycle`)).status).toBe(200);
+  expect((await fetch(`${sluice.ready.metrics}/readyz`)).status).toBe(200);
+});
+
+test("a Redis that is killed comes back with its keys on the same socket", async () => {
+  const sluice = await start();
+  const { redis } = family(sluice.pid);
+  process.kill(redis!, "SIGKILL");
+  await sluice.said(/redis ended; starting again/);
+  await expect.poll(() => family(sluice.pid).redis, { timeout: 5_000 }).toBeDefined();
+  expect(family(sluice.pid).redis).not.toBe(redis);
+});
+
+test("a role that crashes again and again is reported once and does not take the others along", async () => {
+  const sluice = await start();
+  const others = family(sluice.pid);
+  for (let round = 0; round < 5; round++) {
+    await expect.poll(() => family(sluice.pid).ingest, { timeout: 10_000, interval: 20 }).toBeDefined();
+    process.kill(family(sluice.pid).ingest!, "SIGKILL");
+    await gone(others.ingest!);
+    others.ingest = family(sluice.pid).ingest ?? 0;
+  }
+  const log = await sluice.said(/ingest crashes again and again/);
+  expect(log.match(/crashes again and again/g)).toHaveLength(1);
+  expect({ ...family(sluice.pid), ingest: 0 }).toEqual({ ...others, ingest: 0 });
+});
+
+test("SIGTERM stops everything in order, newest first, with exit code 0 and nothing left behind", async () => {
+  const sluice = await start();
+  const children = family(sluice.pid);
+  expect(await sluice.stop()).toBe(0);
+  for (const pid of Object.values(children)) expect(isThere(pid)).toBe(false);
+  expect(readdirSync(tmpdir()).filter((name) => sluice.log().includes(name))).toEqual([]);
+});
+
+test("kill -9 of the supervisor leaves no process behind, Redis included", async () => {
+  const sluice = await start();
+  const children = family(sluice.pid);
+  expect(Object.keys(children)).toHaveLength(4);
+  process.kill(sluice.pid, "SIGKILL");
+  for (const pid of Object.values(children)) await gone(pid);
+});
+
+test("a second signal ends it at once", async () => {
+  const sluice = await start();
+  const children = family(sluice.pid);
+  // A stopped child cannot obey, so that an orderly stop would take its whole deadline.
+  process.kill(children.ingest!, "SIGSTOP");
+  process.kill(sluice.pid, "SIGTERM");
+  await sluice.said(/stopping/);
+  const began = performance.now();
+  // Twice within a moment is one Ctrl-C that came two ways.
+  await expect
+    .poll(() => isThere(sluice.pid) && process.kill(sluice.pid, "SIGINT"), {
+      timeout: 5_000,
+    })
+    .toBe(false);
+  expect(performance.now() - began).toBeLessThan(3_000);
+  for (const pid of Object.values(children)) await gone(pid);
+});
+
+test("a second start is ready within three seconds and keeps uid, key and token", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "sluice-data-"));
+  try {
+    const first = await startSluice({ dataDir });
+    expect(await first.stop()).toBe(0);
+    const began = performance.now();
+    const second = await start({ dataDir });
+    const took = performance.now() - began;
+    const { uid, streamKey, apiToken } = second.ready;
+    expect({ uid, streamKey, apiToken }).toEqual({
+      uid: first.ready.uid,
+      streamKey: first.ready.streamKey,
+      apiToken: first.ready.apiToken,
+    });
+    expect(took).toBeLessThan(3_000);
+    await second.stop();
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+});
+
+test("a data folder with a very long path works, and two Sluices live side by side", async () => {
+  const parent = await mkdtemp(join(tmpdir(), "sluice-long-"));
+  const dataDir = join(parent, "a-folder-with-quite-a-long-name".repeat(4), "and-another-below-it".repeat(6));
+  try {
+    const [long, other] = await Promise.all([start({ dataDir }), start()]);
+    expect(Buffer.byteLength(dataDir)).toBeGreaterThan(250);
+    expect(long.ready.uid).not.toBe(other.ready.uid);
+    expect(Object.keys(family(long.pid)).sort()).toEqual(["control", "ingest", "origin", "redis"]);
+    await long.stop();
+  } finally {
+    await rm(parent, { recursive: true, force: true });
+  }
+});
+
+test("a second Sluice on the same data folder is refused with a sentence", async () => {
+  const { dataDir, pid } = await start();
+  const { code, output } = await runSluice(["up", "--data", dataDir, "--http-port", "0"]);
+  expect(code).toBe(1);
+  expect(output.trim()).toBe(
+    `Sluice (process ${pid}) already uses the data folder ${dataDir}. Stop it, or name another folder with --data`,
+  );
+});
+
+test("a port that another program has is named with the setting to change", async () => {
+  const { ready } = await start();
+  const port = new URL(ready.http).port;
+  const dataDir = await mkdtemp(join(tmpdir(), "sluice-data-"));
+  const free = ["--https-port", "0", "--rtmp-port", "0", "--rtmps-port", "0"];
+  const { code, output } = await runSluice(["up", "--data", dataDir, "--http-port", port, ...free]);
+  expect(code).toBe(1);
+  expect(output).toContain(
+    `Sluice cannot start: httpPort: port ${port} is taken by another program; stop that, or choose another port with --http-port`,
+  );
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+test("settings that are wrong are all listed at once, and the exit code is 2", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sluice-config-"));
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, "s.yaml");
+  await writeFile(file, "htttpPort: 80\npartSeconds: 7\n");
+  const { code, output } = await runSluice(["up", "--config", file, "--rtmp-port", "70000"], {
+    SLUICE_LOG_LEVEL: "loud",
+  });
+  expect(code).toBe(2);
+  expect(output.trim().split("\n").sort()).toEqual([
+    `  htttpPort (${file}): there is no such setting; did you mean httpPort?`,
+    '  logLevel (SLUICE_LOG_LEVEL): "loud" is not trace, debug, info, warn, error or silent',
+    `  partSeconds (${file}): 7 is not a number of seconds from 0.2 to 1`,
+    "  rtmpPort (--rtmp-port): 70000 is not a whole number from 0 to 65535 (0 takes a free port)",
+    "Sluice cannot start: 4 settings are wrong.",
+  ]);
+  await rm(folder, { recursive: true, force: true });
+});
