@@ -31,7 +31,9 @@ export interface ReadyFile extends BaseUrls {
 const stopMs = 10_000;
 const childStopMs = 6_000;
 /** A first start that fails this often will not mend itself while a person watches. */
-const firstStartTries = 5;
+const firstStartTries = 4;
+const controlFirstMs = 2_000;
+const scrapeMs = 5_000;
 const onAirLogMs = 30_000;
 
 /**
@@ -66,6 +68,7 @@ class Supervisor {
   readonly #waiting = new Set<RoleName>();
   readonly #ports: Record<string, number> = {};
   readonly #advised = new Map<string, string>();
+  readonly #controlAnswered = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<number>();
   readonly #lastFailure = new Map<string, string>();
   readonly #metrics = createMetrics("supervisor");
@@ -74,6 +77,7 @@ class Supervisor {
     "Children started again after an unwanted end",
     ["child"],
   );
+  readonly #up = this.#metrics.gauge("sluice_up", "1 when the role answers", { labels: ["child"] });
   #person: Pick<ReadyFile, "uid" | "streamKey" | "apiToken"> | undefined;
   #wasReady = false;
   #stopping: Promise<void> | undefined;
@@ -117,8 +121,13 @@ class Supervisor {
     for (const role of config.roles) this.#waiting.add(role);
     if (!this.#stopping) {
       this.#startRedis();
-      for (const role of ["control", "origin", "ingest"] as const)
-        if (config.roles.includes(role)) this.#startRole(role);
+      if (config.roles.includes("control")) this.#startRole("control");
+      // The others can do without control, and do when it fails; at a start they would only find it away.
+      const late = setTimeout(this.#controlAnswered.resolve, controlFirstMs);
+      if (config.roles.includes("control")) await this.#controlAnswered.promise;
+      clearTimeout(late);
+      for (const role of ["origin", "ingest"] as const)
+        if (config.roles.includes(role) && !this.#stopping) this.#startRole(role);
     }
     const code = await this.#stopped.promise;
     clearInterval(onAir);
@@ -166,6 +175,7 @@ class Supervisor {
   }
 
   #exited(name: string, exit: Exit): void {
+    if (name === "control") this.#controlAnswered.resolve();
     this.#restarts(1, { child: name });
     const again = `${(exit.delayMs / 1000).toFixed(1)} s`;
     const failure =
@@ -190,6 +200,7 @@ class Supervisor {
     if (message.type === "failed") this.#lastFailure.set(name, message.message);
     if (message.type === "status") this.#show(message.live);
     if (message.type !== "ready") return;
+    if (name === "control") this.#controlAnswered.resolve();
     this.#lastFailure.delete(name);
     this.#waiting.delete(name);
     this.#remember(message);
@@ -246,14 +257,12 @@ class Supervisor {
   }
 
   #show(live: readonly LiveStatus[]): void {
-    const wasOnAir = this.#live.length > 0;
     this.#live = live;
     for (const { uid, name, advice } of live) {
       if (!advice || this.#advised.get(uid) === advice) continue;
       this.#advised.set(uid, advice);
       this.#log.warn(`${name}: ${advice}`);
     }
-    if (live.length > 0 && !wasOnAir) this.#logOnAir();
     if (this.#wasReady && !this.#stopping)
       this.#terminal.status(statusLine(live) || "○ waiting for an encoder");
   }
@@ -264,17 +273,21 @@ class Supervisor {
       this.#log.info({ uid, name, kbps, fps, gopSeconds, viewers, seconds }, "on air");
   }
 
-  /** The figures of this process and of each role that answers; a role that is away is left out. */
+  /** The figures of this process and of each role that answers; `sluice_up` says which do. */
   async #figures(): Promise<string> {
-    const signal = AbortSignal.timeout(2_000);
+    const signal = AbortSignal.timeout(scrapeMs);
     const theirs = this.#config.roles.map(async (role) => {
       try {
-        return await text(await openInternal(this.#healthSocket(role), "/metrics", { signal }));
+        const figures = await text(await openInternal(this.#healthSocket(role), "/metrics", { signal }));
+        this.#up(1, { child: role });
+        return figures;
       } catch {
+        this.#up(0, { child: role });
         return "";
       }
     });
-    return mergeExpositions(await Promise.all([this.#metrics.text(), ...theirs]));
+    const figures = await Promise.all(theirs);
+    return mergeExpositions([await this.#metrics.text(), ...figures]);
   }
 
   #healthSocket(role: RoleName): string {
@@ -307,6 +320,7 @@ class Supervisor {
 
   #stop(code: number): Promise<void> {
     this.#stopping ??= (async () => {
+      this.#controlAnswered.resolve();
       this.#terminal.status("");
       if (code === 0) this.#log.info("stopping");
       const late = setTimeout(() => {

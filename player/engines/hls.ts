@@ -106,6 +106,8 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
     const message = describe(data);
     if (data.fatal) onEvent({ type: "failed", kind: kindOf(data), message });
     else if (data.details === ErrorDetails.BUFFER_STALLED_ERROR) giveWay(hls, video);
+    // A broadcast's playlist has parts before it has a segment, which hls.js waits for.
+    else if (data.details === ErrorDetails.LEVEL_EMPTY_ERROR) return;
     else if (data.type === ErrorTypes.NETWORK_ERROR) {
       troubled = true;
       onEvent({ type: "trouble", message });

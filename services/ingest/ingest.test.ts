@@ -130,6 +130,12 @@ test.for([
     payload: Buffer.from("90687663310000", "hex"),
     says: /HEVC.*H\.264/,
   },
+  {
+    name: "a codec that nobody knows",
+    type: 9,
+    payload: Buffer.from("90ffe9c3a90000", "hex"),
+    says: /^codec .* H\.264/,
+  },
   { name: "Opus in enhanced RTMP", type: 8, payload: Buffer.from("904f707573", "hex"), says: /Opus.*AAC/ },
 ])("$name is refused at its first message, naming what is supported", async ({ type, payload, says }) => {
   world = await startIngestWorld();

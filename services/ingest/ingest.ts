@@ -219,7 +219,7 @@ class Desk {
       throw new Failure("not_found", "No such publish is on air here");
     const said = await readJson(request, 4096);
     const message = said && typeof said === "object" && "message" in said ? said.message : undefined;
-    publish.session.end("refused", ascii(message));
+    publish.session.end("refused", typeof message === "string" ? message : "The server ended the publish.");
     sendJson(response, 204);
   }
 
@@ -289,7 +289,7 @@ class Desk {
       originFor,
       secret,
       log,
-      onRefused: (message) => session.end("refused", ascii(message)),
+      onRefused: (message) => session.end("refused", message),
     });
     const feed = createFeed({
       limits: limits.feed ?? feedLimits,
@@ -326,10 +326,4 @@ class Desk {
     if (reason !== "refused") return reason;
     return this.#options.snapshot.get(uid)?.enabled ? "lost" : "clean";
   }
-}
-
-/** Another role's sentence in the form that RTMP's replies can carry. */
-function ascii(message: unknown): string {
-  if (typeof message !== "string" || message === "") return "The server ended the publish.";
-  return message.replace(/[^\x20-\x7e]/g, "?").slice(0, 500);
 }

@@ -22,7 +22,10 @@ declare module "node-media-server/src/protocol/rtmp.js" {
   class Rtmp {
     handshakePayload: Buffer;
     handshakeState: number;
+    handshakeBytes: number;
     parserBuffer: Buffer;
+    parserState: number;
+    parserBytes: number;
     parserBasicBytes: number;
     parserPacket: Rtmp.Packet;
     inPackets: Map<number, Rtmp.Packet>;
@@ -30,7 +33,7 @@ declare module "node-media-server/src/protocol/rtmp.js" {
     outChunkSize: number;
     streamId: number;
     objectEncoding: number;
-    flv: unknown;
+    streams: number;
     onOutputCallback: (bytes: Buffer) => void;
     parserData(bytes: Buffer): string | null;
     packetParse(): void;

@@ -56,7 +56,7 @@ export interface Protocol {
   push(bytes: Buffer): void;
   /** Tells the encoder to begin; media is passed on from here. */
   accept(): void;
-  /** Tells the encoder why not. `sentence` is ASCII; the encoder shows or logs it. */
+  /** Tells the encoder why not, which it shows or logs. What is not ASCII in `sentence` becomes a question mark. */
   refuse(code: "Denied" | "BadName", sentence: string): void;
   /** Says and hears nothing more. */
   stop(): void;
@@ -94,11 +94,36 @@ const setDataFrame = amfString("@setDataFrame");
 const onMetaData = amfString("onMetaData");
 
 /**
+ * `Rtmp` with the fields that its constructor would set, without the constructor: that makes an FLV parser as well, and
+ * with it a MiB for each connection of a stranger.
+ */
+function Bare(this: Rtmp): void {
+  this.handshakePayload = Buffer.alloc(1536);
+  this.handshakeState = 0;
+  this.handshakeBytes = 0;
+  this.parserBuffer = Buffer.alloc(18);
+  this.parserState = 0;
+  this.parserBytes = 0;
+  this.parserBasicBytes = 0;
+  this.parserPacket = newMessage(0, 0);
+  this.inPackets = new Map();
+  this.inChunkSize = 128;
+  this.outChunkSize = 0xffff;
+  this.streams = 0;
+}
+Bare.prototype = Rtmp.prototype;
+
+function newMessage(format: number, id: number): Message {
+  const header = { fmt: format, cid: id, timestamp: 0, length: 0, type: 0, stream_id: 0 };
+  return { header, clock: 0, payload: nothing, capacity: 0, bytes: 0, tag: undefined };
+}
+
+/**
  * node-media-server's handshake, chunk demultiplexer and replies, with everything overridden that a stranger could
  * misuse. What remains of its parser sees only sizes that `packetParse` has checked; its AMF decoder and its FLV
  * parser are not used at all.
  */
-class Connection extends Rtmp implements Protocol {
+class Connection extends (Bare as unknown as typeof Rtmp) implements Protocol {
   readonly #handler: Handler;
   readonly #limits: ProtocolLimits;
   #received = 0;
@@ -115,8 +140,6 @@ class Connection extends Rtmp implements Protocol {
     super();
     this.#handler = handler;
     this.#limits = limits;
-    // Holds a MiB for a parser that is not used.
-    this.flv = undefined;
     this.onOutputCallback = (bytes) => {
       if (!this.#stopped) handler.send(bytes);
     };
@@ -163,7 +186,9 @@ class Connection extends Rtmp implements Protocol {
   }
 
   refuse(code: "Denied" | "BadName", sentence: string): void {
-    this.sendStatusMessage(this.streamId, "error", `NetStream.Publish.${code}`, sentence);
+    // The package counts characters where AMF0 counts bytes.
+    const ascii = sentence.replace(/[^\x20-\x7e]/g, "?").slice(0, 500);
+    this.sendStatusMessage(this.streamId, "error", `NetStream.Publish.${code}`, ascii);
   }
 
   stop(): void {
@@ -206,8 +231,7 @@ class Connection extends Rtmp implements Protocol {
     if (format > 1) throw refused("a chunk stream begins without a message header");
     if (this.inPackets.size >= this.#limits.chunkStreams)
       throw new Failure("limit", "too many chunk streams");
-    const header = { fmt: format, cid: id, timestamp: 0, length: 0, type: 0, stream_id: 0 };
-    const message: Message = { header, clock: 0, payload: nothing, capacity: 0, bytes: 0, tag: undefined };
+    const message = newMessage(format, id);
     this.inPackets.set(id, message);
     return message;
   }

@@ -134,7 +134,7 @@ export function sendJson(response: ServerResponse, status: number, body?: unknow
 }
 
 /** Ends `response` with the failure's status and `{code, message}`; a response already under way is cut. */
-export function sendFailure(response: ServerResponse, failure: Failure): void {
+function sendFailure(response: ServerResponse, failure: Failure): void {
   if (response.headersSent) return void response.destroy();
   sendJson(response, failure.status, { code: failure.code, message: failure.message });
 }

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bytesOf, concat, dump } from "../../test/support/bytes.ts";
 import { findBox, readChunks, readInit } from "../../test/support/mp4.ts";
-import { initSegment, type MuxSample, makeChunk } from "./cmaf.ts";
+import { initSegment, makeChunk } from "./cmaf.ts";
 import { trackOf } from "./codec/codec.ts";
-import type { Payload, VideoTrack } from "./track.ts";
+import type { Payload, Sample, VideoTrack } from "./track.ts";
 
 const avcC =
   "01640028ffe1001d67640028acd940780227e5c05a808080a000007d20001d4c11e30632c001000468ef8fcbfdf8f800";
@@ -13,7 +13,7 @@ const audio = trackOf("mp4a", bytesOf("1190"), {});
 const golden = (name: string): string => `../../test/golden/${name}.txt`;
 
 /** Decoding order of I B B P at 30 frames per second, two frames of reordering. */
-const reordered: MuxSample[] = [
+const reordered: Sample[] = [
   { dts: 2 ** 33, pts: 2 ** 33 + 6000, duration: 3000, key: true, data: bytesOf("00000003 658880") },
   { dts: 2 ** 33 + 3000, pts: 2 ** 33 + 15_000, duration: 3000, key: false, data: bytesOf("00000002 419a") },
   {
@@ -25,7 +25,7 @@ const reordered: MuxSample[] = [
   },
   { dts: 2 ** 33 + 9060, pts: 2 ** 33 + 9000, duration: 2970, key: false, data: bytesOf("00000003 01be80") },
 ];
-const frames = Array.from({ length: 3 }, (_, i): MuxSample => {
+const frames = Array.from({ length: 3 }, (_, i): Sample => {
   const dts = 48_000 + i * 1024;
   return { dts, pts: dts, duration: 1024, key: true, data: bytesOf("2100499002190023 80") };
 });
@@ -104,7 +104,7 @@ describe("makeChunk", () => {
     )
     .map(([start, each, durations, shifts, payloads]) => {
       let dts = start;
-      return each.map((key, i): MuxSample => {
+      return each.map((key, i): Sample => {
         const duration = durations[i % durations.length]!;
         const sample = {
           dts,
@@ -182,7 +182,7 @@ describe("makeChunk", () => {
 });
 
 /** Frames of one duration, the first a key; `vary` gives each another size and composition offset. */
-function alike(count: number, vary = false): MuxSample[] {
+function alike(count: number, vary = false): Sample[] {
   return Array.from({ length: count }, (_, i) => {
     const dts = i * 3000;
     return {

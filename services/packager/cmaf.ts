@@ -1,8 +1,5 @@
 import { ascii, box, descriptor, fullBox, u16, u24, u32, zeros } from "./boxes.ts";
-import type { AudioTrack, Chunk, Entry, Payload, Sample, Track, VideoTrack } from "./track.ts";
-
-/** A sample as the muxer takes it: its payload may be in pieces, which are copied into the chunk and not kept. */
-export type MuxSample = Omit<Sample, "data"> & { readonly data: Payload };
+import type { AudioTrack, Chunk, Entry, Sample, Track, VideoTrack } from "./track.ts";
 
 /** ISO/IEC 14496-12 8.8.3.1: depends on no other sample, and may be started from. */
 const syncFlags = 0x0200_0000;
@@ -155,7 +152,7 @@ const mdatType = 0x6d64_6174;
  * without a hole, `sequence` is mfhd's number. To the rules of `cmf2`: defaults in tfhd, signed composition offsets in
  * trun and no edit list, 64-bit tfdt. Throws RangeError where a caller breaks these.
  */
-export function makeChunk(track: Track, samples: readonly MuxSample[], sequence: number): Chunk {
+export function makeChunk(track: Track, samples: readonly Sample[], sequence: number): Chunk {
   const count = samples.length;
   const first = samples[0];
   if (!first) throw new RangeError("a chunk needs a sample");
@@ -257,7 +254,7 @@ export function makeChunk(track: Track, samples: readonly MuxSample[], sequence:
   return { dts: first.dts, duration: dts - first.dts, independent: first.key, samples: count, bytes };
 }
 
-function sizeOf({ data }: MuxSample): number {
+function sizeOf({ data }: Sample): number {
   if (data instanceof Uint8Array) return data.length;
   let size = 0;
   for (const piece of data) size += piece.length;

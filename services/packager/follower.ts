@@ -1,6 +1,6 @@
 import { cutPart, type Limits, type Mux, type Step, Writer } from "./segmenter.ts";
 import type { Row, SegmentTable } from "./table.ts";
-import type { Sample } from "./track.ts";
+import type { Payload, Sample } from "./track.ts";
 
 /** Frames in one audio chunk: 85 ms at 48 kHz, so that a header costs under a tenth of the audio. */
 const chunkSamples = 4;
@@ -13,7 +13,7 @@ export interface FollowerOptions {
   /** A rendition that joins late begins with the row after this number. */
   readonly after?: number | undefined;
   /** A frame of silence for this init version, `previous` being the last frame heard. */
-  readonly silence: (version: number, previous: Uint8Array) => Uint8Array;
+  readonly silence: (version: number, previous: Payload) => Payload;
 }
 
 interface Queued {
@@ -170,8 +170,8 @@ export class Follower {
   #add(next: Queued): void {
     const { sample, version } = next;
     if (this.#chunk.length > 0 && version !== this.#chunkVersion) this.#flush();
-    // On one grid the edge is the dts; where two grids meet, tfdt must not go back.
-    const dts = Math.max(sample.dts, this.#edge ?? sample.dts);
+    // On one grid the edge is the dts; where two grids meet it is less than half a frame away, and tfdt has no holes.
+    const dts = this.#edge ?? sample.dts;
     this.#chunk.push(dts === sample.dts ? sample : { ...sample, dts, pts: dts });
     this.#chunkVersion = version;
     this.#last = next;

@@ -64,7 +64,7 @@ test("no frame is lost and none comes twice, whatever the distances of frames an
     }),
     { numRuns: 40 },
   );
-});
+}, 30_000);
 
 test("a frame waits for the next one and for nothing else", () => {
   const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 10, audio: 48000 } }]), { keepAll: true, startMs: 0 });

@@ -128,7 +128,7 @@ export class Packager {
     return this.#take();
   }
 
-  /** One tag of the feed. Payloads are copied. */
+  /** One tag of the feed. Its payload must not change: it is copied once, into the chunk that carries it, a few frames later. */
   push(tag: FlvTag, nowMs: number): Output[] {
     this.#bytes += tag.payload.length;
     if (tag.type === "script") this.#script(tag);
@@ -274,7 +274,7 @@ export class Packager {
     const version = this.#versions.source.length - 1;
     const discontinuous = stepped || this.#newInit;
     this.#newInit = false;
-    this.#step("source", this.#reference!.push({ dts, pts, key: frame.key, data: join(frame.data), version, discontinuous }));
+    this.#step("source", this.#reference!.push({ dts, pts, key: frame.key, data: frame.data, version, discontinuous }));
     this.#follow();
   }
 
@@ -299,7 +299,7 @@ export class Packager {
     if (at === undefined) return;
     const dts = this.#grid.place(at);
     if (dts === undefined) return;
-    const data = join(frame.data);
+    const { data } = frame;
     const version = this.#versions.audio.length - 1;
     if (alone) {
       this.#frames++;
@@ -387,18 +387,6 @@ export function partTarget(partSeconds: number, frameSeconds: number): number {
 /** Every audio frame could begin a segment; two seconds of whole frames keep the number of requests sensible. */
 function audioSegment({ timescale, frameTicks }: AudioTrack): number {
   return Math.floor((2 * timescale) / frameTicks) * frameTicks;
-}
-
-/** One exact buffer: the publisher's bytes go back to the reader of the feed. */
-function join(data: Uint8Array | readonly Uint8Array[]): Uint8Array {
-  if (data instanceof Uint8Array) return data.slice();
-  const whole = new Uint8Array(data.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of data) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

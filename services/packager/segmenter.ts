@@ -1,5 +1,5 @@
 import type { Row, SegmentTable } from "./table.ts";
-import type { Chunk, Sample } from "./track.ts";
+import type { Chunk, Payload, Sample } from "./track.ts";
 
 /** What happens to a rendition, in order. A reader that applies every step has the rendition. */
 export type Step =
@@ -140,7 +140,7 @@ export interface Frame {
   readonly dts: number;
   readonly pts: number;
   readonly key: boolean;
-  readonly data: Uint8Array;
+  readonly data: Payload;
   /** Which init segment it needs. */
   readonly version: number;
   /** Nothing before it may be continued: another epoch, another init or a stepped clock. */

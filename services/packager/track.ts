@@ -44,13 +44,13 @@ export interface AudioTrack {
 
 export type Track = VideoTrack | AudioTrack;
 
-/** One coded frame. Ticks are of the track's timescale; `data` is owned by the sample. */
+/** One coded frame. Ticks are of the track's timescale; `data` may still lie in pieces in the publisher's bytes. */
 export interface Sample {
   readonly dts: number;
   readonly pts: number;
   readonly duration: number;
   readonly key: boolean;
-  readonly data: Uint8Array;
+  readonly data: Payload;
 }
 
 /** Coded bytes in one piece or in several that follow each other. */

@@ -79,7 +79,8 @@ export function keepRunning(options: {
       restart = setTimeout(spawnOnce, pace.delayMs);
       options.exited(exit);
     };
-    child.once("error", (error) => end(error.message));
+    // Also said of a message that could not be sent; only one without a process is an end.
+    child.on("error", (error) => child.pid === undefined && end(error.message));
     // Its last words may still be in the pipes at "exit", and "close" waits for whoever else holds them.
     child.once("exit", (code, signal) => {
       const how = signal ?? `exit code ${code}`;

@@ -9,7 +9,7 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const productFolder = root;
 
 /** The first of `names` on PATH or among what the set-up keeps; undefined when there is none. */
-export function findProgram(names: readonly string[]): string | undefined {
+function findProgram(names: readonly string[]): string | undefined {
   const folders = [...(process.env.PATH ?? "").split(delimiter), join(root, ".sluice/bin")].filter(Boolean);
   const suffix = process.platform === "win32" ? ".exe" : "";
   return folders.flatMap((folder) => names.map((name) => join(folder, name + suffix))).find(runnable);

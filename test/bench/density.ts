@@ -62,7 +62,7 @@ async function measureSluice(made: MadeFlv, seconds: number): Promise<Side> {
     const pids = ["role ingest", "role origin"].flatMap((words) => descendants(sluice.pid, words));
     return await measure({ urls: keys.map((key) => `${sluice.ready.rtmp}/${key}`), pids, made, seconds });
   } finally {
-    await sluice.close();
+    await sluice.stop();
   }
 }
 

@@ -17,12 +17,16 @@ export async function drops({ seconds }: BenchOptions): Promise<Report> {
   const { rtmp, http, uid, streamKey } = sluice.ready;
   try {
     const playback = `${http}/${uid}`;
-    const { page, errors } = await browser.open(`${playback}/iframe?autoplay=true`, {
-      width: 640,
-      height: 360,
-    });
+    const errors: string[] = [];
     const result = await dropAgainAndAgain({
-      page,
+      async open() {
+        const opened = await browser.open(`${playback}/iframe?autoplay=true`, {
+          width: 640,
+          height: 360,
+          errors,
+        });
+        return opened.page;
+      },
       playback,
       url: `${rtmp}/${streamKey}`,
       tags: made.tags,
@@ -55,6 +59,6 @@ export async function drops({ seconds }: BenchOptions): Promise<Report> {
     };
   } finally {
     await browser.close();
-    await sluice.close();
+    await sluice.stop();
   }
 }

@@ -61,7 +61,7 @@ export async function latency({ seconds = 120 }: BenchOptions): Promise<Report> 
   } finally {
     await publisher.close().catch(() => {});
     await browser.close();
-    await sluice.close();
+    await sluice.stop();
   }
 }
 

@@ -1,6 +1,6 @@
-import { type MuxSample, makeChunk } from "../../services/packager/cmaf.ts";
+import { makeChunk } from "../../services/packager/cmaf.ts";
 import { trackOf } from "../../services/packager/codec/codec.ts";
-import type { Track } from "../../services/packager/track.ts";
+import type { Sample, Track } from "../../services/packager/track.ts";
 import { bytesOf } from "../support/bytes.ts";
 
 export interface MuxCost {
@@ -27,7 +27,7 @@ export function benchMux(chunks: number): MuxCost[] {
   ];
 }
 
-function measure(name: string, chunks: number, track: Track, samples: readonly MuxSample[]): MuxCost {
+function measure(name: string, chunks: number, track: Track, samples: readonly Sample[]): MuxCost {
   const costs: number[] = [];
   for (let round = 0; round <= rounds; round++) {
     const began = process.cpuUsage();
@@ -40,7 +40,7 @@ function measure(name: string, chunks: number, track: Track, samples: readonly M
 }
 
 /** No two of one size, so that each size is written. */
-function samplesOf(count: number, size: number, duration: number): MuxSample[] {
+function samplesOf(count: number, size: number, duration: number): Sample[] {
   return Array.from({ length: count }, (_, i) => {
     const dts = i * duration;
     return {

@@ -44,7 +44,7 @@ export async function startup(_: BenchOptions): Promise<Report> {
     }
   } finally {
     await browser.close();
-    await sluice.close();
+    await sluice.stop();
   }
   const [part, picture, join] = [spread(listed), spread(waited), spread(joined)];
   return {

@@ -9,7 +9,7 @@ import {
   untilState,
   watchFor,
 } from "../support/browser.ts";
-import { type Encoder, type EncoderOptions, startEncoder } from "../support/encoder.ts";
+import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
 const MINUTE = 60_000;
@@ -18,7 +18,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   let sluice: Sluice;
   let browser: OpenBrowser;
   let pages: OpenPage[] = [];
-  let encoders: Encoder[] = [];
+  let encoders: Publisher[] = [];
 
   beforeAll(async () => {
     sluice = await startSluice();
@@ -26,11 +26,11 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   }, 2 * MINUTE);
   afterAll(async () => {
     await browser?.close();
-    await sluice?.close();
+    await sluice?.stop();
   }, MINUTE);
   afterEach(async () => {
     for (const page of pages) await page.close();
-    for (const encoder of encoders) await encoder.close().catch(() => {});
+    for (const encoder of encoders) await encoder.stop();
     pages = [];
     encoders = [];
   });
@@ -41,8 +41,9 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     pages.push(opened);
     return opened;
   }
-  function publish(options: Partial<EncoderOptions> = {}): Encoder {
-    const encoder = startEncoder({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, ...options });
+  function onAir(options: Partial<Parameters<typeof publish>[0]> = {}): Publisher {
+    const url = `${sluice.ready.rtmp}/${sluice.ready.streamKey}`;
+    const encoder = publish({ url, size: "640x360", gop: 2, ...options });
     encoders.push(encoder);
     return encoder;
   }
@@ -52,7 +53,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     await untilState(viewer, ["waiting"]);
     expect((await seen(viewer)).text).toBe("Waiting for the broadcast to begin");
 
-    const encoder = publish();
+    const encoder = onAir();
     await untilState(viewer, ["playing"]);
     const { before, after } = await watchFor(viewer, 20);
     expect(after.state).toBe("playing");
@@ -64,7 +65,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     expect(after.stats).toMatchObject({ stalls: 0, interruptions: 0, errors: [] });
     expect(after.width).toBe(640);
 
-    await encoder.close();
+    await encoder.stop();
     await untilState(viewer, ["ended"]);
     const end = await seen(viewer);
     expect(end.text).toBe("The broadcast has ended");
@@ -73,7 +74,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   });
 
   test("who comes late starts at the live edge, without sound until they ask for it", async () => {
-    publish();
+    onAir();
     const first = await open(page("watch"));
     await untilState(first.page, ["playing"]);
     await watchFor(first.page, 8);
@@ -91,15 +92,15 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   });
 
   test("an encoder that drops out for a while interrupts the picture and nothing else", async () => {
-    const encoder = publish();
+    const encoder = onAir();
     const { page: viewer, errors } = await open(page("watch"));
     await untilState(viewer, ["playing"]);
     const { after: before } = await watchFor(viewer, 4);
 
-    await encoder.drop();
+    await encoder.kill();
     await untilState(viewer, ["reconnecting"]);
     expect((await seen(viewer)).text).toBe("Reconnecting…");
-    publish();
+    onAir();
     await untilState(viewer, ["playing"]);
     const { after } = await watchFor(viewer, 6);
     expect(after.state).toBe("playing");
@@ -111,34 +112,46 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   });
 
   test("an encoder that does not come back ends the broadcast", async () => {
-    const encoder = publish();
+    const encoder = onAir();
     const { page: viewer } = await open(page("watch"));
     await untilState(viewer, ["playing"]);
-    await encoder.drop();
+    await encoder.kill();
     await untilState(viewer, ["reconnecting"]);
     await untilState(viewer, ["ended"], 20_000);
     expect((await seen(viewer)).stats.errors).toEqual([]);
   });
 
   test("the next broadcast of the same input is shown on the same page", async () => {
-    const first = publish();
+    const first = onAir();
     const { page: viewer } = await open(page("watch"));
     await untilState(viewer, ["playing"]);
-    await first.close();
+    await first.stop();
     await untilState(viewer, ["ended"]);
-    publish();
+    onAir();
     await untilState(viewer, ["playing"]);
     const { before, after } = await watchFor(viewer, 3);
     expect(after.stats.decodedFrames).toBeGreaterThan(before.stats.decodedFrames);
   });
 
-  test.for<{ name: string; options: Partial<EncoderOptions> }>([
+  const reordered = [
+    "-c:v",
+    "libx264",
+    "-preset",
+    "ultrafast",
+    "-bf",
+    "2",
+    "-g",
+    "60",
+    "-pix_fmt",
+    "yuv420p",
+  ];
+  test.for<{ name: string; options: Partial<Parameters<typeof publish>[0]> }>([
     { name: "without sound", options: { audio: false } },
     { name: "without a picture", options: { video: false } },
-    { name: "with B-frames", options: { bFrames: 2 } },
-    { name: "with OBS's default keyframe distance", options: { gopSeconds: 8.3 } },
+    { name: "with B-frames", options: { video: reordered } },
+    { name: "with OBS's default keyframe distance", options: { gop: 8.3 } },
   ])("a broadcast $name plays", async ({ options }) => {
-    publish(options);
+    onAir(options);
     const { page: viewer, errors } = await open(page("watch"));
     await untilState(viewer, ["playing"], 20_000);
     const { before, after } = await watchFor(viewer, 8);
@@ -152,7 +165,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   });
 
   test("the keyboard does what the buttons do", async () => {
-    publish();
+    onAir();
     const { page: viewer } = await open(page("watch"));
     await untilState(viewer, ["playing"]);
     await viewer.keyboard.press("m");
@@ -173,7 +186,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   test("another site embeds the player in a frame", async () => {
     const elsewhere = await embedding(page("iframe?autoplay=true"));
     try {
-      publish();
+      onAir();
       const { port } = elsewhere.address() as AddressInfo;
       // Another host name, so that it is another origin and another site.
       const { page: host, errors } = await open(`http://localhost:${port}/`);

@@ -1,14 +1,17 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { BadMedia } from "../../services/packager/bad-media.ts";
 import { concat, hexOf } from "../support/bytes.ts";
 import { aac } from "./aac.ts";
 import { amf } from "./amf.ts";
 import { avc } from "./avc.ts";
+import { feed } from "./feed.ts";
 import { flv } from "./flv.ts";
+import { rtmp } from "./rtmp.ts";
 import type { Target } from "./target.ts";
+import { url } from "./url.ts";
 
-export const targets: readonly Target[] = [flv, amf, avc, aac];
+export const targets: readonly Target[] = [flv, amf, avc, aac, rtmp, url, feed];
 
 /** No input of this size may take longer: it would hold up every other broadcast of the process. */
 const slowMs = 250;
@@ -65,6 +68,7 @@ function leastTimeOf(target: Target, bytes: Uint8Array): number {
 /** Inputs that were once a fault, or that reach what the seeds do not. */
 function corpusOf(name: string): Uint8Array[] {
   const folder = new URL(`corpus/${name}/`, import.meta.url);
+  if (!existsSync(folder)) return [];
   return readdirSync(folder)
     .sort()
     .map((file) => new Uint8Array(readFileSync(new URL(file, folder))));

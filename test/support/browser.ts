@@ -34,8 +34,8 @@ export interface OpenPage {
 }
 
 export interface OpenBrowser extends Running {
-  /** Opens `url` in a profile of its own: no cache, no storage of an earlier page. */
-  open(url: string, options?: { width?: number; height?: number }): Promise<OpenPage>;
+  /** Opens `url` in a profile of its own: no cache, no storage of an earlier page. `errors` is where errors go. */
+  open(url: string, options?: { width?: number; height?: number; errors?: string[] }): Promise<OpenPage>;
 }
 
 /** A headless Chromium with its default autoplay policy: what a viewer's browser does, not what a test would like. */
@@ -65,10 +65,9 @@ export async function openBrowser(): Promise<OpenBrowser> {
       await browser.close();
       await closed.promise;
     },
-    async open(url, { width = 1280, height = 720 } = {}) {
+    async open(url, { width = 1280, height = 720, errors = [] } = {}) {
       const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: true });
       const page = await context.newPage();
-      const errors: string[] = [];
       page.on("console", (message) => {
         if (message.type() === "error") errors.push(`${message.text()} ${message.location().url}`.trim());
       });

@@ -12,7 +12,8 @@ export interface Drops {
 }
 
 export interface DropOptions {
-  readonly page: Page;
+  /** Opens the page; called once the encoder is there. */
+  readonly open: () => Promise<Page>;
   /** Base of the playback, e.g. http://127.0.0.1:8080/{uid}. */
   readonly playback: string;
   /** RTMP address with the stream key. */
@@ -27,9 +28,11 @@ export interface DropOptions {
 
 /** Lets an encoder vanish and come back, again and again, before one page that watches. */
 export async function dropAgainAndAgain(options: DropOptions): Promise<Drops> {
-  const { page, playback, url, tags, awaySeconds, onSeconds, onDrop } = options;
+  const { open, playback, url, tags, awaySeconds, onSeconds, onDrop } = options;
   let sender = await startSender(url, tags);
   try {
+    await onAir(playback);
+    const page = await open();
     await untilState(page, ["playing"]);
     await watchJumps(page);
     await pause(onSeconds);
@@ -113,6 +116,16 @@ async function follow(playback: string) {
       }
     },
   };
+}
+
+/** Resolves when the playback has media. */
+async function onAir(playback: string): Promise<void> {
+  for (;;) {
+    const response = await fetch(`${playback}/lifecycle`);
+    const { live } = (await response.json()) as { live: boolean };
+    if (live) return;
+    await pause(0.1);
+  }
 }
 
 function hasMedia(text: string): boolean {

@@ -77,7 +77,7 @@ export function publish(options: {
 }
 
 /** Runs ffmpeg with `args` as a publisher; it ends when this process does. */
-export function runFfmpeg(args: readonly string[]): Publisher {
+function runFfmpeg(args: readonly string[]): Publisher {
   const child = spawn("ffmpeg", args, { stdio: ["pipe", "ignore", "pipe"] });
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {

@@ -1,12 +1,12 @@
-import { initSegment, type MuxSample, makeChunk } from "../../services/packager/cmaf.ts";
+import { initSegment, makeChunk } from "../../services/packager/cmaf.ts";
 import { type Cleaner, cleanerOf, trackOf } from "../../services/packager/codec/codec.ts";
 import { FlvReader, readAudio, readVideo } from "../../services/packager/flv.ts";
-import type { Chunk, CodedFrame, Entry, Track } from "../../services/packager/track.ts";
+import type { Chunk, CodedFrame, Entry, Sample, Track } from "../../services/packager/track.ts";
 
 export interface Remuxed {
   readonly track: Track;
   readonly init: Uint8Array;
-  readonly samples: readonly MuxSample[];
+  readonly samples: readonly Sample[];
   readonly chunks: readonly Chunk[];
 }
 
@@ -59,7 +59,7 @@ class Collector {
   end(perChunk: number): Remuxed {
     const track = this.track!;
     let duration = track.kind === "audio" ? track.frameTicks : 3000;
-    const samples = this.#frames.map(({ dts, pts, frame }, i): MuxSample => {
+    const samples = this.#frames.map(({ dts, pts, frame }, i): Sample => {
       const next = this.#frames[i + 1];
       if (next) duration = next.dts - dts;
       return { dts, pts, duration, key: frame.key, data: frame.data };

@@ -26,6 +26,8 @@ export interface Ended {
 }
 
 const main = fileURLToPath(new URL("../../services/main.ts", import.meta.url));
+/** Where the launcher has it too. */
+const compileCache = fileURLToPath(new URL("../../node_modules/.cache/sluice", import.meta.url));
 const stopMs = 15_000;
 const freePorts = ["--http-port", "0", "--https-port", "0", "--rtmp-port", "0", "--rtmps-port", "0"];
 
@@ -83,7 +85,7 @@ function spawnMain(args: readonly string[], env: Readonly<Record<string, string>
     ["--disable-warning=ExperimentalWarning", main, ...args],
     {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
-      env: { ...process.env, ...env },
+      env: { ...process.env, NODE_COMPILE_CACHE: compileCache, ...env },
     },
   );
   let printed = "";
@@ -111,7 +113,7 @@ function spawnMain(args: readonly string[], env: Readonly<Record<string, string>
 }
 
 /** Resolves once `file` is there. */
-export async function appears(file: string): Promise<void> {
+async function appears(file: string): Promise<void> {
   const seen = Promise.withResolvers<void>();
   const watcher = watch(join(file, ".."), () => existsSync(file) && seen.resolve());
   if (existsSync(file)) seen.resolve();

@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { type Aired, broadcast, type Source, simulate } from "../support/simulate.ts";
+import { createJudge, type Violation } from "./hls-rules.ts";
+
+const gops = [0.73, 1, 1.5, 1.92, 2.002, 8.3, [2, 0.4, 3.1, 1.2]];
+const shapes: { name: string; source: Partial<Source> }[] = [
+  { name: "48 kHz", source: { audio: 48000 } },
+  { name: "44.1 kHz, 29.97 fps, B frames", source: { audio: 44100, frameRate: 30000 / 1001, bFrames: 2 } },
+  { name: "no audio, 60 fps", source: { frameRate: 60 } },
+  { name: "late audio", source: { audio: 48000, audioFrom: 1.7, promiseAudio: false } },
+  { name: "25 fps", source: { audio: 48000, frameRate: 25 } },
+  { name: "variable frame rate", source: { audio: 48000, frames: [0.033, 0.05, 0.021, 0.1, 0.04] } },
+  { name: "a jump", source: { audio: 48000, steps: [{ at: 9, addMs: 3_600_000 }] } },
+  { name: "a wrap", source: { audio: 48000, rawMs: 2 ** 32 - 7000 } },
+  { name: "audio only", source: { audio: 48000, video: false } },
+];
+
+describe.for(gops.map((gop) => ({ gop })))(
+  "every playlist of a broadcast keeps the rules, GOP $gop",
+  ({ gop }) => {
+    for (const { name, source } of shapes)
+      test(name, () => {
+        const aired = simulate(broadcast([{ atMs: 0, source: { gop, seconds: 24, ...source } }], 24_000));
+        expect(faults(aired)).toEqual([]);
+      });
+    test.for([700, 1_300, 3_000, 9_700])("a publisher that is away for %d ms", (awayMs) => {
+      const source: Source = { gop, seconds: 12, audio: 48000 };
+      const events = broadcast(
+        [
+          { atMs: 0, source, until: 9_300 },
+          { atMs: 9_300 + awayMs, source },
+        ],
+        22_000 + awayMs,
+      );
+      expect(faults(simulate(events))).toEqual([]);
+    });
+  },
+);
+
+/** What the judge of all its playlists, in the order in which they were listed, says once each. */
+function faults(aired: Aired): string[] {
+  const judge = createJudge({ slackMs: 150 });
+  for (const { name, text, atMs } of aired.listings)
+    judge.playlist(`/v/${name}.m3u8`, text, atMs, { held: true });
+  expect(judge.count).toBeGreaterThan(20);
+  return [...new Set(judge.violations.map(say))].slice(0, 20);
+}
+
+function say({ rule, name, text, url }: Violation): string {
+  return `${rule} ${name} ${url}: ${text}`;
+}

@@ -1,0 +1,97 @@
+import { all, attribute, decimal, find, integer, type Reading, segmentTags } from "../hls-text.ts";
+import { type Rule, rule } from "./rule.ts";
+
+/** What may be said about a multivariant playlist. */
+export const multivariantRules: readonly Rule<Reading>[] = [
+  rule("4.4.6", "media-tags", function* ({ tags }) {
+    for (const tag of tags)
+      if (
+        segmentTags.has(tag.name) ||
+        ["EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE", "EXT-X-PART-INF", "EXT-X-SERVER-CONTROL"].includes(
+          tag.name,
+        )
+      )
+        yield tag.name;
+  }),
+  rule("4.4.6.2", "variant-address", function* ({ variants }) {
+    for (const one of variants) if (one.uri === undefined) yield one.tag.value;
+  }),
+  rule("4.4.6.2", "bandwidth", function* ({ variants }) {
+    for (const { tag } of variants) {
+      if (!(integer(attribute(tag, "BANDWIDTH")) > 0)) yield tag.value;
+      if (integer(attribute(tag, "AVERAGE-BANDWIDTH")) > integer(attribute(tag, "BANDWIDTH")))
+        yield `the average is above the peak: ${tag.value}`;
+    }
+  }),
+  rule("A9.1", "variant-attributes", function* ({ variants }) {
+    for (const { tag } of variants) {
+      if (!attribute(tag, "CODECS")) yield `no CODECS: ${tag.value}`;
+      if (Number.isNaN(integer(attribute(tag, "AVERAGE-BANDWIDTH"))))
+        yield `no AVERAGE-BANDWIDTH: ${tag.value}`;
+      if (isVideo(tag.attributes) && !/^\d+x\d+$/.test(attribute(tag, "RESOLUTION") ?? ""))
+        yield `no RESOLUTION: ${tag.value}`;
+    }
+  }),
+  rule("4.4.6.2", "frame-rate", function* ({ variants }) {
+    for (const { tag } of variants) {
+      const rate = attribute(tag, "FRAME-RATE");
+      if (rate !== undefined && (Number.isNaN(decimal(rate)) || (rate.split(".")[1] ?? "").length > 3))
+        yield rate;
+    }
+  }),
+  rule("4.4.6.2", "group-exists", function* (reading) {
+    for (const { tag } of reading.variants)
+      for (const type of ["AUDIO", "VIDEO", "SUBTITLES"]) {
+        const group = attribute(tag, type);
+        if (
+          group !== undefined &&
+          !all(reading, "EXT-X-MEDIA").some(
+            (one) => attribute(one, "TYPE") === type && attribute(one, "GROUP-ID") === group,
+          )
+        )
+          yield `${type}="${group}"`;
+      }
+  }),
+  rule("4.4.6.1", "rendition-attributes", function* (reading) {
+    for (const tag of all(reading, "EXT-X-MEDIA")) {
+      for (const name of ["TYPE", "GROUP-ID", "NAME"])
+        if (!attribute(tag, name)) yield `no ${name}: ${tag.value}`;
+      if (attribute(tag, "DEFAULT") === "YES" && attribute(tag, "AUTOSELECT") === "NO")
+        yield `DEFAULT without AUTOSELECT: ${tag.value}`;
+    }
+  }),
+  rule("4.4.6.1.1", "group-names", function* (reading) {
+    const seen = new Set<string>();
+    for (const tag of all(reading, "EXT-X-MEDIA")) {
+      const key = ["TYPE", "GROUP-ID", "NAME"].map((name) => attribute(tag, name)).join("|");
+      if (seen.has(key)) yield key;
+      seen.add(key);
+    }
+  }),
+  rule("4.4.6.1.1", "one-default", function* (reading) {
+    const seen = new Set<string>();
+    for (const tag of all(reading, "EXT-X-MEDIA").filter((one) => attribute(one, "DEFAULT") === "YES")) {
+      const key = ["TYPE", "GROUP-ID"].map((name) => attribute(tag, name)).join("|");
+      if (seen.has(key)) yield key;
+      seen.add(key);
+    }
+  }),
+  rule("4.4.6.2", "captions-none", function* ({ variants }) {
+    const none = variants.filter(({ tag }) => attribute(tag, "CLOSED-CAPTIONS") === "NONE").length;
+    if (none > 0 && none < variants.length) yield `NONE on ${none} of ${variants.length}`;
+  }),
+  rule("4.4.6.2", "all-or-none", function* ({ variants }) {
+    for (const name of ["SCORE", "STABLE-VARIANT-ID", "VIDEO-RANGE"]) {
+      const count = variants.filter(({ tag }) => tag.attributes.has(name)).length;
+      if (count > 0 && count < variants.length) yield `${name} on ${count} of ${variants.length}`;
+    }
+  }),
+  rule("4.4.2.1", "live-promise", function* (reading) {
+    if (find(reading, "EXT-X-INDEPENDENT-SEGMENTS"))
+      yield "EXT-X-INDEPENDENT-SEGMENTS for segments that do not exist yet";
+  }),
+];
+
+function isVideo(attributes: ReadonlyMap<string, string>): boolean {
+  return /avc1|avc3|hvc1|hev1|av01|vp09/.test(attributes.get("CODECS") ?? "");
+}
