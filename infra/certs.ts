@@ -112,15 +112,17 @@ async function readPem(file: string, name: string): Promise<string> {
 }
 
 function prove(pair: Pair, whence: string): Pair {
-  let belongs: boolean;
+  const wrong = (why: string, cause?: unknown) => new Failure("bad_request", `${whence}: ${why}`, { cause });
   try {
-    belongs = new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key));
+    if (!new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key)))
+      throw wrong("the key does not belong to the certificate");
     createSecureContext(pair);
+    return pair;
   } catch (error) {
-    throw new Failure("bad_request", `${whence}: not a certificate and its key in PEM (${sentence(error)})`);
+    throw error instanceof Failure
+      ? error
+      : wrong(`not a certificate and its key in PEM (${sentence(error)})`, error);
   }
-  if (!belongs) throw new Failure("bad_request", `${whence}: the key does not belong to the certificate`);
-  return pair;
 }
 
 async function loadSelfSigned(dir: string, log: Log): Promise<Pair> {

@@ -218,6 +218,9 @@ export function loadConfig(sources: Sources): Config {
   });
 }
 
+/** Parses YAML: the language of the settings file. */
+export const readYaml = (text: string): unknown => parse(text);
+
 /** The settings that a supervisor handed to this process: already validated, only thawed from JSON. */
 export function inheritConfig(json: string): Config {
   return freeze(JSON.parse(json) as Config);
@@ -246,7 +249,7 @@ function readFile(given: string | undefined, problems: string[], whence: Map<str
   const file = given ?? (existsSync("sluice.yaml") ? "sluice.yaml" : undefined);
   if (file === undefined) return {};
   try {
-    const content: unknown = parse(readFileSync(file, "utf8"));
+    const content = readYaml(readFileSync(file, "utf8"));
     if (content === null) return {};
     if (typeof content !== "object" || Array.isArray(content))
       throw new Error('it must hold lines like "httpPort: 8080"');

@@ -100,7 +100,11 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
   let troubled = false;
 
   const step = () => {
-    if (!stepOver(video, hls.latestLevelDetails, gone.signal)) jumpHole(video);
+    if (video.paused || video.seeking || video.readyState === 0) return;
+    const details = hls.latestLevelDetails;
+    if (details?.live && stepOver(video, details, gone.signal)) return;
+    if (details?.live && isBehind(video, details)) video.currentTime = hls.liveSyncPosition ?? details.edge;
+    else jumpHole(video);
   };
   hls.on(Events.ERROR, (_, data) => {
     const message = describe(data);
@@ -160,8 +164,7 @@ const HELD_MS = 3000;
  * stops to load parts at a gap and waits for a whole segment; a seek to the new media makes it load the parts at once.
  * True when it has moved.
  */
-function stepOver(video: HTMLVideoElement, details: LevelDetails | null, gone: AbortSignal): boolean {
-  if (!details?.live || video.paused || video.seeking || video.readyState === 0) return false;
+function stepOver(video: HTMLVideoElement, details: LevelDetails, gone: AbortSignal): boolean {
   const ahead = bufferedAhead(video);
   if (ahead > 0.3) return false;
   const to = behindGap(stretchesOf(details), video.currentTime + ahead, details.partTarget * 0.6);
@@ -177,6 +180,11 @@ function stepOver(video: HTMLVideoElement, details: LevelDetails | null, gone: A
   return true;
 }
 
+/** True when playback ran dry before the window begins: an origin that lost its window leaves no gap to step over. */
+function isBehind(video: HTMLVideoElement, { fragmentStart }: LevelDetails): boolean {
+  return video.currentTime < fragmentStart - 0.5 && bufferedAhead(video) < 0.05;
+}
+
 /** Whole segments, then the parts of the open one. */
 function stretchesOf({ fragments, partList }: LevelDetails): Stretch[] {
   const last = fragments.at(-1)?.sn ?? -1;
@@ -189,7 +197,7 @@ function stretchesOf({ fragments, partList }: LevelDetails): Stretch[] {
 
 /** Goes to the next buffered range when this one has ended: a hole that no gap of the playlist explains. */
 function jumpHole(video: HTMLVideoElement): void {
-  if (video.paused || video.seeking || bufferedAhead(video) > 0.05) return;
+  if (bufferedAhead(video) > 0.05) return;
   const { buffered, currentTime } = video;
   for (let i = 0; i < buffered.length; i++) {
     if (buffered.start(i) > currentTime) {

@@ -390,6 +390,21 @@ test("a publish that is over before the origin has come for it is still told in 
   expect(feed.tags).toHaveLength(7);
 });
 
+test("a place that was taken over TLS, in earnest or not, is free again afterwards", async () => {
+  world = await startIngestWorld({ rtmpsPort: 0, limits: { connections: 1, connectionsPerAddress: 1 } });
+  const port = world.ingest.ports.rtmps!;
+  for (let i = 0; i < 3; i++) {
+    const garbage = connect({ port, host: "127.0.0.1" });
+    garbage.on("error", () => undefined);
+    garbage.write("GET / HTTP/1.0\r\n\r\n");
+    await once(garbage.resume(), "close");
+    const encoder = await connectRtmp({ port, tls: { rejectUnauthorized: false } });
+    await encoder.publish("live", world.input(uid));
+    begin(encoder);
+    await encoder.finish();
+  }
+});
+
 test("closing the ingest is a lost connection to everybody", async () => {
   world = await startIngestWorld();
   const encoder = await client();

@@ -37,7 +37,12 @@ export async function listenRtmp(options: {
     minVersion: "TLSv1.2",
     handshakeTimeout: handshakeMs,
   });
-  secure.on("secureConnection", onSocket);
+  /** By peer, those whose TLS handshake is not over; the server's own timeout begins anew with each byte. */
+  const shaking = new Map<string, NodeJS.Timeout>();
+  secure.on("secureConnection", (socket) => {
+    clearTimeout(shaking.get(peerOf(socket)));
+    onSocket(socket);
+  });
   secure.on("tlsClientError", (_error, socket) => socket.destroy());
   const stopFollowing = certificates.onChange((pair) =>
     secure.setSecureContext({ ...pair, minVersion: "TLSv1.2" }),
@@ -46,6 +51,8 @@ export async function listenRtmp(options: {
   const wrapped = new Set<Socket>();
 
   function admit(socket: Socket): boolean {
+    // Whoever owns it hears of it by "close"; unheard, an error would end the process.
+    socket.on("error", () => undefined);
     const address = socket.remoteAddress ?? "";
     const leave = doorman.enter(accountOf(address));
     if (leave) {
@@ -91,8 +98,15 @@ export async function listenRtmp(options: {
     const rtmps = await listen(options.rtmpsPort, (socket) => {
       // Counted before the handshake, which is the dearest thing that a stranger can ask for.
       if (!admit(socket)) return;
+      const peer = peerOf(socket);
+      const late = setTimeout(() => socket.destroy(), handshakeMs);
       wrapped.add(socket);
-      socket.once("close", () => wrapped.delete(socket));
+      shaking.set(peer, late);
+      socket.once("close", () => {
+        clearTimeout(late);
+        wrapped.delete(socket);
+        shaking.delete(peer);
+      });
       secure.emit("connection", socket);
     });
     return { ports: { rtmp, rtmps }, closed: done.promise, close };
@@ -101,3 +115,5 @@ export async function listenRtmp(options: {
     throw error;
   }
 }
+
+const peerOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;

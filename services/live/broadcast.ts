@@ -7,10 +7,11 @@ import {
   type Resume,
 } from "../packager/packager.ts";
 import type { Step } from "../packager/segmenter.ts";
+import type { Attic } from "./attic.ts";
 import { Rendition } from "./rendition.ts";
 
 /** Seconds of playlist, and its least number of segments: Apple asks for six. */
-const windowSeconds = 13;
+const windowSeconds = 12;
 const windowSegments = 6;
 
 /** Above this a player cannot join, switch or recover within one segment. */
@@ -25,6 +26,7 @@ export interface BroadcastOptions {
   readonly video: string;
   readonly profile: Profile;
   readonly resume?: Resume | undefined;
+  readonly attic: Attic;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
   readonly changed: (broadcast: Broadcast) => void;
 }
@@ -36,6 +38,7 @@ export class Broadcast {
   readonly renditions = new Map<RenditionName, Rendition>();
   readonly #profile: Profile;
   readonly #packager: Packager;
+  readonly #attic: Attic;
   readonly #changed: (broadcast: Broadcast) => void;
   #partTarget = 0;
   #state: State = "reconnecting";
@@ -45,6 +48,7 @@ export class Broadcast {
     this.input = options.input;
     this.video = options.video;
     this.#profile = options.profile;
+    this.#attic = options.attic;
     this.#changed = options.changed;
     this.#packager = new Packager(options.profile, options.resume);
   }
@@ -110,6 +114,11 @@ export class Broadcast {
     this.#enter("ended");
   }
 
+  /** Nobody reads it any more. */
+  clear(): void {
+    for (const rendition of this.renditions.values()) rendition.clear();
+  }
+
   #enter(state: State): void {
     if (this.#state === state) return;
     this.#state = state;
@@ -146,7 +155,7 @@ export class Broadcast {
   #rendition({ name, track, discontinuity }: Output & { type: "init" }): Rendition {
     let rendition = this.renditions.get(name);
     if (!rendition) {
-      rendition = new Rendition(name, {
+      const limits = {
         timescale: track.timescale,
         targetDuration: this.#profile.targetDuration,
         partTarget: this.#partTarget,
@@ -154,7 +163,8 @@ export class Broadcast {
         windowSeconds,
         windowSegments,
         discontinuity,
-      });
+      };
+      rendition = new Rendition(name, limits, this.#attic.shelf(this.video, name));
       this.renditions.set(name, rendition);
     }
     return rendition;

@@ -1,6 +1,7 @@
 import type { Step } from "../packager/segmenter.ts";
-import type { Chunk, Part, Segment, Track } from "../packager/track.ts";
+import type { Segment, Track } from "../packager/track.ts";
 import { RenditionWindow, type WindowLimits } from "../packager/window.ts";
+import type { Shelf } from "./attic.ts";
 
 /** One decoder configuration of a rendition. */
 export interface Init {
@@ -23,6 +24,7 @@ interface Waiter {
 export class Rendition {
   readonly name: string;
   readonly window: RenditionWindow;
+  readonly #shelf: Shelf;
   readonly #inits: Init[] = [];
   readonly #waiters = new Set<Waiter>();
   /** Counts visible changes, so that whoever renders a playlist knows when it is stale. */
@@ -31,8 +33,10 @@ export class Rendition {
   #seconds = 0;
   #bytes = 0;
 
-  constructor(name: string, limits: WindowLimits) {
+  /** `shelf` takes what has left the playlist. */
+  constructor(name: string, limits: WindowLimits, shelf: Shelf) {
     this.name = name;
+    this.#shelf = shelf;
     this.window = new RenditionWindow(limits);
   }
 
@@ -64,6 +68,8 @@ export class Rendition {
       if (this.window.apply(step)) visible = true;
       if (closing && closing.byteLength > 0) this.#measure(closing);
     }
+    for (const { segment, until } of this.window.takeEvicted()) this.#shelf.put(segment, until);
+    this.#shelf.expire(this.window.edge);
     if (visible) this.#wake();
   }
 
@@ -72,12 +78,23 @@ export class Rendition {
     this.#wake();
   }
 
-  segment(number: number): Segment | undefined {
-    return this.window.segment(number);
+  /** Forgets everything that only readers who are behind could want. */
+  clear(): void {
+    this.#shelf.clear();
   }
 
-  part(number: number, index: number): Part | undefined {
-    return this.window.part(number, index);
+  /** The bytes of a complete segment in pieces, also a while after it left the playlist; undefined when there is none. */
+  async segment(number: number, version: number): Promise<readonly Uint8Array[] | undefined> {
+    const segment = this.window.segment(number);
+    if (!segment) return this.#shelf.read(number, version);
+    return segment.gap || segment.version !== version ? undefined : segment.parts.map((part) => part.bytes);
+  }
+
+  /** The bytes of a complete part in pieces, for as long as its segment's. */
+  async part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined> {
+    const part = this.window.part(number, index);
+    if (!part) return this.#shelf.read(number, version, index);
+    return part.gap ? undefined : [part.bytes];
   }
 
   /** Waits until `ready` holds after a change, `limitMs` pass, or `gone` is called through the returned handle. */
@@ -107,11 +124,4 @@ export class Rendition {
     this.#bytes += segment.byteLength;
     this.#peak = Math.max(this.#peak, (segment.byteLength * 8) / seconds);
   }
-}
-
-/** The bytes of a part or segment, chunk by chunk. */
-export function bytesOf(parts: readonly Part[]): Uint8Array[] {
-  const bytes: Uint8Array[] = [];
-  for (const part of parts) for (const chunk of part.chunks as readonly Chunk[]) bytes.push(chunk.bytes);
-  return bytes;
 }

@@ -10,6 +10,7 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { z } from "../lib/schema.ts";
+import { Attic } from "../live/attic.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
@@ -67,7 +68,8 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const directory = new Directory();
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
-    const stage = scope.own("stage", new Stage({ directory, ledger, snapshot, events, secret, log, removed: (gone) => viewers.forget(gone.video) }));
+    const attic = await Attic.open(join(options.dataDir, "attic"), log);
+    const stage = scope.own("stage", new Stage({ directory, ledger, attic, snapshot, events, secret, log, removed: (gone) => viewers.forget(gone.video) }));
     const requests = metrics.counter("sluice_http_requests_total", "Requests on the public ports by what they asked for", ["to"]);
     metrics.gauge("sluice_broadcasts", "Broadcasts in memory, ended ones included", { read: () => [...directory.all()].length });
     metrics.gauge("sluice_media_bytes", "Media held for readers", {

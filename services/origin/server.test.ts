@@ -1,9 +1,14 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import http from "node:http";
 import http2api from "node:http2";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { publish } from "../../test/support/simulate.ts";
+import { createLog } from "../lib/log.ts";
+import { Attic } from "../live/attic.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { http1, http2 } from "./exchange.ts";
@@ -17,15 +22,18 @@ const video = "fedcba9876543210fedcba9876543210";
 const startMs = Date.UTC(2026, 0, 1);
 
 /** A broadcast whose media come when a test says so. */
-function stage() {
+async function stage() {
+  const folder = await mkdtemp(join(tmpdir(), "attic-"));
+  const attic = await Attic.open(folder, createLog("test", "silent", false));
   const directory = new Directory();
-  const broadcast = new Broadcast({ input, video, profile: { partSeconds: 0.5, targetDuration: 4 }, changed: (one) => directory.notify(one) });
+  const broadcast = new Broadcast({ input, video, profile: { partSeconds: 0.5, targetDuration: 4 }, attic, changed: (one) => directory.notify(one) });
   directory.add(broadcast);
   broadcast.begin(startMs, 0);
   const arrivals = publish({ gop: 2, seconds: 60, audio: 48000 });
   return {
     directory,
     broadcast,
+    folder,
     /** Everything that arrives up to this second. */
     play(second: number) {
       while (arrivals[0] && arrivals[0].atMs <= second * 1000) {
@@ -36,7 +44,7 @@ function stage() {
   };
 }
 
-type Stage = ReturnType<typeof stage>;
+type Stage = Awaited<ReturnType<typeof stage>>;
 interface Answer {
   status: number;
   headers: Record<string, unknown>;
@@ -51,7 +59,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
   const failures: unknown[] = [];
 
   beforeAll(async () => {
-    set = stage();
+    set = await stage();
     const handler = createHandler({
       directory: set.directory,
       playlists: new Playlists(),
@@ -73,6 +81,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
   afterAll(async () => {
     session?.destroy();
     await new Promise((resolve) => server.close(resolve));
+    await rm(set.folder, { recursive: true });
     expect(failures).toEqual([]);
   });
 
@@ -195,6 +204,19 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     set.broadcast.lose();
     expect(JSON.parse((await change).body.toString())).toMatchObject({ live: true, status: "reconnecting" });
     set.broadcast.begin(startMs + 9_700, 0);
+  });
+
+  test("a segment and its parts stay fetchable after they left the playlist, with the same bytes, and then go", async () => {
+    const path = (name: string) => `/${input}/manifest/${video}/source/0/${name}.m4s`;
+    const before = await Promise.all(["2", "2.1"].map((name) => get(path(name))));
+    set.play(20);
+    expect((await get(playlist)).body.toString()).not.toContain("source/0/2.m4s");
+    const after = await Promise.all(["2", "2.1"].map((name) => get(path(name))));
+    expect(after.map(({ body }) => body.toString("hex"))).toEqual(before.map(({ body }) => body.toString("hex")));
+    expect(after[0]!.body.length).toBeGreaterThan(after[1]!.body.length);
+    set.play(40);
+    expect((await get(path("2"))).status).toBe(404);
+    await vi.waitFor(async () => expect((await readdir(set.folder)).length).toBeLessThan(24));
   });
 
   test("the end is ENDLIST for who watches and nothing for who comes", async () => {

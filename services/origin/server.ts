@@ -1,6 +1,6 @@
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
-import { bytesOf, type Rendition } from "../live/rendition.ts";
+import type { Rendition } from "../live/rendition.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange, Handler } from "./exchange.ts";
@@ -77,10 +77,7 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
       if (!broadcast) return;
       if (!rendition) return missing(exchange);
       if (to.to === "init") return init(exchange, rendition, to.version);
-      if (to.to === "segment") {
-        const segment = rendition.segment(to.number);
-        return segment && !segment.gap && segment.version === to.version ? media(exchange, rendition, bytesOf(segment.parts)) : missing(exchange);
-      }
+      if (to.to === "segment") return media(exchange, rendition, await rendition.segment(to.number, to.version));
       return part(exchange, broadcast, rendition, to);
     }
   }
@@ -129,8 +126,7 @@ async function find(exchange: Exchange, options: ServerOptions, playback: string
 
 function init(exchange: Exchange, rendition: Rendition, version: number): void {
   const found = rendition.inits[version];
-  if (!found) return missing(exchange);
-  media(exchange, rendition, [found.bytes]);
+  media(exchange, rendition, found && [found.bytes]);
 }
 
 /** rfc8216bis 6.2.6: a hinted part is held until all of it is there, so that clients measure the link and not the encoder. */
@@ -140,26 +136,20 @@ async function part(
   rendition: Rendition,
   to: { version: number; number: number; part: number },
 ): Promise<void> {
-  const find = () => {
-    const found = rendition.part(to.number, to.part);
-    return found && !found.gap ? found : undefined;
-  };
-  if (!find()) {
+  const { number, part: index, version } = to;
+  const hinted = (): boolean => {
     const { next } = rendition.window;
-    if (next?.number !== to.number || next.part !== to.part || next.version !== to.version) return missing(exchange);
-    const decided = (): boolean => {
-      const now = rendition.window.next;
-      return now?.number !== to.number || now.part !== to.part;
-    };
-    const waited = await rendition.wait(decided, 3 * broadcast.targetDuration * 1000, (gone) => exchange.onGone(gone));
+    return next?.number === number && next.part === index && next.version === version;
+  };
+  if (hinted()) {
+    const waited = await rendition.wait(() => !hinted(), 3 * broadcast.targetDuration * 1000, (gone) => exchange.onGone(gone));
     if (waited === "gone") return;
   }
-  const found = find();
-  if (!found) return missing(exchange);
-  media(exchange, rendition, bytesOf([found]));
+  media(exchange, rendition, await rendition.part(number, index, version));
 }
 
-function media(exchange: Exchange, rendition: Rendition, body: readonly Uint8Array[]): void {
+function media(exchange: Exchange, rendition: Rendition, body: readonly Uint8Array[] | undefined): void {
+  if (!body) return missing(exchange);
   const kind = rendition.track.kind;
   exchange.reply(200, { "content-type": `${kind}/mp4`, "cache-control": cacheControl("media", 0), priority: "u=3" }, body);
 }

@@ -3,6 +3,7 @@ import { Failure } from "../lib/errors.ts";
 import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { Attic } from "../live/attic.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
@@ -24,6 +25,7 @@ export interface Announcement {
 export interface StageOptions {
   readonly directory: Directory;
   readonly ledger: Ledger;
+  readonly attic: Attic;
   readonly snapshot: Snapshot<OriginInput>;
   readonly events: Events;
   readonly secret: string | undefined;
@@ -102,6 +104,7 @@ export class Stage implements Running {
         video,
         profile: { partSeconds: input.partSeconds, targetDuration },
         resume: returning?.resume,
+        attic: this.#options.attic,
         changed: (changed) => this.#changed(changed),
       });
       if (act) this.#dismiss(act);
@@ -174,6 +177,7 @@ export class Stage implements Running {
 
   #dismiss(act: Act): void {
     clearTimeout(act.removal);
+    act.broadcast.clear();
     this.#options.directory.remove(act.broadcast);
     this.#options.removed(act.broadcast);
   }

@@ -14,7 +14,9 @@ describe("directives in a query", () => {
     { query: "_HLS_skip=v3", number: undefined, part: undefined, skip: "none" },
     { query: "_HLS_newer=1&&x", number: undefined, part: undefined, skip: "none" },
     { query: "_hls_msn=x", number: undefined, part: undefined, skip: "none" },
-  ])("'$query' is understood", ({ query, ...directives }) => expect(parseDirectives(query)).toEqual(directives));
+  ])("'$query' is understood", ({ query, ...directives }) =>
+    expect(parseDirectives(query)).toEqual(directives),
+  );
 
   test.for([
     "_HLS_part=1",
@@ -54,7 +56,12 @@ describe("when a request is answered", () => {
     { name: "a part of a segment that is there", window: live, ask: [12, 3], answer: "now" },
     { name: "a part of the open segment", window: live, ask: [13, 1], answer: "now" },
     { name: "the next part", window: live, ask: [13, 2], answer: "wait" },
-    { name: "past the last part of a complete segment, when the following has begun", window: live, ask: [12, 4], answer: "now" },
+    {
+      name: "past the last part of a complete segment, when the following has begun",
+      window: live,
+      ask: [12, 4],
+      answer: "now",
+    },
     { name: "far past it", window: live, ask: [12, 99], answer: "now" },
     { name: "past it, when the following has not begun", window: between, ask: [12, 4], answer: "wait" },
     { name: "past the last part of an older segment", window: between, ask: [11, 4], answer: "now" },
@@ -67,7 +74,12 @@ describe("when a request is answered", () => {
     { name: "within the Advance Part Limit", window: live, ask: [13, 6], answer: "wait" },
     { name: "past the Advance Part Limit", window: live, ask: [13, 7], answer: 400 },
     { name: "past it in a segment that has not begun", window: live, ask: [14, 5], answer: 400 },
-    { name: "past it with parts of a second or more: three", window: { ...live, partTarget: 1.02 }, ask: [13, 5], answer: 400 },
+    {
+      name: "past it with parts of a second or more: three",
+      window: { ...live, partTarget: 1.02 },
+      ask: [13, 5],
+      answer: 400,
+    },
     { name: "within it", window: { ...live, partTarget: 1.02 }, ask: [13, 4], answer: "wait" },
     { name: "a broadcast that has only parts", window: beginning, ask: [0, 1], answer: "now" },
     { name: "its next part", window: beginning, ask: [0, 2], answer: "wait" },
@@ -98,7 +110,7 @@ function windowOf(numbers: readonly number[], parts: number, open: number | unde
 }
 
 function segment(number: number, parts: number): Segment {
-  const part: Part = { duration: 45_000, independent: false, gap: false, chunks: [], byteLength: 0 };
+  const part: Part = { duration: 45_000, independent: false, gap: false, chunks: [], bytes: new Uint8Array() };
   return {
     number,
     discontinuity: 0,

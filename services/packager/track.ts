@@ -83,8 +83,9 @@ export interface Part {
   readonly duration: number;
   readonly independent: boolean;
   readonly gap: boolean;
+  /** Views into `bytes`, one after the other. */
   readonly chunks: readonly Chunk[];
-  readonly byteLength: number;
+  readonly bytes: Uint8Array;
 }
 
 /** A run of parts under one number of the broadcast's segment table. */

@@ -47,13 +47,14 @@ interface Growing {
   byteLength: number;
 }
 
-interface Removed {
+/** A segment that left the playlist. */
+export interface Evicted {
   readonly segment: Segment;
-  /** Broadcast time in ticks after which nobody may ask for it any more. */
+  /** Ticks of broadcast time after which nobody may ask for it any more. */
   readonly until: number;
 }
 
-/** One rendition's segments as far as anyone may ask for them: applies steps, evicts, finds. */
+/** One rendition's segments as long as a playlist shows them: applies steps, evicts, finds. */
 export class RenditionWindow implements Window {
   readonly timescale: number;
   readonly targetDuration: number;
@@ -62,7 +63,7 @@ export class RenditionWindow implements Window {
   readonly epochMs: number;
   readonly #limits: WindowLimits;
   #segments: Segment[] = [];
-  #removed: Removed[] = [];
+  #evicted: Evicted[] = [];
   #open: Growing | undefined;
   #chunks: Chunk[] = [];
   #discontinuitySequence: number;
@@ -97,7 +98,7 @@ export class RenditionWindow implements Window {
     return this.#ended;
   }
 
-  /** Media bytes held for readers, removed segments included. */
+  /** Media bytes held for readers. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -138,11 +139,11 @@ export class RenditionWindow implements Window {
       case "part": {
         const open = this.#open;
         if (!open) return false;
-        const byteLength = this.#chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
-        open.parts.push({ duration: step.duration, independent: step.independent, gap: step.gap, chunks: this.#chunks, byteLength });
+        const { chunks, bytes } = together(this.#chunks);
+        open.parts.push({ duration: step.duration, independent: step.independent, gap: step.gap, chunks, bytes });
         open.duration += step.duration;
-        open.byteLength += byteLength;
-        this.#bytes += byteLength;
+        open.byteLength += bytes.length;
+        this.#bytes += bytes.length;
         this.#chunks = [];
         this.#edge = open.dts + open.duration;
         return true;
@@ -164,12 +165,17 @@ export class RenditionWindow implements Window {
     this.#ended = true;
   }
 
-  /** The segment if it is complete and may still be asked for, also after it left the playlist. */
-  segment(number: number): Segment | undefined {
-    return find(this.#segments, number) ?? this.#removed.find((one) => one.segment.number === number)?.segment;
+  /** What left the playlist since this was last asked. */
+  takeEvicted(): Evicted[] {
+    return this.#evicted.length > 0 ? this.#evicted.splice(0) : this.#evicted;
   }
 
-  /** The part if it is complete; parts stay for as long as their segment does. */
+  /** The segment if it is complete and in the playlist. */
+  segment(number: number): Segment | undefined {
+    return find(this.#segments, number);
+  }
+
+  /** The part if it is complete and its segment is open or in the playlist. */
   part(number: number, index: number): Part | undefined {
     const segment = this.#open?.number === number ? this.#open : this.segment(number);
     return segment?.parts[index];
@@ -186,11 +192,27 @@ export class RenditionWindow implements Window {
       this.#segments.shift();
       this.#discontinuitySequence = oldest.discontinuity;
       // rfc8216bis 6.2.2: fetchable for its own duration and that of the longest playlist that listed it.
-      this.#removed.push({ segment: oldest, until: this.#edge + shown + oldest.duration });
+      this.#evicted.push({ segment: oldest, until: this.#edge + shown + oldest.duration });
+      this.#bytes -= oldest.byteLength;
       shown -= oldest.duration;
     }
-    while (this.#removed[0] && this.#removed[0].until < this.#edge) this.#bytes -= this.#removed.shift()!.segment.byteLength;
   }
+}
+
+/**
+ * One block of memory for what lives and is sent together: a part is asked for many times and for half a minute, and
+ * thousands of small blocks of uneven age would tear the heap.
+ */
+function together(chunks: readonly Chunk[]): { chunks: Chunk[]; bytes: Uint8Array } {
+  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0));
+  let at = 0;
+  const moved = chunks.map((chunk) => {
+    bytes.set(chunk.bytes, at);
+    const start = at;
+    at += chunk.bytes.length;
+    return { ...chunk, bytes: bytes.subarray(start, at) };
+  });
+  return { chunks: moved, bytes };
 }
 
 function find(segments: readonly Segment[], number: number): Segment | undefined {

@@ -36,7 +36,7 @@ export async function openTerminal(out: NodeJS.WriteStream): Promise<Terminal> {
       out.write(`${status && clearLine}${pretty(text)}\n${status}`);
     },
     status(text) {
-      const fitting = text.slice(0, Math.max(10, out.columns - 1));
+      const fitting = text.slice(0, (out.columns || 80) - 1);
       if (fitting === status) return;
       out.write(`${status && clearLine}${fitting}`);
       status = fitting;

@@ -134,7 +134,6 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ["hint-twice", "#EXT-X-RENDITION-REPORT", '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="x"\n#EXT-X-RENDITION-REPORT'],
   ["hint-after-end", "#EXT-X-RENDITION-REPORT", "#EXT-X-ENDLIST\n#EXT-X-RENDITION-REPORT"],
   ["hint-listed", "13.2.m4s", "13.1.m4s"],
-  ["hint-required", /#EXT-X-PRELOAD-HINT.*\n/, ""],
   ["report-attributes", ",LAST-PART=1", ""],
   ["report-attributes", 'URI="audio.m3u8"', 'URI="https://host/audio.m3u8"'],
   ["address-twice", "source/0/5.m4s", "source/0/4.m4s"],
@@ -275,8 +274,16 @@ describe("each rule reports a playlist that breaks it", () => {
       rule,
     );
   });
+  test("a part that comes without a hint", () => {
+    const judge = createJudge();
+    judge.playlist(url, good().replace(/#EXT-X-PRELOAD-HINT.*\n/, ""), 0);
+    expect(names(judge.playlist(url, good({ parts: 3 }), 500))).toEqual(["hint-required"]);
+  });
   test("and none is without one", () => {
-    const broken = new Set([...media, ...multivariant, ...steps, ...together].map(([rule]) => rule));
+    const broken = new Set([
+      "hint-required",
+      ...[...media, ...multivariant, ...steps, ...together].map(([rule]) => rule),
+    ]);
     const rules = [...textRules, ...mediaRules, ...multivariantRules, ...stepRules, ...togetherRules].map(
       (one) => one.name,
     );

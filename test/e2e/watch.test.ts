@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   type OpenBrowser,
   type OpenPage,
@@ -28,11 +28,14 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     await browser?.close();
     await sluice?.stop();
   }, MINUTE);
+  beforeEach(({ onTestFailed }) => {
+    encoders = [];
+    onTestFailed(() => console.error(sluice.log(), ...encoders.map((encoder) => encoder.log())));
+  });
   afterEach(async () => {
     for (const page of pages) await page.close();
     for (const encoder of encoders) await encoder.stop();
     pages = [];
-    encoders = [];
   });
 
   const page = (name: string) => `${sluice.ready.http}/${sluice.ready.uid}/${name}`;
@@ -107,7 +110,8 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     expect(after.currentTime).toBeGreaterThan(before.currentTime + 6);
     expect(after.latency).toBeLessThan(4);
     expect(after.loadedAt).toBe(before.loadedAt);
-    expect(after.stats).toMatchObject({ stalls: 0, interruptions: 1, errors: [] });
+    expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
+    expect(after.stats.interruptions).toBeGreaterThan(0);
     expect(errors).toEqual([]);
   });
 
@@ -188,8 +192,8 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     try {
       onAir();
       const { port } = elsewhere.address() as AddressInfo;
-      // Another host name, so that it is another origin and another site.
-      const { page: host, errors } = await open(`http://localhost:${port}/`);
+      // Another host name than in the address of the player: another site, not only another origin.
+      const { page: host, errors } = await open(`http://127.0.0.1:${port}/`);
       const frame = await (await host.waitForSelector("iframe")).contentFrame();
       expect(frame).not.toBeNull();
       await frame!.waitForSelector("sluice-player", { state: "attached" });

@@ -199,11 +199,6 @@ export const mediaRules: readonly Rule<Reading>[] = [
     const hint = partHint(reading);
     if (hint && entriesOf(reading).some((one) => one.parts.some((part) => part.uri === hint))) yield hint;
   }),
-  rule("B.1", "hint-required", function* (reading) {
-    const parts = entriesOf(reading).flatMap((one) => one.parts);
-    if (!reading.ended && parts.length > 0 && !parts.at(-1)!.gap && !partHint(reading))
-      yield "parts without a hint of the next";
-  }),
   rule("4.4.5.4", "report-attributes", function* (reading) {
     for (const tag of all(reading, "EXT-X-RENDITION-REPORT")) {
       const uri = attribute(tag, "URI");

@@ -120,6 +120,15 @@ export const stepRules: readonly Rule<Step>[] = [
       return;
     }
   }),
+  rule("B.1", "hint-required", function* ({ before, entries }) {
+    const last = edge(before.entries);
+    const shown = before.entries.at(-1)?.parts.at(-1);
+    if (!shown || shown.gap || before.reading.ended || partHint(before.reading)) return;
+    // Only a gap may come without a hint.
+    const next = entries.find((one) => one.number === last.number)?.parts[last.parts];
+    const first = next ?? entries.find((one) => one.number > last.number)?.parts[0];
+    if (first && !first.gap) yield `${first.uri} came without a hint`;
+  }),
   rule("6.2.1", "part-late", function* ({ now, before, entries, atMs, partSeenMs, held, slackMs }) {
     if (!held || now.ended || !(now.partTarget > 0)) return;
     const [a, b] = [edge(before.entries), edge(entries)];
