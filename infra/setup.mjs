@@ -65,9 +65,19 @@ async function installPackages(scope) {
   if (stampLock === lock && (stampScope === "all" || stampScope === scope)) return;
   const began = Date.now();
   waitLine("installing packages from the npm registry");
-  // Nothing that Sluice uses needs an install script, so no package gets to run one.
-  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--include=optional"];
+  // Nothing that Sluice uses needs an install script, so no package gets to run one. The versions are the lockfile's, which stays as
+  // it is; `npm ci` would refuse a lockfile that lacks the binaries of systems which a registry did not have when it was written.
+  const args = [
+    "install",
+    "--no-save",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--include=optional",
+    "--loglevel=error",
+  ];
   args.push(scope === "all" ? "--include=dev" : "--omit=dev");
+  rmSync(join(root, "node_modules"), { recursive: true, force: true });
   const npm = process.env.npm_execpath?.endsWith(".js")
     ? [process.execPath, process.env.npm_execpath]
     : ["npm"];

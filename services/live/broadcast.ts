@@ -70,10 +70,14 @@ export class Broadcast {
     return this.#packager.health;
   }
 
-  /** What a restarted origin must not fall behind; undefined before the first frame. */
+  /** What a restarted origin goes on from; undefined before the first segment. */
   get progress(): Resume | undefined {
-    const { epochMs, progress } = this.#packager;
-    return epochMs !== undefined && progress ? { epochMs, ...progress } : undefined;
+    return this.#packager.progress;
+  }
+
+  /** The number of the segment under construction. */
+  get number(): number | undefined {
+    return this.#packager.number;
   }
 
   /** True once a player can be told what there is: each track has its first part. */

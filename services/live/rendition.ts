@@ -40,8 +40,8 @@ export class Rendition {
     this.window = new RenditionWindow(limits);
   }
 
-  get inits(): readonly Init[] {
-    return this.#inits;
+  init(version: number): Init | undefined {
+    return this.#inits.find((init) => init.version === version);
   }
 
   get track(): Track {

@@ -1,21 +1,21 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "../lib/durable.ts";
 import type { Resume } from "../packager/packager.ts";
 
-/** What of a broadcast must outlive the origin: who may write, and which numbers are taken. */
+/** What of a broadcast must outlive the origin. */
 export interface Entry {
   readonly video: string;
   /** Counts publishes; a lower one may not write any more. */
   readonly epoch: number;
-  /** Absent before the first frame. Numbers below `resume.number` may have been announced. */
+  /** Absent when nothing was announced. */
   readonly resume: Resume | undefined;
 }
 
-/** How many segment numbers one write sets aside. */
-const block = 64;
-
-/** One small file per broadcast on air, on disk before anything is granted or announced that depends on it. */
+/**
+ * What is on air here, on disk: who may write, durable before it is granted, and what the playlists show, written with
+ * each segment and safe from kill -9 (a power cut may cost the last of it, and then the broadcast ends).
+ */
 export class Ledger {
   readonly #folder: string;
   readonly #entries = new Map<string, Entry>();
@@ -25,15 +25,18 @@ export class Ledger {
     this.#folder = folder;
   }
 
-  /** Reads what the last origin left behind; a file that cannot be read is no broadcast. */
+  /** Reads what the last origin left behind; files that cannot be read are no broadcast. */
   static async open(folder: string): Promise<Ledger> {
     const ledger = new Ledger(folder);
     await mkdir(folder, { recursive: true });
-    for (const name of await readdir(folder)) {
-      if (!/^[0-9a-f]{32}\.json$/.test(name)) continue;
+    const names = await readdir(folder);
+    for (const name of names) {
+      const input = /^([0-9a-f]{32})\.json$/.exec(name)?.[1];
+      if (!input) continue;
       try {
-        const entry = JSON.parse(await readFile(join(folder, name), "utf8")) as Entry;
-        if (typeof entry.video === "string" && Number.isInteger(entry.epoch)) ledger.#entries.set(name.slice(0, 32), entry);
+        const { video, epoch } = await ledger.#read<Entry>(name);
+        const shown = names.includes(`${input}.rows`) ? await ledger.#read<{ video: string; resume: Resume }>(`${input}.rows`) : undefined;
+        ledger.#entries.set(input, { video, epoch, resume: shown?.video === video ? shown.resume : undefined });
       } catch {
         await rm(join(folder, name), { force: true });
       }
@@ -49,38 +52,45 @@ export class Ledger {
     return [...this.#entries.keys()];
   }
 
-  /** The next epoch of this video, on disk before it is returned. */
+  /** The next epoch of this input, on disk before it is returned. */
   async grant(input: string, video: string): Promise<number> {
     const known = this.#entries.get(input);
-    const same = known?.video === video ? known : undefined;
-    const entry = { video, epoch: (known?.epoch ?? 0) + 1, resume: same?.resume };
-    await this.#write(input, entry);
+    const entry = { video, epoch: (known?.epoch ?? 0) + 1, resume: known?.video === video ? known.resume : undefined };
+    this.#entries.set(input, entry);
+    await this.#queue(input, () => replaceFile(join(this.#folder, `${input}.json`), JSON.stringify({ video, epoch: entry.epoch })));
     return entry.epoch;
   }
 
-  /** Keeps a block of numbers ahead of `progress` set aside. Cheap when there is nothing to do. */
-  keepAhead(input: string, progress: Resume): Promise<void> | undefined {
-    const entry = this.#entries.get(input);
-    if (!entry) return undefined;
-    const known = entry.resume;
-    if (known && known.number - progress.number > block / 2 && known.discontinuity >= progress.discontinuity && known.epochMs === progress.epochMs) return undefined;
-    return this.#write(input, { ...entry, resume: { ...progress, number: progress.number + block } });
+  /** Remembers what the playlists show from now on. */
+  async show(input: string, resume: Resume): Promise<void> {
+    const known = this.#entries.get(input);
+    if (!known) return;
+    this.#entries.set(input, { ...known, resume });
+    const file = join(this.#folder, `${input}.rows`);
+    await this.#queue(input, async () => {
+      await writeFile(`${file}.new`, JSON.stringify({ video: known.video, resume }), { mode: 0o600 });
+      await rename(`${file}.new`, file);
+    });
   }
 
   async drop(input: string): Promise<void> {
     this.#entries.delete(input);
-    await this.#writes.get(input);
-    if (!this.#entries.has(input)) await rm(join(this.#folder, `${input}.json`), { force: true });
+    await this.#queue(input, async () => {
+      if (this.#entries.has(input)) return;
+      for (const end of ["json", "rows"]) await rm(join(this.#folder, `${input}.${end}`), { force: true });
+    });
   }
 
-  #write(input: string, entry: Entry): Promise<void> {
-    this.#entries.set(input, entry);
-    // One write at a time per file; the last word wins.
-    const after = (this.#writes.get(input) ?? Promise.resolve()).then(async () => {
-      const current = this.#entries.get(input);
-      if (current) await replaceFile(join(this.#folder, `${input}.json`), JSON.stringify(current));
-    });
-    this.#writes.set(input, after.catch(() => {}));
-    return after;
+  async #read<T>(name: string): Promise<T> {
+    return JSON.parse(await readFile(join(this.#folder, name), "utf8")) as T;
+  }
+
+  /** One write at a time for an input, in order. */
+  #queue(input: string, write: () => Promise<void>): Promise<void> {
+    const done = (this.#writes.get(input) ?? Promise.resolve()).then(write);
+    const quiet = done.catch(() => {});
+    this.#writes.set(input, quiet);
+    void quiet.then(() => this.#writes.get(input) === quiet && this.#writes.delete(input));
+    return done;
   }
 }

@@ -125,7 +125,7 @@ async function find(exchange: Exchange, options: ServerOptions, playback: string
 }
 
 function init(exchange: Exchange, rendition: Rendition, version: number): void {
-  const found = rendition.inits[version];
+  const found = rendition.init(version);
   media(exchange, rendition, found && [found.bytes]);
 }
 

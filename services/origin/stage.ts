@@ -50,6 +50,8 @@ interface Act {
   timeout: NodeJS.Timeout | undefined;
   removal: NodeJS.Timeout | undefined;
   advised: boolean;
+  /** The newest number that the ledger has. */
+  remembered: number | undefined;
 }
 
 /** The broadcasts of this origin: who writes them, how long they wait for an encoder, when they end. */
@@ -108,7 +110,7 @@ export class Stage implements Running {
         changed: (changed) => this.#changed(changed),
       });
       if (act) this.#dismiss(act);
-      act = { broadcast, epoch, publish, abort: new AbortController(), timeout: undefined, removal: undefined, advised: false };
+      act = { broadcast, epoch, publish, abort: new AbortController(), timeout: undefined, removal: undefined, advised: false, remembered: undefined };
       this.#acts.set(uid, act);
       directory.add(broadcast);
       if (!returning) events.send({ type: "broadcast.started", uid, video });
@@ -188,11 +190,18 @@ export class Stage implements Running {
       const { broadcast } = act;
       if (broadcast.state === "ended") continue;
       broadcast.clock(now);
-      const { progress } = broadcast;
-      if (!progress) continue;
-      const write = this.#options.ledger.keepAhead(broadcast.input, progress);
-      write?.catch((error) => this.#options.log.error({ err: error, uid: broadcast.input }, "ledger cannot be written"));
+      this.#remember(act);
     }
+  }
+
+  /** Well before a player could have acted on what it was shown. */
+  #remember(act: Act): void {
+    const { broadcast } = act;
+    if (broadcast.number === act.remembered) return;
+    act.remembered = broadcast.number;
+    const { ledger, log } = this.#options;
+    const { progress, input } = broadcast;
+    if (progress) ledger.show(input, progress).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
   }
 
   #changed(broadcast: Broadcast): void {

@@ -1,4 +1,4 @@
-import { cutPart, type Limits, type Mux, type Step, Writer } from "./segmenter.ts";
+import { cutPart, gapParts, type Limits, type Mux, type Step, Writer } from "./segmenter.ts";
 import type { Row, SegmentTable } from "./table.ts";
 import type { Payload, Sample } from "./track.ts";
 
@@ -158,10 +158,8 @@ export class Follower {
   }
 
   #gapTo(dts: number): void {
-    const { nominalTicks, partTicks } = this.#out.limits;
-    while (this.#edge !== undefined && this.#edge < dts) {
-      const left = dts - this.#edge;
-      const duration = left <= partTicks ? left : nominalTicks;
+    if (this.#edge === undefined) return;
+    for (const duration of gapParts(dts - this.#edge, this.#out.limits)) {
       this.#out.gap(duration);
       this.#edge += duration;
     }
@@ -198,7 +196,7 @@ export class Follower {
   /** Without samples: follows the reference through gaps at once, and through media when audio is clearly missing. */
   #catchUp(): void {
     const last = this.#last;
-    if (!last || this.#queue.length > 0 || this.#edge === undefined) return;
+    if (!last || this.#edge === undefined) return;
     const { partTicks, nominalTicks } = this.#out.limits;
     for (;;) {
       const horizon = this.#fromTable(this.#table.horizon);
@@ -212,7 +210,7 @@ export class Follower {
         this.#finishRow(last);
         continue;
       }
-      if (horizon - this.#edge < 1.5 * partTicks) return;
+      if (this.#queue.length > 0 || horizon - this.#edge < 1.5 * partTicks) return;
       const until = end ? this.#fromTable(end.dts) - last.sample.duration / 2 : horizon - nominalTicks / 2;
       if (!this.#out.row) this.#open(row, { ...last, sample: { ...last.sample, dts: this.#edge } });
       this.#fill(until, last);

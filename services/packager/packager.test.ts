@@ -84,6 +84,34 @@ test("a second source at the same numbers: audio alone is cut by the clock of it
   }
 });
 
+test("after a restart the lost segments are gaps, the open number too, and new media follow a discontinuity under a new init", () => {
+  const source: Source = { gop: 2, seconds: 13, audio: 48000 };
+  const before = simulate(broadcast([{ atMs: 0, source }]));
+  const resume = before.packager.progress!;
+  const lost = segments(before, "source");
+  const aired = simulate(broadcast([{ atMs: 0, source }], 13_000), { startMs: Date.UTC(2026, 0, 1) + 16_000, resume, keepAll: true });
+  checkBroadcast(aired);
+  for (const name of ["source", "audio"] as const) {
+    const after = segments(aired, name);
+    expect(after[0]!.number).toBe(0);
+    expect(after.slice(0, lost.length).every((one) => one.gap)).toBe(true);
+    const media = after.find((one) => !one.gap)!;
+    expect(media.number).toBeGreaterThan(lost.at(-1)!.number);
+    expect(media.discontinuity).toBe(1);
+    expect(media.version).toBe(1);
+    // 16 s of wall clock after the first frame.
+    expect(media.dts / aired.windows.get(name)!.timescale).toBeCloseTo(26, 1);
+  }
+});
+
+test("sound that begins late joins behind a discontinuity, and the picture goes on", () => {
+  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 12, audio: 48000, audioFrom: 3.1, promiseAudio: false } }]), { keepAll: true });
+  checkBroadcast(aired);
+  expect(segments(aired, "source").every((one) => !one.gap)).toBe(true);
+  const [first] = segments(aired, "audio");
+  expect(first).toMatchObject({ number: 2, discontinuity: 1 });
+});
+
 function framesOf(aired: Aired): number[] {
   const found: number[] = [];
   for (const segment of segments(aired, "source"))

@@ -4,7 +4,7 @@ import { initSegment, makeChunk } from "./cmaf.ts";
 import { type FlvTag, readAudio, readScript, readVideo } from "./flv.ts";
 import { Follower } from "./follower.ts";
 import { type Limits, Reference, type Step } from "./segmenter.ts";
-import { SegmentTable } from "./table.ts";
+import { type Row, SegmentTable } from "./table.ts";
 import { AudioGrid, snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
 import type { AudioTrack, Chunk, Entry, Sample, Track, VideoTrack } from "./track.ts";
@@ -23,12 +23,19 @@ export interface Profile {
   readonly targetDuration: number;
 }
 
-/** Where a broadcast goes on after its origin was restarted. */
+/** What a broadcast needs to go on after its origin was restarted. */
 export interface Resume {
   readonly epochMs: number;
-  readonly number: number;
-  readonly discontinuity: number;
+  /** Of the reference rendition. */
+  readonly timescale: number;
+  /** Init versions below this are taken. */
+  readonly version: number;
+  /** What the playlists may have shown, oldest first; the last one was open. */
+  readonly rows: readonly Row[];
 }
+
+/** Rows worth remembering: more than any playlist shows. */
+const rememberedRows = 24;
 
 export type RenditionName = "source" | "audio";
 
@@ -78,7 +85,8 @@ export class Packager {
   #grid: AudioGrid | undefined;
   #video: Lane<VideoTrack> | undefined;
   #audio: Lane<AudioTrack> | undefined;
-  readonly #versions: Record<RenditionName, Track[]> = { source: [], audio: [] };
+  /** By init version; versions of an earlier run are empty. */
+  readonly #versions: Record<RenditionName, Track[]>;
   readonly #sequence: Record<RenditionName, number> = { source: 0, audio: 0 };
   #partTarget: number | undefined;
   #frameRate: number | undefined;
@@ -86,6 +94,8 @@ export class Packager {
   #pending: Pending[] = [];
   #out: Output[] = [];
   #newInit = false;
+  /** A track that came late begins at the next keyframe. */
+  #lateTrack = false;
   #lastKey: number | undefined;
   #gopSeconds = 0;
   #frames = 0;
@@ -94,6 +104,8 @@ export class Packager {
   constructor(profile: Profile, resume?: Resume) {
     this.#profile = profile;
     this.#resume = resume;
+    const taken = resume?.version ?? 0;
+    this.#versions = { source: new Array(taken), audio: new Array(taken) };
   }
 
   /** Milliseconds since 1970 at broadcast time 0; undefined before the first frame. */
@@ -105,9 +117,21 @@ export class Packager {
     return { frames: this.#frames, bytes: this.#bytes, gopSeconds: this.#gopSeconds };
   }
 
-  /** The number that the next segment will have, and the discontinuities so far: what a restart must not fall behind. */
-  get progress(): { number: number; discontinuity: number } | undefined {
-    return this.#table && { number: this.#table.nextNumber, discontinuity: this.#table.discontinuity };
+  /** What a restart goes on from; undefined before the first segment. Changes with every segment. */
+  get progress(): Resume | undefined {
+    if (!this.#table?.last || !this.#timeline) return undefined;
+    const { source, audio } = this.#versions;
+    return {
+      epochMs: this.#timeline.epochMs,
+      timescale: this.#table.timescale,
+      version: Math.max(source.length, audio.length),
+      rows: this.#table.recent(rememberedRows),
+    };
+  }
+
+  /** The open segment's number. */
+  get number(): number | undefined {
+    return this.#table?.last?.number;
   }
 
   /** A publish begins, the first or one after a break. Its first frame was received `ageMs` ago. */
@@ -213,15 +237,21 @@ export class Packager {
     const { partSeconds } = this.#profile;
     this.#partTarget ??= partTarget(partSeconds, track.kind === "audio" ? 0 : ((times[1] ?? 0) - (times[0] ?? 0)) / 1000);
     this.#out.unshift({ type: "start", partTarget: this.#partTarget });
-    this.#table = new SegmentTable(track.timescale, this.#resume?.number ?? 0, this.#resume?.discontinuity ?? 0);
+    const rows = this.#resumedRows(track.timescale);
+    this.#table = new SegmentTable(track.timescale, rows);
     this.#reference = new Reference({
       table: this.#table,
       limits: this.#limits(track),
       audio: track.kind === "audio",
-      resumed: this.#resume !== undefined,
+      resume: rows.length > 0 ? { rows, version: this.#versions[this.#referenceName].length - 1 } : undefined,
       mux: (samples, version) => this.#mux(this.#referenceName, samples, version),
     });
     for (const { tag, nowMs } of pending) this.#media(tag, nowMs);
+  }
+
+  #resumedRows(timescale: number): Row[] {
+    const { rows = [], timescale: was = timescale } = this.#resume ?? {};
+    return rows.map((row) => ({ ...row, gap: true, dts: Math.round((row.dts * timescale) / was) }));
   }
 
   /** Audio on its own is the reference, under its own name. */
@@ -272,8 +302,10 @@ export class Packager {
       this.#lastKey = dts;
     }
     const version = this.#versions.source.length - 1;
-    const discontinuous = stepped || this.#newInit;
+    const joins = this.#lateTrack && frame.key;
+    const discontinuous = stepped || this.#newInit || joins;
     this.#newInit = false;
+    if (joins) this.#lateTrack = false;
     this.#step("source", this.#reference!.push({ dts, pts, key: frame.key, data: frame.data, version, discontinuous }));
     this.#follow();
   }
@@ -329,9 +361,12 @@ export class Packager {
       this.#grid = undefined;
     }
     const version = this.#versions[name].push(track) - 1;
-    const discontinuity = this.#table?.discontinuity ?? this.#resume?.discontinuity ?? 0;
+    const discontinuity = this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
     this.#out.push({ type: "init", name, version, track, bytes: initSegment(track), discontinuity });
-    if (this.#reference) {
+    if (!this.#reference) return;
+    // The picture need not break off for sound that only begins.
+    if (!known && kind === "audio") this.#lateTrack = true;
+    else {
       this.#newInit = true;
       this.#step(this.#referenceName, this.#reference.interrupt());
       this.#follow();
@@ -341,18 +376,25 @@ export class Packager {
   /** Audio beside video, created when both are there; one that comes late begins with the next row. */
   #follow(): void {
     if (!this.#table || !this.#video) return;
-    if (!this.#follower && this.#audio) {
+    if (!this.#follower && this.#audio && !this.#lateTrack) {
       const { track } = this.#audio;
       this.#follower = new Follower({
         table: this.#table,
         limits: this.#limits(track),
         timescale: track.timescale,
-        after: this.#frames > 1 ? this.#table.nextNumber - 1 : undefined,
+        after: this.#firstRow(),
         mux: (samples, version) => this.#mux("audio", samples, version),
         silence: (version, previous) => silentFrame(this.#versions.audio[version] as AudioTrack) ?? previous,
       });
     }
     this.#step("audio", this.#follower?.advance());
+  }
+
+  /** The number before audio's first: it begins with the broadcast, or late with the row that has just begun. */
+  #firstRow(): number | undefined {
+    const first = this.#resume?.rows[0];
+    if (this.#frames > 1) return (this.#table?.last?.number ?? 0) - 1;
+    return first && first.number - 1;
   }
 
   #mux(name: RenditionName, samples: readonly Sample[], version: number): Chunk {

@@ -156,8 +156,8 @@ export interface ReferenceOptions {
   /** True where the reference is audio: every frame may cut. */
   readonly audio: boolean;
   readonly mux: Mux;
-  /** True where the broadcast goes on after a restart of its origin. */
-  readonly resumed: boolean;
+  /** The rows of an earlier run, whose media are gone: they are listed as gaps, the last one up to the first frame. */
+  readonly resume?: { readonly rows: readonly Row[]; readonly version: number } | undefined;
 }
 
 /**
@@ -182,7 +182,7 @@ export class Reference {
     this.#table = options.table;
     this.#mux = options.mux;
     this.#out = new Writer(options.limits, options.audio);
-    this.#discontinuous = options.resumed;
+    if (options.resume) this.#relist(options.resume);
   }
 
   /** Where the next thing written begins; undefined before the first frame. */
@@ -197,7 +197,7 @@ export class Reference {
 
   /** Accepts the next frame; one whose time was given away as a gap is dropped, with everything that depends on it. */
   push(frame: Frame): Step[] {
-    if (frame.discontinuous) this.#breakOff();
+    if (frame.discontinuous) this.#breakOff(frame.dts);
     if (this.#held && frame.dts <= this.#held.dts) return this.#out.take();
     if (this.#held) this.#finish(this.#held, frame.dts);
     if (this.#edge !== undefined && frame.dts < this.#edge) this.#needsKey = true;
@@ -229,8 +229,22 @@ export class Reference {
     return this.#out.take();
   }
 
-  #breakOff(): void {
-    if (this.#held) this.#finish(this.#held, this.#held.dts + this.#frameTicks);
+  #relist({ rows, version }: NonNullable<ReferenceOptions["resume"]>): void {
+    this.#version = version;
+    rows.forEach((row, index) => {
+      const end = rows[index + 1]?.dts;
+      this.#edge = row.dts;
+      if (end === undefined) return;
+      this.#out.open({ ...row, gap: true }, row.dts, version, false, 0);
+      for (const duration of gapParts(end - row.dts, this.#out.limits)) this.#out.gap(duration);
+      this.#out.close();
+    });
+    this.#discontinuous = true;
+  }
+
+  /** What is held lasts up to the next thing where that is known and near, else as long as the frame before it. */
+  #breakOff(next?: number): void {
+    if (this.#held) this.#finish(this.#held, next ?? this.#held.dts + this.#frameTicks);
     this.#needsKey = true;
     this.#discontinuous ||= this.#edge !== undefined;
   }
@@ -276,19 +290,27 @@ export class Reference {
   }
 
   #gapUntil(end: number): void {
-    const { nominalTicks, maxTicks, partTicks } = this.#out.limits;
+    const { maxTicks } = this.#out.limits;
     if (this.#out.row && !this.#out.row.gap) this.#out.close();
     const length = this.#table.expected > 0 && this.#table.expected < maxTicks ? this.#table.expected : maxTicks / 2;
     let edge = this.#edge ?? end;
     while (edge < end) {
       if (this.#out.row && this.#out.duration >= length) this.#out.close();
       if (!this.#out.row) this.#out.open(this.#table.add(edge, true, false), edge, this.#version, false, 0);
-      const left = Math.min(end - edge, maxTicks - this.#out.duration);
-      const duration = left <= partTicks ? left : nominalTicks;
+      const [duration = 0] = gapParts(Math.min(end - edge, maxTicks - this.#out.duration), this.#out.limits);
       this.#out.gap(duration);
       edge += duration;
     }
     this.#edge = end;
     this.#table.advance(end);
   }
+}
+
+/** A gap in parts: nominal ones, the last up to PART-TARGET rather than a runt behind it. */
+export function gapParts(ticks: number, { nominalTicks, partTicks }: Limits): number[] {
+  const parts: number[] = [];
+  let left = ticks;
+  for (; left > partTicks; left -= nominalTicks) parts.push(nominalTicks);
+  if (left > 0) parts.push(left);
+  return parts;
 }

@@ -19,10 +19,17 @@ export class SegmentTable {
   #discontinuity: number;
   #expected = 0;
 
-  constructor(timescale: number, firstNumber: number, discontinuity: number) {
+  /** `last` are the rows of an earlier run: all but the open one at their end count as written, and as gaps. */
+  constructor(timescale: number, last: readonly Row[] = []) {
     this.timescale = timescale;
-    this.#nextNumber = firstNumber;
-    this.#discontinuity = discontinuity;
+    this.#rows = last.slice(0, -1);
+    this.#nextNumber = last.at(-1)?.number ?? 0;
+    this.#discontinuity = last.at(-1)?.discontinuity ?? 0;
+  }
+
+  /** The newest rows, oldest first, the open one last. */
+  recent(count: number): readonly Row[] {
+    return this.#rows.slice(-count);
   }
 
   /** Everything before this moment has its number; at and after it nothing is decided. */
@@ -30,8 +37,8 @@ export class SegmentTable {
     return this.#horizon;
   }
 
-  get nextNumber(): number {
-    return this.#nextNumber;
+  get last(): Row | undefined {
+    return this.#rows.at(-1);
   }
 
   get discontinuity(): number {
