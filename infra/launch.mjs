@@ -22,18 +22,23 @@ const pinned = {
 };
 
 /** The Node that runs TypeScript without flags: the one at hand, else the pinned one of node_modules. */
-export function findNode() {
+function findNode() {
   if (Number(process.versions.node.split(".")[0]) >= oldest) return process.execPath;
   const place = pinned[`${process.platform}-${process.arch}`];
-  const name = place?.split("/")[0];
+  if (!place) return undefined;
+  return [join(root, "node_modules"), ...hoisted(place)]
+    .map((folder) => join(folder, place))
+    .find(existsSync);
+}
+
+/** As a dependency of something else, our packages lie beside us. */
+function hoisted(place) {
   try {
-    const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`);
-    const node = join(dirname(manifest), place.slice(name.length + 1));
-    if (existsSync(node)) return node;
+    const manifest = createRequire(import.meta.url).resolve(`${place.split("/")[0]}/package.json`);
+    return [dirname(dirname(manifest))];
   } catch {
-    // Not installed: said below.
+    return [];
   }
-  return undefined;
 }
 
 /** Runs `args` and never returns: the process becomes it, or ends with its exit code or signal. */

@@ -25,13 +25,13 @@ const hash = (...parts) => parts.reduce((sum, part) => sum.update(part), createH
 
 /** What a tool is called, and the packages that bring it. */
 const tools = {
-  ffmpeg: { names: ["ffmpeg"], apt: "ffmpeg", brew: "ffmpeg", without: "no transcoding and no --demo" },
+  ffmpeg: { names: ["ffmpeg"], apt: "ffmpeg", brew: "ffmpeg", brings: "transcoding, --demo" },
   // Debian's redis-tools holds the server's program without the service: nothing starts by itself, now or at boot.
   redis: {
     names: ["redis-server", "valkey-server"],
     apt: "redis-tools",
     brew: "redis",
-    without: "no job queue",
+    brings: "job queue",
   },
   chromium: {
     names: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
@@ -41,7 +41,7 @@ const tools = {
     ],
     apt: "chromium",
     brew: "--cask chromium",
-    without: "no browser tests",
+    brings: "browser tests",
   },
 };
 
@@ -121,10 +121,8 @@ async function installTools(wanted) {
     writeFileSync(failure, `${Date.now()} ${missing.join(",")}`);
   }
   const command = manager?.command(missing) ?? "the package manager of this system";
-  for (const name of missing)
-    say(
-      `${name} is missing, so: ${tools[name].without} (source only). ${reason}. To have it, type: ${command}`,
-    );
+  const lost = missing.map((name) => `${name} (${tools[name].brings})`).join(" and ");
+  say(`without ${lost}, so source only: ${reason}. To have what is missing, type: ${command}`);
 }
 
 /** The first of a tool's names on PATH, or where Sluice or the system keeps it. */

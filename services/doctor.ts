@@ -39,6 +39,8 @@ export async function runDoctor(config: Config): Promise<number> {
     openFiles,
     player,
   ];
+  // Whoever reads our output may have read enough.
+  process.stdout.on("error", () => undefined);
   let code = 0;
   for (const check of checks)
     for (const { mark, says } of await check()) {

@@ -47,7 +47,7 @@ export async function runSupervisor(config: Config, began = performance.now()): 
   try {
     const redis = config.redisUrl ? undefined : findRedis();
     if (!config.redisUrl && !redis)
-      log.warn("redis-server is not installed, so no job queue: live and playback go on without it");
+      log.info("redis-server is not installed, so no job queue: live and playback go on without it");
     const settled = await settle(config, place, redis !== undefined);
     return await new Supervisor({ config: settled, place, terminal, log, redis, began }).run();
   } finally {

@@ -24,8 +24,12 @@ export function hlsSupported(): boolean {
 function pendingPart(details: LevelDetails | undefined, is: (part: Part) => boolean): Part | undefined {
   return details?.partList?.find((part) => !part.loaded && !part.gap && is(part)) ?? undefined;
 }
-const ROUNDING = 1.5e-6;
+/** Seconds. Playlists round durations, browsers round what is buffered; no part is this short. */
+const ROUNDING = 2e-4;
 const covers = (at: number) => (part: Part) => part.start <= at + ROUNDING && part.end > at + ROUNDING;
+// Not any part of the segment: one that lies before the first that was loaded stays pending for ever.
+const isAhead = (fragment: MediaFragment, at: number) => (part: Part) =>
+  part.fragment.sn === fragment.sn && part.end > at + ROUNDING;
 
 // Both classes override protected methods: the version of hls.js is pinned, and a soak test watches over it.
 class VideoLoader extends Hls.DefaultConfig.streamController {
@@ -39,7 +43,7 @@ class VideoLoader extends Hls.DefaultConfig.streamController {
   }
   protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
     const details = this.loadingParts ? this.getLevelDetails() : undefined;
-    return !pendingPart(details, (p) => p.fragment.sn === fragment.sn) && super.isLoopLoading(fragment, at);
+    return !pendingPart(details, isAhead(fragment, at)) && super.isLoopLoading(fragment, at);
   }
 }
 class AudioLoader extends (Hls.DefaultConfig.audioStreamController!) {
@@ -53,7 +57,7 @@ class AudioLoader extends (Hls.DefaultConfig.audioStreamController!) {
   }
   protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
     const details = this.loadingParts ? this.getLevelDetails() : undefined;
-    return !pendingPart(details, (p) => p.fragment.sn === fragment.sn) && super.isLoopLoading(fragment, at);
+    return !pendingPart(details, isAhead(fragment, at)) && super.isLoopLoading(fragment, at);
   }
 }
 

@@ -7,6 +7,8 @@ import {
   type Resume,
 } from "../packager/packager.ts";
 import type { Step } from "../packager/segmenter.ts";
+import type { Rung } from "../packager/rung.ts";
+import type { VideoTrack } from "../packager/track.ts";
 import type { Attic } from "./attic.ts";
 import { Rendition } from "./rendition.ts";
 
@@ -27,6 +29,8 @@ export interface BroadcastOptions {
   readonly profile: Profile;
   readonly resume?: Resume | undefined;
   readonly attic: Attic;
+  /** Which rungs a source gets; none where nobody encodes. */
+  readonly plan?: ((source: VideoTrack) => readonly Rung[]) | undefined;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
   readonly changed: (broadcast: Broadcast) => void;
 }
@@ -39,6 +43,8 @@ export class Broadcast {
   readonly #profile: Profile;
   readonly #packager: Packager;
   readonly #attic: Attic;
+  readonly #plan: BroadcastOptions["plan"];
+  #rungs: readonly Rung[] = [];
   readonly #changed: (broadcast: Broadcast) => void;
   #partTarget = 0;
   #state: State = "reconnecting";
@@ -49,6 +55,7 @@ export class Broadcast {
     this.video = options.video;
     this.#profile = options.profile;
     this.#attic = options.attic;
+    this.#plan = options.plan;
     this.#changed = options.changed;
     this.#packager = new Packager(options.profile, options.resume);
   }
@@ -80,6 +87,11 @@ export class Broadcast {
     return this.#packager.number;
   }
 
+  /** What an encoder makes of the source, or will: players load the list once, so it names them from the start. */
+  get rungs(): readonly Rung[] {
+    return this.#rungs;
+  }
+
   /** True once a player can be told what there is: each track has its first part. */
   get listed(): boolean {
     if (this.renditions.size === 0) return false;
@@ -97,6 +109,16 @@ export class Broadcast {
   /** One tag of the feed, in order. Throws BadMedia. */
   push(tag: FlvTag, nowMs: number): void {
     this.#apply(this.#packager.push(tag, nowMs));
+  }
+
+  /** Another encoder writes this rung from now on. */
+  beginRung(name: RenditionName): void {
+    this.#apply(this.#packager.beginRung(name));
+  }
+
+  /** One tag of a rung, with the source's raw timestamps. Throws BadMedia. */
+  pushRung(name: RenditionName, tag: FlvTag): void {
+    if (this.#state !== "ended") this.#apply(this.#packager.pushRung(name, tag));
   }
 
   /** The publish broke off; another may continue. */
@@ -142,6 +164,7 @@ export class Broadcast {
           bytes: output.bytes,
         });
         added = true;
+        if (output.name === "source" && output.track.kind === "video") this.#rungs = this.#plan?.(output.track) ?? [];
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);

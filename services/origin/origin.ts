@@ -13,6 +13,7 @@ import { z } from "../lib/schema.ts";
 import { Attic } from "../live/attic.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
+import type { Ladder } from "../live/ladder.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { http1, http2 } from "./exchange.ts";
 import { Ledger } from "./ledger.ts";
@@ -33,6 +34,8 @@ export interface OriginOptions {
   /** Own internal address, and control's. */
   readonly address: string;
   readonly controlAddress: string;
+  /** Who makes rungs; absent where nobody does. */
+  readonly ladder?: Ladder | undefined;
   readonly secret: string | undefined;
   readonly dataDir: string;
   readonly playerDir: string;
@@ -55,6 +58,15 @@ const announcement = z.object({
   at: z.number(),
 });
 
+const claim = z.object({ publish: z.string().min(1).max(64) });
+const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
+
+async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
+  const parsed = shape.safeParse(await readJson(request));
+  if (!parsed.success) throw new Failure("bad_request", `This request is not complete: ${parsed.error.issues.map((issue) => issue.path.join(".")).join(", ")}`);
+  return parsed.data;
+}
+
 /** A connection that says nothing for this long goes; longer than any held answer. */
 const idleMs = 60_000;
 const handshakeMs = 5_000;
@@ -69,7 +81,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
     const attic = await Attic.open(join(options.dataDir, "attic"), log);
-    const stage = scope.own("stage", new Stage({ directory, ledger, attic, snapshot, events, secret, log, removed: (gone) => viewers.forget(gone.video) }));
+    const stage = scope.own("stage", new Stage({ directory, ledger, attic, address: options.address, ladder: options.ladder, snapshot, events, secret, log, removed: (gone) => viewers.forget(gone.video) }));
     const requests = metrics.counter("sluice_http_requests_total", "Requests on the public ports by what they asked for", ["to"]);
     metrics.gauge("sluice_broadcasts", "Broadcasts in memory, ended ones included", { read: () => [...directory.all()].length });
     metrics.gauge("sluice_media_bytes", "Media held for readers", {
@@ -90,10 +102,15 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const internal = await listenInternal(
       options.address,
       async (request, response) => {
-        if (request.method !== "POST" || request.url !== "/internal/publishes") throw new Failure("not_found", "There is nothing here");
-        const parsed = announcement.safeParse(await readJson(request));
-        if (!parsed.success) throw new Failure("bad_request", "The announcement of a publish is not complete");
-        sendJson(response, 200, await stage.accept(parsed.data));
+        const [path, query] = (request.url ?? "").split("?");
+        const [, video, rung] = rungPath.exec(path ?? "") ?? [];
+        if (request.method !== "POST") throw new Failure("not_found", "There is nothing here");
+        if (path === "/internal/publishes") sendJson(response, 200, await stage.accept(await read(request, announcement)));
+        else if (video && rung === "grant") sendJson(response, 200, await stage.grant(video, (await read(request, claim)).publish));
+        else if (video && rung) {
+          await stage.takeRung(video, rung, Number(new URLSearchParams(query).get("epoch")), request);
+          sendJson(response, 200, {});
+        } else throw new Failure("not_found", "There is nothing here");
       },
       { secret },
     );

@@ -44,12 +44,16 @@ export class Playlists {
     let audio: AudioRendition | undefined;
     for (const rendition of broadcast.renditions.values()) {
       const { track, name } = rendition;
+      if (broadcast.rungs.some((rung) => rung.name === name)) continue;
       const measured = rendition.bandwidth;
       const average = measured.average || assumedBits[track.kind];
       const shared = { name, uri: `${broadcast.video}/${name}.m3u8`, codec: track.codec, average, peak: Math.ceil((measured.peak || average) * headroom) };
       if (track.kind === "video") video.push({ ...shared, width: track.width, height: track.height, frameRate: track.frameRate });
       else audio = { ...shared, channels: track.channels };
     }
+    const source = video[0];
+    // The reference's frame rate, unless the encoder is told another one.
+    for (const rung of broadcast.rungs) video.push({ ...rung, frameRate: rung.frameRate ?? source?.frameRate, uri: `${broadcast.video}/${rung.name}.m3u8` });
     const text = Buffer.from(multivariant({ video, audio }));
     this.#send(exchange, { plain: text, gzip: undefined }, cacheControl("multivariant", broadcast.targetDuration));
   }

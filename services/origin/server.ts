@@ -64,8 +64,8 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
     case "playlist": {
       const broadcast = await find(exchange, options, to.playback, to.video);
       if (!broadcast) return;
-      const rendition = broadcast.renditions.get(to.rendition as "source" | "audio");
-      if (!rendition) return refuse(exchange, 404, "This broadcast has no such rendition", {}, "missing media");
+      const rendition = broadcast.renditions.get(to.rendition) ?? (await firstOf(exchange, broadcast, to.rendition, directory));
+      if (!rendition) return;
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       options.viewers.saw(broadcast.video, `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`, Date.now());
@@ -73,7 +73,7 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
     }
     default: {
       const broadcast = await find(exchange, options, to.playback, to.video);
-      const rendition = broadcast?.renditions.get(to.rendition as "source" | "audio");
+      const rendition = broadcast?.renditions.get(to.rendition);
       if (!broadcast) return;
       if (!rendition) return missing(exchange);
       if (to.to === "init") return init(exchange, rendition, to.version);
@@ -88,27 +88,39 @@ async function multivariant(exchange: Exchange, options: ServerOptions, playback
   const { directory, playlists } = options;
   const broadcast = directory.video(playback) ?? directory.current(playback);
   if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback)) return exchange.reply(204, { "cache-control": "no-store" });
-  if (!broadcast.listed && !(await listed(exchange, broadcast, directory))) {
+  const listed = (): boolean => broadcast.listed || broadcast.state === "ended";
+  if (!broadcast.listed && !(await until(listed, exchange, broadcast, directory) && broadcast.listed)) {
     if (broadcast.state === "ended") return exchange.reply(204, { "cache-control": "no-store" });
     return refuse(exchange, 503, "The broadcast has no media yet", { "retry-after": "1" });
   }
   playlists.multivariant(exchange, broadcast);
 }
 
-/** Waits for the first part of every track. */
-function listed(exchange: Exchange, broadcast: Broadcast, directory: Directory): Promise<boolean> {
+/** A rung's playlist is held until its encoder has begun it; undefined when it was answered otherwise. */
+async function firstOf(exchange: Exchange, broadcast: Broadcast, name: string, directory: Directory): Promise<Rendition | undefined> {
+  const planned = (): boolean => broadcast.state !== "ended" && broadcast.rungs.some((rung) => rung.name === name);
+  if (planned()) await until(() => broadcast.renditions.has(name) || !planned(), exchange, broadcast, directory);
+  const rendition = broadcast.renditions.get(name);
+  if (rendition) return rendition;
+  if (planned()) refuse(exchange, 503, "This rendition has no media yet", { "retry-after": "1" });
+  else refuse(exchange, 404, "This broadcast has no such rendition", {}, "missing media");
+  return undefined;
+}
+
+/** Waits for a change of the broadcast that makes `met` true; false when it did not come in time or the client left. */
+function until(met: () => boolean, exchange: Exchange, broadcast: Broadcast, directory: Directory): Promise<boolean> {
   return new Promise((resolve) => {
     const end = directory.onChange(broadcast.video, check);
     const timer = setTimeout(done, firstPartMs);
     exchange.onGone(done);
     check();
     function check(): void {
-      if (broadcast.listed || broadcast.state === "ended") done();
+      if (met()) done();
     }
     function done(): void {
       clearTimeout(timer);
       end();
-      resolve(broadcast.listed);
+      resolve(met());
     }
   });
 }

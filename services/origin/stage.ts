@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { Failure } from "../lib/errors.ts";
 import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
@@ -7,9 +8,11 @@ import type { Attic } from "../live/attic.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
+import type { Ladder } from "../live/ladder.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { type FeedEnd, readFeed } from "./intake.ts";
 import type { Ledger } from "./ledger.ts";
+import { RungGate } from "./rungs.ts";
 
 /** A publish as ingest announces it. */
 export interface Announcement {
@@ -28,6 +31,9 @@ export interface StageOptions {
   readonly attic: Attic;
   readonly snapshot: Snapshot<OriginInput>;
   readonly events: Events;
+  /** Own internal address, for workers. */
+  readonly address: string;
+  readonly ladder: Ladder | undefined;
   readonly secret: string | undefined;
   readonly log: Log;
   /** Called when nothing is left of a broadcast. */
@@ -40,11 +46,17 @@ const targetDuration = 4;
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
 const keepMs = 60_000;
+/** How long an encode may take to begin before it is asked for again: the queue may have lost it. */
+const askAgainMs = 5_000;
 
 interface Act {
   readonly broadcast: Broadcast;
   epoch: number;
-  publish: string;
+  /** The publish on air. */
+  announcement: Announcement;
+  readonly gate: RungGate;
+  /** When its encode was asked for last. */
+  askedMs: number;
   abort: AbortController;
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
@@ -92,7 +104,7 @@ export class Stage implements Running {
     if (this.#closing || !input) throw new Failure("unavailable", "This origin does not know the live input yet");
     if (!input.enabled) throw new Failure("forbidden", "This live input is disabled; enable it before going live");
     let act = this.#acts.get(uid);
-    if (act?.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted) return { epoch: act.epoch };
+    if (act?.announcement.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted) return { epoch: act.epoch };
     const fresh = !act || act.broadcast.state === "ended";
     const returning = fresh ? this.#returning(uid) : undefined;
     const video = !fresh && act ? act.broadcast.video : (returning?.video ?? randomBytes(16).toString("hex"));
@@ -107,10 +119,11 @@ export class Stage implements Running {
         profile: { partSeconds: input.partSeconds, targetDuration },
         resume: returning?.resume,
         attic: this.#options.attic,
+        plan: this.#options.ladder && ((source) => this.#options.ladder!.plan(source)),
         changed: (changed) => this.#changed(changed),
       });
       if (act) this.#dismiss(act);
-      act = { broadcast, epoch, publish, abort: new AbortController(), timeout: undefined, removal: undefined, advised: false, remembered: undefined };
+      act = { broadcast, epoch, announcement, gate: new RungGate(), askedMs: 0, abort: new AbortController(), timeout: undefined, removal: undefined, advised: false, remembered: undefined };
       this.#acts.set(uid, act);
       directory.add(broadcast);
       if (!returning) events.send({ type: "broadcast.started", uid, video });
@@ -118,9 +131,30 @@ export class Stage implements Running {
     }
     act.abort.abort();
     clearTimeout(act.timeout);
-    Object.assign(act, { epoch, publish, abort: new AbortController(), timeout: undefined });
-    void this.#play(act, announcement);
+    Object.assign(act, { epoch, announcement, askedMs: 0, abort: new AbortController(), timeout: undefined });
+    void this.#play(act);
     return { epoch };
+  }
+
+  /** The right to write the rungs of this video, to the worker that asks last; `publish` must be the one on air. */
+  async grant(video: string, publish: string): Promise<{ epoch: number }> {
+    const act = this.#actOf(video);
+    if (act?.broadcast.state !== "live" || act.announcement.publish !== publish) throw new Failure("not_found", "This publish is not on air any more");
+    const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
+    act.gate.grant(epoch);
+    return { epoch };
+  }
+
+  /** Takes one rung from a worker until its end. */
+  async takeRung(video: string, name: string, epoch: number, body: IncomingMessage): Promise<void> {
+    const act = this.#actOf(video);
+    if (!act || act.broadcast.state === "ended") throw new Failure("not_found", "This broadcast is over");
+    await act.gate.take(body, act.broadcast, name, epoch);
+  }
+
+  #actOf(video: string): Act | undefined {
+    for (const act of this.#acts.values()) if (act.broadcast.video === video) return act;
+    return undefined;
   }
 
   close(): Promise<void> {
@@ -138,8 +172,9 @@ export class Stage implements Running {
     return this.closed;
   }
 
-  async #play(act: Act, announcement: Announcement): Promise<void> {
+  async #play(act: Act): Promise<void> {
     const { log, secret } = this.#options;
+    const { announcement } = act;
     const { signal } = act.abort;
     const feed = { address: announcement.feed, path: announcement.path, secret };
     const end = await readFeed(feed, act.broadcast, signal, log);
@@ -191,7 +226,21 @@ export class Stage implements Running {
       if (broadcast.state === "ended") continue;
       broadcast.clock(now);
       this.#remember(act);
+      this.#encode(act, now);
     }
+  }
+
+  /** Asks for the rungs while nobody makes them: a worker may be lost, and so may the queue. */
+  #encode(act: Act, nowMs: number): void {
+    const { broadcast, gate, announcement } = act;
+    const { ladder, address, log } = this.#options;
+    if (!ladder || broadcast.rungs.length === 0 || broadcast.state !== "live" || gate.busy) return;
+    if (nowMs - act.askedMs < askAgainMs) return;
+    act.askedMs = nowMs;
+    const { uid, publish, feed, path } = announcement;
+    const { video, rungs } = broadcast;
+    const job = { id: `${video}-${publish}`, uid, video, publish, feed, path, origin: address, rungs };
+    ladder.add(job).catch((error) => log.warn({ error: messageOf(error), uid }, "the queue is away; the source plays without its rungs"));
   }
 
   /** Well before a player could have acted on what it was shown. */
@@ -237,4 +286,8 @@ export class Stage implements Running {
   #windowMs(input: string): number {
     return (this.#options.snapshot.get(input)?.timeoutSeconds ?? 10) * 1000;
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

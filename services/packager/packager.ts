@@ -3,7 +3,8 @@ import { type Cleaner, cleanerOf, trackOf } from "./codec/codec.ts";
 import { initSegment, makeChunk } from "./cmaf.ts";
 import { type FlvTag, readAudio, readScript, readVideo } from "./flv.ts";
 import { Follower } from "./follower.ts";
-import { type Limits, Reference, type Step } from "./segmenter.ts";
+import { RungWriter } from "./rung.ts";
+import { type Limits, type Mux, Reference, type Step } from "./segmenter.ts";
 import { type Row, SegmentTable } from "./table.ts";
 import { AudioGrid, snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
@@ -37,7 +38,8 @@ export interface Resume {
 /** Rows worth remembering: more than any playlist shows. */
 const rememberedRows = 24;
 
-export type RenditionName = "source" | "audio";
+/** `source`, `audio`, or the name of a rung. */
+export type RenditionName = string;
 
 export type Output =
   /** The broadcast has its constants; renditions follow. */
@@ -68,6 +70,15 @@ interface Lane<T extends Track> {
   readonly clean: Cleaner;
 }
 
+interface RungLane {
+  readonly track: Track;
+  readonly raw: Uint8Array;
+  readonly clean: Cleaner;
+  writer: RungWriter | undefined;
+  /** Its init segment is out. */
+  announced: boolean;
+}
+
 type Pending = { readonly tag: FlvTag; readonly nowMs: number };
 
 /**
@@ -86,8 +97,9 @@ export class Packager {
   #video: Lane<VideoTrack> | undefined;
   #audio: Lane<AudioTrack> | undefined;
   /** By init version; versions of an earlier run are empty. */
-  readonly #versions: Record<RenditionName, Track[]>;
-  readonly #sequence: Record<RenditionName, number> = { source: 0, audio: 0 };
+  readonly #versions: Record<RenditionName, Track[]> = {};
+  readonly #sequence: Record<RenditionName, number> = {};
+  readonly #rungs = new Map<RenditionName, RungLane>();
   #partTarget: number | undefined;
   #frameRate: number | undefined;
   #promised: { video: boolean; audio: boolean } | undefined;
@@ -97,6 +109,8 @@ export class Packager {
   /** A track that came late begins at the next keyframe. */
   #lateTrack = false;
   #lastKey: number | undefined;
+  /** From decoding to presentation of a keyframe, in video ticks. */
+  #lead = 0;
   #gopSeconds = 0;
   #frames = 0;
   #bytes = 0;
@@ -104,8 +118,6 @@ export class Packager {
   constructor(profile: Profile, resume?: Resume) {
     this.#profile = profile;
     this.#resume = resume;
-    const taken = resume?.version ?? 0;
-    this.#versions = { source: new Array(taken), audio: new Array(taken) };
   }
 
   /** Milliseconds since 1970 at broadcast time 0; undefined before the first frame. */
@@ -120,11 +132,10 @@ export class Packager {
   /** What a restart goes on from; undefined before the first segment. Changes with every segment. */
   get progress(): Resume | undefined {
     if (!this.#table?.last || !this.#timeline) return undefined;
-    const { source, audio } = this.#versions;
     return {
       epochMs: this.#timeline.epochMs,
       timescale: this.#table.timescale,
-      version: Math.max(source.length, audio.length),
+      version: Math.max(...Object.values(this.#versions).map((tracks) => tracks.length)),
       rows: this.#table.recent(rememberedRows),
     };
   }
@@ -176,7 +187,46 @@ export class Packager {
   end(): Output[] {
     this.#step("source", this.#reference?.end());
     this.#step("audio", this.#follower?.end());
+    for (const [name, { writer }] of this.#rungs) this.#step(name, writer?.end());
     return this.#take();
+  }
+
+  /** Another encoder writes this rung from now on. */
+  beginRung(name: RenditionName): Output[] {
+    this.#step(name, this.#rungs.get(name)?.writer?.interrupt());
+    return this.#take();
+  }
+
+  /** One tag of a rung, in the raw time of the publish that is on air. Throws BadMedia. */
+  pushRung(name: RenditionName, tag: FlvTag): Output[] {
+    if (tag.type !== "video") return [];
+    const message = readVideo(tag.payload);
+    if (message.type === "config") this.#configureRung(name, message.entry, message.config);
+    const lane = this.#rungs.get(name);
+    const place = this.#timeline?.again(tag.timestampMs + (message.type === "frame" ? message.compositionMs : 0));
+    if (message.type !== "frame" || !lane || !place || !this.#table || !this.#video) return this.#take();
+    const frame = lane.clean(message.data);
+    if (!frame) return this.#take();
+    if (!lane.announced) {
+      lane.announced = true;
+      this.#announce(name, lane.track);
+    }
+    const mux: Mux = (samples, version) => this.#mux(name, samples, version);
+    lane.writer ??= new RungWriter({ table: this.#table, limits: this.#limits(lane.track), mux });
+    const pts = snapToGrid(place.raw, this.#frameRate) + place.offset * 90;
+    // The source's keyframes may wait for reordering before they are shown; a rung's frames are decoded when the source's are.
+    const dts = pts - this.#lead;
+    this.#step(name, lane.writer.push({ dts, pts, key: frame.key, data: frame.data, version: this.#newest(name) }));
+    return this.#take();
+  }
+
+  #configureRung(name: RenditionName, entry: Entry, config: Uint8Array): void {
+    const known = this.#rungs.get(name);
+    if (config.length === 0 || (known && equal(known.raw, config))) return;
+    const raw = config.slice();
+    const track = trackOf(entry, raw, { frameRate: this.#frameRate });
+    this.#step(name, known?.writer?.interrupt());
+    this.#rungs.set(name, { track, raw, clean: cleanerOf(entry, raw), writer: known?.writer, announced: false });
   }
 
   #take(): Output[] {
@@ -243,7 +293,7 @@ export class Packager {
       table: this.#table,
       limits: this.#limits(track),
       audio: track.kind === "audio",
-      resume: rows.length > 0 ? { rows, version: this.#versions[this.#referenceName].length - 1 } : undefined,
+      resume: rows.length > 0 ? { rows, version: this.#newest(this.#referenceName) } : undefined,
       mux: (samples, version) => this.#mux(this.#referenceName, samples, version),
     });
     for (const { tag, nowMs } of pending) this.#media(tag, nowMs);
@@ -300,8 +350,9 @@ export class Packager {
     if (frame.key) {
       if (this.#lastKey !== undefined) this.#gopSeconds = (dts - this.#lastKey) / 90_000;
       this.#lastKey = dts;
+      this.#lead = pts - dts;
     }
-    const version = this.#versions.source.length - 1;
+    const version = this.#newest("source");
     const joins = this.#lateTrack && frame.key;
     const discontinuous = stepped || this.#newInit || joins;
     this.#newInit = false;
@@ -332,7 +383,7 @@ export class Packager {
     const dts = this.#grid.place(at);
     if (dts === undefined) return;
     const { data } = frame;
-    const version = this.#versions.audio.length - 1;
+    const version = this.#newest("audio");
     if (alone) {
       this.#frames++;
       const discontinuous = stepped || this.#newInit;
@@ -360,9 +411,7 @@ export class Packager {
       this.#audio = { track, raw, clean };
       this.#grid = undefined;
     }
-    const version = this.#versions[name].push(track) - 1;
-    const discontinuity = this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
-    this.#out.push({ type: "init", name, version, track, bytes: initSegment(track), discontinuity });
+    this.#announce(name, track);
     if (!this.#reference) return;
     // The picture need not break off for sound that only begins.
     if (!known && kind === "audio") this.#lateTrack = true;
@@ -371,6 +420,18 @@ export class Packager {
       this.#step(this.#referenceName, this.#reference.interrupt());
       this.#follow();
     }
+  }
+
+  /** A new init segment; the first one makes the rendition. Versions of an earlier run are not used again. */
+  #announce(name: RenditionName, track: Track): void {
+    const versions = (this.#versions[name] ??= new Array(this.#resume?.version ?? 0));
+    const version = versions.push(track) - 1;
+    const discontinuity = this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
+    this.#out.push({ type: "init", name, version, track, bytes: initSegment(track), discontinuity });
+  }
+
+  #newest(name: RenditionName): number {
+    return (this.#versions[name]?.length ?? 0) - 1;
   }
 
   /** Audio beside video, created when both are there; one that comes late begins with the next row. */
@@ -384,10 +445,11 @@ export class Packager {
         timescale: track.timescale,
         after: this.#firstRow(),
         mux: (samples, version) => this.#mux("audio", samples, version),
-        silence: (version, previous) => silentFrame(this.#versions.audio[version] as AudioTrack) ?? previous,
+        silence: (version, previous) => silentFrame(this.#versions.audio?.[version] as AudioTrack) ?? previous,
       });
     }
     this.#step("audio", this.#follower?.advance());
+    for (const [name, { writer }] of this.#rungs) this.#step(name, writer?.advance());
   }
 
   /** The number before audio's first: it begins with the broadcast, or late with the row that has just begun. */
@@ -398,7 +460,9 @@ export class Packager {
   }
 
   #mux(name: RenditionName, samples: readonly Sample[], version: number): Chunk {
-    return makeChunk(this.#versions[name][version]!, samples, ++this.#sequence[name]);
+    const sequence = (this.#sequence[name] ?? 0) + 1;
+    this.#sequence[name] = sequence;
+    return makeChunk(this.#versions[name]![version]!, samples, sequence);
   }
 
   #step(name: RenditionName, steps: readonly Step[] | undefined): void {

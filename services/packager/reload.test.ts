@@ -110,7 +110,13 @@ function windowOf(numbers: readonly number[], parts: number, open: number | unde
 }
 
 function segment(number: number, parts: number): Segment {
-  const part: Part = { duration: 45_000, independent: false, gap: false, chunks: [], bytes: new Uint8Array() };
+  const part: Part = {
+    duration: 45_000,
+    independent: false,
+    gap: false,
+    chunks: [],
+    bytes: new Uint8Array(),
+  };
   return {
     number,
     discontinuity: 0,

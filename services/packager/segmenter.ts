@@ -261,7 +261,7 @@ export class Reference {
   }
 
   #open(frame: Frame): void {
-    const row = this.#table.add(frame.dts, false, this.#discontinuous);
+    const row = this.#table.add(frame.dts, { gap: false, discontinuous: this.#discontinuous });
     this.#discontinuous = false;
     this.#version = frame.version;
     this.#out.open(row, frame.dts, frame.version, frame.key, this.#table.expected);
@@ -296,7 +296,7 @@ export class Reference {
     let edge = this.#edge ?? end;
     while (edge < end) {
       if (this.#out.row && this.#out.duration >= length) this.#out.close();
-      if (!this.#out.row) this.#out.open(this.#table.add(edge, true, false), edge, this.#version, false, 0);
+      if (!this.#out.row) this.#out.open(this.#table.add(edge, { gap: true, discontinuous: false }), edge, this.#version, false, 0);
       const [duration = 0] = gapParts(Math.min(end - edge, maxTicks - this.#out.duration), this.#out.limits);
       this.#out.gap(duration);
       edge += duration;

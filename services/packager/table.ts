@@ -51,7 +51,7 @@ export class SegmentTable {
   }
 
   /** Opens the next number at `dts`; `discontinuous` counts one discontinuity before it. */
-  add(dts: number, gap: boolean, discontinuous: boolean): Row {
+  add(dts: number, { gap, discontinuous }: { gap: boolean; discontinuous: boolean }): Row {
     const last = this.#rows.at(-1);
     // The tail of a long GOP that was cut at TARGETDURATION foretells nothing.
     if (last && !last.gap && dts - last.dts >= this.timescale) this.#expected = dts - last.dts;

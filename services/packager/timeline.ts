@@ -26,6 +26,8 @@ export class Timeline {
   #arrival: number;
   #audioOffset = 0;
   #strayFrames = 0;
+  /** Stretches of the raw clock of this publish, newest first, with what was added to each. */
+  #steps: { readonly from: number; to: number; readonly offset: number }[] = [];
 
   /** A broadcast that begins now, or one that goes on with the epoch that it once had. */
   constructor(nowMs: number, epochMs = nowMs - startMs) {
@@ -48,6 +50,7 @@ export class Timeline {
   begin(ageMs: number): void {
     this.#offset = undefined;
     this.#ageMs = ageMs;
+    this.#steps = [];
   }
 
   /**
@@ -68,12 +71,29 @@ export class Timeline {
       this.#offset = at - rawMs;
       this.#audioOffset = 0;
       this.#strayFrames = 0;
+      this.#steps = [{ from: rawMs, to: rawMs, offset: this.#offset }, ...this.#steps.slice(0, 7)];
       stepped = true;
     }
+    const [step] = this.#steps;
+    if (step) step.to = Math.max(step.to, rawMs);
     this.#raw = rawMs;
     this.#at = rawMs + this.#offset;
     this.#arrival = nowMs;
     return { at: this.#at, stepped };
+  }
+
+  /**
+   * A frame that an encoder made of one of this publish, by the raw time that it kept: the offset then in force in ms,
+   * and the raw time without its wraps. Undefined where no frame of the source was.
+   */
+  again(rawMs: number): { raw: number; offset: number } | undefined {
+    for (const { from, to, offset } of this.#steps) {
+      // It kept 32 bits; the source's clock may have wrapped any number of times.
+      const raw = rawMs + Math.round((to - rawMs) / 2 ** 32) * 2 ** 32;
+      // Presentation may lie a few frames behind the last decoding time.
+      if (raw >= from && raw <= to + apartMs) return { raw, offset };
+    }
+    return undefined;
   }
 
   /** An audio frame beside a video reference; undefined where it belongs to no picture: it is dropped. */

@@ -141,6 +141,8 @@ export class RenditionWindow implements Window {
         if (!open) return false;
         const { chunks, bytes } = together(this.#chunks);
         open.parts.push({ duration: step.duration, independent: step.independent, gap: step.gap, chunks, bytes });
+        // A segment that lacks a part cannot be had whole.
+        open.gap ||= step.gap;
         open.duration += step.duration;
         open.byteLength += bytes.length;
         this.#bytes += bytes.length;

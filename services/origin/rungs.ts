@@ -1,0 +1,71 @@
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { Failure } from "../lib/errors.ts";
+import type { Broadcast } from "../live/broadcast.ts";
+import { BadMedia } from "../packager/bad-media.ts";
+import { FlvReader } from "../packager/flv.ts";
+
+/**
+ * Who may write the rungs of one broadcast: the worker that was granted last. An epoch is a number that the ledger has
+ * on disk; whoever comes with a lower one has lost its job, whatever it believes.
+ */
+export class RungGate {
+  #epoch = 0;
+  #writing = new AbortController();
+  #writers = 0;
+  /** Streams that came with an epoch of the past. */
+  refused = 0;
+
+  /** True while a worker delivers. */
+  get busy(): boolean {
+    return this.#writers > 0;
+  }
+
+  /** From now on only `epoch` writes; streams of lower ones are cut off. */
+  grant(epoch: number): void {
+    this.#epoch = epoch;
+    this.#writing.abort();
+    this.#writing = new AbortController();
+  }
+
+  /** Takes one rung as FLV until its end. Throws `Failure` for a stale epoch and for media that cannot be used. */
+  async take(body: IncomingMessage, broadcast: Broadcast, name: string, epoch: number): Promise<void> {
+    if (epoch !== this.#epoch || !broadcast.rungs.some((rung) => rung.name === name)) {
+      this.refused++;
+      throw new Failure("conflict", "Another worker encodes this broadcast now");
+    }
+    const { signal } = this.#writing;
+    const reader = new FlvReader();
+    let failure: Failure | undefined;
+    broadcast.beginRung(name);
+    this.#writers++;
+    try {
+      body.on("data", (bytes: Buffer) => {
+        if (failure) return;
+        if (signal.aborted) failure = new Failure("conflict", "Another worker encodes this broadcast now");
+        else failure = push(reader, bytes, broadcast, name);
+        if (failure) body.resume();
+      });
+      const ended = once(body, "close");
+      const cut = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      await Promise.race([once(body, "end").catch(() => {}), ended, cut]);
+    } finally {
+      this.#writers--;
+    }
+    if (signal.aborted) {
+      this.refused++;
+      failure ??= new Failure("conflict", "Another worker encodes this broadcast now");
+    }
+    if (failure) throw failure;
+  }
+}
+
+function push(reader: FlvReader, bytes: Buffer, broadcast: Broadcast, name: string): Failure | undefined {
+  try {
+    for (const tag of reader.push(bytes)) broadcast.pushRung(name, tag);
+    return undefined;
+  } catch (error) {
+    if (error instanceof BadMedia) return new Failure("bad_media", error.message);
+    throw error;
+  }
+}
