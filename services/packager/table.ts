@@ -23,7 +23,8 @@ export class SegmentTable {
   constructor(timescale: number, last: readonly Row[] = []) {
     this.timescale = timescale;
     this.#rows = last.slice(0, -1);
-    this.#nextNumber = last.at(-1)?.number ?? 0;
+    // Not 0: hls.js 1.7 takes a segment of that number for none and forgets its parts.
+    this.#nextNumber = last.at(-1)?.number ?? 1;
     this.#discontinuity = last.at(-1)?.discontinuity ?? 0;
   }
 

@@ -1,0 +1,201 @@
+import type { Command, Version } from "./ffmpeg.ts";
+
+/** What is known of a source before anything of it is encoded. */
+export interface Source {
+  readonly width: number;
+  readonly height: number;
+  /** Undefined when the encoder does not say it. */
+  readonly frameRate?: number | undefined;
+  /** As in CODECS: avc1.64001f. */
+  readonly codec: string;
+  /** Of the video alone; undefined when it is not measured yet. */
+  readonly kbps?: number | undefined;
+}
+
+/** One encoded rendition. All numbers are settled here, so that a playlist can name a rung before it exists. */
+export interface Rung {
+  /** Also the name of its rendition: 720p. Unique in a ladder. */
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  /** What viewers get; undefined when the source's is unknown. */
+  readonly frameRate: number | undefined;
+  /** Frames beyond this rate are left out; undefined keeps each of the source. */
+  readonly maxFrameRate: number | undefined;
+  readonly codec: "h264";
+  /** As in CODECS: what the encoder's configuration will say. */
+  readonly codecs: string;
+  readonly videoKbps: number;
+  /** Bits per second of the video as CMAF: the most over any two seconds, and the average. */
+  readonly bandwidth: { readonly peak: number; readonly average: number };
+}
+
+/** The rungs of a ladder as an operator thinks of them, highest first. */
+export type Profile = readonly {
+  /** Of the shorter side: 720 is 1280x720 as well as 720x1280. */
+  readonly height: number;
+  /** At 30 frames a second. */
+  readonly kbps: number;
+}[];
+
+const sizes: Profile = [
+  { height: 1080, kbps: 4500 },
+  { height: 720, kbps: 2500 },
+  { height: 480, kbps: 1200 },
+  { height: 360, kbps: 700 },
+  { height: 240, kbps: 350 },
+];
+
+/** Ladders by name. `default` is what two cores encode beside everything else. */
+export const profiles = {
+  default: sizes.filter(({ height }) => height <= 720 && height >= 360),
+  full: sizes,
+  none: [],
+} as const satisfies Readonly<Record<string, Profile>>;
+
+/**
+ * The rungs for `source`, highest first; the source itself is never among them, and nothing is larger than it is. A source that
+ * not every browser plays comes again at its own size, as the first.
+ */
+export function planLadder(source: Source, profile: Profile = profiles.default): Rung[] {
+  const short = Math.min(source.width, source.height);
+  if (!(short >= minSide)) return [];
+  const steps = profile.filter(({ height }) => height < short).toSorted((a, b) => b.height - a.height);
+  if (!playsEverywhere(source.codec)) steps.unshift({ height: short, kbps: kbpsFor(source) });
+  return steps.map(({ height, kbps }, index) => {
+    const size = scaled(source, height);
+    const fast = source.frameRate !== undefined && source.frameRate > fastFrameRate;
+    // Motion is worth its bits where there are enough of them.
+    const maxFrameRate = fast && index > 0 ? source.frameRate! / 2 : undefined;
+    const frameRate = maxFrameRate ?? source.frameRate;
+    const wanted = fast && index === 0 ? kbps * fastShare : kbps;
+    const videoKbps = Math.max(minKbps, Math.round(Math.min(wanted, capOf(source, size))));
+    return {
+      name: `${height}p`,
+      ...size,
+      frameRate,
+      maxFrameRate,
+      codec: "h264",
+      codecs: `avc1.6400${levelFor(size, frameRate).toString(16).padStart(2, "0")}`,
+      videoKbps,
+      bandwidth: bandwidthOf(videoKbps, frameRate),
+    };
+  });
+}
+
+/**
+ * One ffmpeg for a whole ladder: the source as FLV on standard input, each rung as FLV on a pipe of its own from 3 on, in the
+ * order of `rungs`. Every rung has its keyframes where the source has them, and the source's timestamps.
+ */
+export function commandFor(rungs: readonly Rung[], version: Version): Command {
+  return {
+    global: ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning", "-copyts"],
+    inputs: [
+      {
+        source: "pipe:0",
+        format: "flv",
+        // Without these ffmpeg looks at seconds of the source before it begins. `-fflags nobuffer` would be shorter, but throws
+        // away what was looked at, and with it the first GOP. One decoder thread: each more delays by a frame.
+        options: words("-flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1"),
+      },
+    ],
+    filter: filterFor(rungs),
+    outputs: rungs.map((rung, index) => ({
+      target: `pipe:${firstPipe + index}`,
+      format: "flv",
+      options: words(
+        `-map [v${index}] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v ${levelOf(rung)} -threads 1`,
+        `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
+        // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
+        "-force_key_frames source -sc_threshold 0 -g 600",
+        // The encoder's own time base of 1/fps would move timestamps by up to half a frame.
+        `${version.major > 5 || version.minor >= 1 ? "-fps_mode" : "-vsync"} passthrough -enc_time_base 1:1000`,
+        "-flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1",
+      ),
+    })),
+  };
+}
+
+/** The first descriptor after standard error: rung n is on this plus n. */
+export const firstPipe = 3;
+
+const minSide = 16;
+const minKbps = 100;
+/** Above this a rate counts as 50 or 60. */
+const fastFrameRate = 31;
+/** Twice the frames, each closer to the last, take this much of the bits of half as many. */
+const fastShare = 1.4;
+
+function filterFor(rungs: readonly Rung[]): string {
+  const branch = ({ width, height, maxFrameRate }: Rung, from: string, index: number) => {
+    // By time, not by count, so that it begins again at each keyframe: none may be left out.
+    const thin =
+      maxFrameRate === undefined
+        ? ""
+        : `select='isnan(prev_selected_t)+key+gte(t-prev_selected_t,${(0.9 / maxFrameRate).toFixed(4)})',`;
+    return `[${from}]${thin}scale=${width}:${height}:flags=fast_bilinear,format=yuv420p[v${index}]`;
+  };
+  if (rungs.length === 1) return branch(rungs[0]!, "0:v", 0);
+  const split = `[0:v]split=${rungs.length}${rungs.map((_, index) => `[s${index}]`).join("")}`;
+  return [split, ...rungs.map((rung, index) => branch(rung, `s${index}`, index))].join(";");
+}
+
+/** H.264 in 8 bit 4:2:0: Baseline, Main, Extended or High. */
+const playsEverywhere = (codec: string) => /^avc1\.(42|4d|58|64)/i.test(codec);
+
+function scaled({ width, height }: Source, short: number): { width: number; height: number } {
+  const share = short / Math.min(width, height);
+  // 4:2:0 has one colour sample for two pixels each way.
+  const even = (pixels: number) => Math.max(2, 2 * Math.round((pixels * share) / 2));
+  return { width: even(width), height: even(height) };
+}
+
+/** What the profile's own steps would spend on a picture of the source's size. */
+function kbpsFor({ width, height }: Source): number {
+  const short = Math.min(width, height);
+  return (sizes.findLast((step) => step.height >= short) ?? sizes[0]!).kbps;
+}
+
+/** A smaller picture needs less than its share of the bits would be, and never more than the source has. */
+function capOf(source: Source, size: { width: number; height: number }): number {
+  if (!source.kbps) return Number.POSITIVE_INFINITY;
+  return source.kbps * Math.min(1, (size.width * size.height) / (source.width * source.height)) ** 0.75;
+}
+
+const maxrateOf = (kbps: number) => Math.round(kbps * 1.08);
+/** Kilobits that may come at once: a keyframe and little more. */
+const bufferOf = (kbps: number) => Math.round(kbps * 0.6);
+
+function bandwidthOf(kbps: number, frameRate = 30): Rung["bandwidth"] {
+  // A chunk for each frame has about this much around it.
+  const around = frameRate * 112 * 8;
+  return {
+    // rfc8216bis 4.4.6.2: the peak is over half a target duration and more. The rate control holds maxrate plus one buffer.
+    peak: Math.round((maxrateOf(kbps) + bufferOf(kbps) / 2) * 1000 + around),
+    average: Math.round(kbps * 1000 + around),
+  };
+}
+
+/** H.264 table A-1: level times ten, macroblocks a second, macroblocks a picture. Bit rates here stay far below its limits. */
+const levels = [
+  [30, 40_500, 1_620],
+  [31, 108_000, 3_600],
+  [32, 216_000, 5_120],
+  [40, 245_760, 8_192],
+  [42, 522_240, 8_704],
+  [51, 983_040, 36_864],
+  [52, 2_073_600, 36_864],
+  [62, 16_711_680, 139_264],
+] as const;
+
+function levelFor({ width, height }: { width: number; height: number }, frameRate = 30): number {
+  const picture = Math.ceil(width / 16) * Math.ceil(height / 16);
+  const level = levels.find(
+    ([, second, whole]) => picture <= whole && picture * Math.ceil(frameRate) <= second,
+  );
+  return (level ?? levels.at(-1)!)[0];
+}
+
+const levelOf = ({ codecs }: Rung) => (Number.parseInt(codecs.slice(-2), 16) / 10).toFixed(1);
+
+const words = (...lines: readonly string[]) => lines.flatMap((line) => line.split(" "));

@@ -1,0 +1,49 @@
+/** Room below the first timestamp: none may become negative when a frame is shown before it is decoded. */
+const leadMs = 1 << 20;
+/** How far apart two runs of time are laid; frames are never shown this much later or earlier than they are decoded. */
+const gapMs = 2_000;
+/** Jumps that are remembered: of all but the newest, everything has left the encoder long ago. */
+const keptRuns = 16;
+
+interface Run {
+  /** In the encoder's time; what comes from there on belongs to this run, up to the next. */
+  readonly from: number;
+  /** Encoder's time minus raw time. */
+  readonly offset: number;
+}
+
+/**
+ * Between the source's raw timestamps and an encoder. ffmpeg's FLV loses the highest bit of a timestamp, and ffmpeg itself gives
+ * every frame the same time once time has run backwards; so it gets a time that starts low and only grows, and what it
+ * makes gets the raw time back, to the millisecond.
+ */
+export class Retimer {
+  #runs: Run[] = [];
+  #lastRaw = 0;
+  #last = leadMs;
+
+  /** The encoder's time of the source's `rawMs` (unsigned, 32 bits); to be called in decoding order. */
+  toEncoder(rawMs: number): number {
+    // 32 bits wrap after 49 days; a difference is right all the same.
+    const step = this.#runs.length === 0 ? 0 : (rawMs - this.#lastRaw) | 0;
+    if (this.#runs.length === 0) this.#begin(0, leadMs - rawMs);
+    else if (step < 0) {
+      this.#begin(this.#last + gapMs / 2, this.#last + gapMs - rawMs);
+      this.#last += gapMs;
+    } else this.#last += step;
+    this.#lastRaw = rawMs;
+    return this.#last;
+  }
+
+  /** The raw time of a frame that left the encoder at `ms`, of which ffmpeg wrote 31 bits. */
+  toRaw(ms: number): number {
+    const whole = this.#last + (((ms - this.#last) << 1) >> 1);
+    const run = this.#runs.findLast(({ from }) => whole >= from) ?? this.#runs[0];
+    return (whole - (run?.offset ?? 0)) >>> 0;
+  }
+
+  #begin(from: number, offset: number): void {
+    this.#runs.push({ from, offset });
+    if (this.#runs.length > keptRuns) this.#runs.shift();
+  }
+}
