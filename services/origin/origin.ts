@@ -87,6 +87,9 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     metrics.gauge("sluice_media_bytes", "Media held for readers", {
       read: () => [...directory.all()].reduce((sum, one) => sum + [...one.renditions.values()].reduce((bytes, rendition) => bytes + rendition.window.bytes, 0), 0),
     });
+    metrics.gauge("sluice_viewers", "Clients that asked for a playlist lately", {
+      read: () => [...directory.all()].reduce((sum, one) => sum + viewers.count(one.video, Date.now()), 0),
+    });
     const handler = createHandler({
       directory,
       viewers,
@@ -117,6 +120,8 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     scope.own("internal", internal);
 
     const plain = http.createServer({ keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 }, http1(handler));
+    // Also ends clients that stop reading: what they were promised would stay in memory.
+    plain.setTimeout(idleMs);
     const secure = secureServer(options.certificates, handler, log);
     scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
     scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
@@ -137,10 +142,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
 /** HTTP/2 where the client offers it, else HTTP/1.1, on one TLS port whose certificate can change under open connections. */
 function secureServer(certificates: Certificates, handler: Parameters<typeof http1>[0], log: Log): { server: tls.Server; end: () => void } {
   const first = http.createServer({ keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 }, http1(handler));
+  first.setTimeout(idleMs);
   const second = http2api.createServer({ settings: { maxConcurrentStreams: 128, maxHeaderListSize: 16_384 }, maxSessionMemory: 16 });
   second.on("stream", http2(handler));
   second.on("sessionError", () => {});
-  second.on("session", (session) => session.setTimeout(idleMs, () => session.close()));
+  second.on("session", (session) => session.setTimeout(idleMs, () => session.destroy()));
   const server = tls.createServer({ ...certificates.current(), minVersion: "TLSv1.2", ALPNProtocols: ["h2", "http/1.1"], handshakeTimeout: handshakeMs });
   const sockets = new Set<Socket>();
   server.on("secureConnection", (socket) => {
