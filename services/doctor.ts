@@ -1,13 +1,14 @@
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 import { loadPair } from "../infra/certs.ts";
 import type { Config } from "./config.ts";
+import { makeFolder } from "./lib/durable.ts";
 import { redisVersion } from "./lib/redis.ts";
 import { readRunning } from "./supervisor/place.ts";
 import { findFfmpeg, findRedis, productFolder } from "./supervisor/programs.ts";
@@ -194,7 +195,7 @@ async function certificate(config: Config): Promise<readonly Finding[]> {
 async function disk(config: Config): Promise<readonly Finding[]> {
   const probe = join(config.data, `.doctor-${process.pid}`);
   try {
-    await mkdir(config.data, { recursive: true, mode: 0o700 });
+    makeFolder(config.data);
     await writeFile(probe, "x");
     await rm(probe);
   } catch (error) {

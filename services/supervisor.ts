@@ -15,8 +15,9 @@ import { type Child, type Exit, keepRunning } from "./supervisor/child.ts";
 import { openPlace, type Place } from "./supervisor/place.ts";
 import { findFfmpeg, findFont, findRedis, spawnRedis, spawnTethered } from "./supervisor/programs.ts";
 import { type LiveStatus, openTerminal, statusLine, type Terminal } from "./supervisor/terminal.ts";
+import { welcome } from "./supervisor/welcome.ts";
 import { testPattern } from "./transcode/ffmpeg.ts";
-import { type BaseUrls, baseUrls, localHost, publicUrls } from "./urls.ts";
+import { type BaseUrls, baseUrls, localHost } from "./urls.ts";
 
 /** What `--ready-file` holds: everything a script needs to publish, watch and call the API. */
 export interface ReadyFile extends BaseUrls {
@@ -223,7 +224,7 @@ class Supervisor {
       ...Object.fromEntries(Object.entries(this.#ports).map(([door, port]) => [`${door}Port`, port])),
     };
     const took = ((performance.now() - this.#began) / 1000).toFixed(1);
-    this.#terminal.line(welcome(config, this.#person, this.#health, took));
+    this.#terminal.line(welcome({ config, person: this.#person, metrics: this.#health, seconds: took }));
     if (config.readyFile) {
       const ready = { ...baseUrls(config, localHost(config)), ...this.#person, metrics: this.#health };
       await replaceFile(config.readyFile, `${JSON.stringify(ready, null, 2)}\n`);
@@ -380,32 +381,3 @@ async function freePorts(host: string, count: number): Promise<readonly number[]
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
 }
-
-/** What a person needs next, as one block of text. */
-export function welcome(
-  config: Config,
-  person: Pick<ReadyFile, "uid" | "streamKey"> | undefined,
-  health: string,
-  took: string,
-): string {
-  const urls = publicUrls(config);
-  const lines = [`Sluice is ready (${took} s)`, ""];
-  const row = (name: string, value: string) => lines.push(`  ${name.padEnd(12)}${value}`);
-  if (config.roles.includes("ingest")) {
-    lines.push("  OBS: Settings > Stream > Service Custom");
-    row("Server", urls.rtmp ?? urls.rtmps);
-    if (person) row("Stream Key", person.streamKey);
-    if (urls.rtmp) row("RTMPS", urls.rtmps);
-    row("", config.tlsCert ? "with your certificate; OBS checks that it is for this name" : selfSigned);
-    lines.push("");
-  }
-  if (config.roles.includes("origin")) {
-    if (person) row("Watch", `${urls.http}/${person.uid}/watch`);
-    row("API", `${urls.http}/docs`);
-  }
-  row("Metrics", `${health}/metrics`);
-  return `\n${lines.join("\n")}\n`;
-}
-
-const selfSigned =
-  "OBS trusts only a real certificate for a DNS name: --tls-cert FILE --tls-key FILE. ffmpeg takes this one";

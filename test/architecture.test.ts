@@ -19,7 +19,9 @@ const allowed: Record<string, readonly string[]> = {
   player: [],
 };
 const roleMay = ["services/live", "services/packager", "services/auth", "services/storage", "services/lib"];
-const roles = ["ingest", "transcode", "origin", "moq", "recording", "outputs", "control"].map((name) => `services/${name}`);
+const roles = ["ingest", "transcode", "origin", "moq", "recording", "outputs", "control"].map(
+  (name) => `services/${name}`,
+);
 for (const role of roles) allowed[role] = roleMay;
 
 /** The one home of each third-party package. */
@@ -51,14 +53,20 @@ describe("who imports whom", () => {
       const other = folderOf(target);
       if (other === folder) continue;
       // Certificates come with the set-up of a machine; their type is all that a role sees of them.
-      if (other === "infra" && importsOf(file).every((one) => one.target !== target || one.typeOnly)) continue;
+      if (other === "infra" && importsOf(file).every((one) => one.target !== target || one.typeOnly))
+        continue;
       expect(may, `${file} imports ${target}`).toContain(other);
     }
   });
 
   test("only the composition root imports every role", () => {
     for (const [file, list] of imports) {
-      const seen = new Set(list.filter((one) => one.target).map((one) => folderOf(one.target!)).filter((folder) => roles.includes(folder)));
+      const seen = new Set(
+        list
+          .filter((one) => one.target)
+          .map((one) => folderOf(one.target!))
+          .filter((folder) => roles.includes(folder)),
+      );
       seen.delete(folderOf(file));
       if (seen.size > 1) expect(file).toBe("services/app.ts");
     }
@@ -66,9 +74,14 @@ describe("who imports whom", () => {
 
   test("the packager touches nothing but bytes and numbers", () => {
     for (const file of sources.filter((one) => one.startsWith("services/packager/"))) {
-      expect(imports.get(file)!.filter((one) => one.package), file).toEqual([]);
+      expect(
+        imports.get(file)!.filter((one) => one.package),
+        file,
+      ).toEqual([]);
       const text = read(file);
-      expect(text, `${file} knows the clock`).not.toMatch(/\bDate\.now\(|performance\.now\(|setTimeout\(|setInterval\(/);
+      expect(text, `${file} knows the clock`).not.toMatch(
+        /\bDate\.now\(|performance\.now\(|setTimeout\(|setInterval\(/,
+      );
       expect(text, `${file} promises`).not.toMatch(/\basync\b|\bPromise\b/);
       expect(text, `${file} uses Buffer`).not.toMatch(/\bBuffer\./);
     }
@@ -80,7 +93,8 @@ describe("who imports whom", () => {
       if (state.get(file) === "done") return;
       expect(state.get(file), `cycle: ${[...path, file].join(" -> ")}`).not.toBe("open");
       state.set(file, "open");
-      for (const { target, typeOnly } of imports.get(file) ?? []) if (target && !typeOnly && imports.has(target)) visit(target, [...path, file]);
+      for (const { target, typeOnly } of imports.get(file) ?? [])
+        if (target && !typeOnly && imports.has(target)) visit(target, [...path, file]);
       state.set(file, "done");
     };
     for (const file of sources) visit(file, []);
@@ -92,7 +106,10 @@ describe("who imports whom", () => {
         if (!name) continue;
         const home = homes[name];
         expect(home, `${file} imports ${name}, which has no home yet`).toBeDefined();
-        expect(home!.endsWith("/") ? file.startsWith(home!) : file === home, `${file} imports ${name}; its home is ${home}`).toBe(true);
+        expect(
+          home!.endsWith("/") ? file.startsWith(home!) : file === home,
+          `${file} imports ${name}; its home is ${home}`,
+        ).toBe(true);
       }
   });
 });
@@ -107,7 +124,14 @@ test("there are no default exports and no barrels", () => {
 });
 
 test("the repository names no registry and no path of anybody's machine", () => {
-  for (const file of [...sources, ...walk("test"), "package.json", "package-lock.json", "README.md", "ARCHITECTURE.md"]) {
+  for (const file of [
+    ...sources,
+    ...walk("test"),
+    "package.json",
+    "package-lock.json",
+    "README.md",
+    "ARCHITECTURE.md",
+  ]) {
     if (!/\.(ts|mjs|json|md|ya?ml)$/.test(file) || !exists(file)) continue;
     expect(read(file), file).not.toMatch(/registry\.[a-z]+\.(org|com)|\/(home|root|work)\/[a-z]+\/[a-z]/);
   }
@@ -122,12 +146,19 @@ interface Import {
 
 function importsOf(file: string): Import[] {
   const found: Import[] = [];
-  for (const match of read(file).matchAll(/^\s*(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?"([^"]+)"|\bimport\("([^"]+)"\)/gm)) {
+  for (const match of read(file).matchAll(
+    /^\s*(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?"([^"]+)"|\bimport\("([^"]+)"\)/gm,
+  )) {
     const name = (match[2] ?? match[3])!;
     if (name.startsWith("node:")) continue;
     const typeOnly = match[1] !== undefined;
-    if (name.startsWith(".")) found.push({ target: relative(root, resolve(root, dirname(file), name)), typeOnly });
-    else found.push({ package: name.startsWith("@") ? name.split("/").slice(0, 2).join("/") : name.split("/")[0]!, typeOnly });
+    if (name.startsWith("."))
+      found.push({ target: relative(root, resolve(root, dirname(file), name)), typeOnly });
+    else
+      found.push({
+        package: name.startsWith("@") ? name.split("/").slice(0, 2).join("/") : name.split("/")[0]!,
+        typeOnly,
+      });
   }
   return found;
 }

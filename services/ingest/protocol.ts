@@ -21,7 +21,7 @@ export interface ProtocolLimits {
   readonly earlyBytes: number;
 }
 
-export const protocolLimits: ProtocolLimits = {
+const protocolLimits: ProtocolLimits = {
   chunkStreams: 16,
   chunkBytes: 1 << 20,
   commandBytes: 64 << 10,

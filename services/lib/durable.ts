@@ -1,5 +1,6 @@
+import { existsSync, mkdirSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 
 /** Replaces `file` by `text` so that a crash at any moment leaves the old or the new one whole, never a mixture. */
 export async function replaceFile(file: string, text: string, mode = 0o600): Promise<void> {
@@ -26,4 +27,14 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * Makes a folder of rights 0700 and what is missing above it. One by one, because Node's recursive mkdir never returns
+ * where a folder exists and takes no entries, as under /proc.
+ */
+export function makeFolder(path: string): void {
+  const missing: string[] = [];
+  for (let folder = resolve(path); !existsSync(folder); folder = dirname(folder)) missing.push(folder);
+  for (const folder of missing.reverse()) mkdirSync(folder, { mode: 0o700 });
 }

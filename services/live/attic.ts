@@ -94,13 +94,19 @@ export class Shelf {
   /** The bytes of a segment or of one of its parts; undefined when it is not here. */
   async read(number: number, version: number, part?: number): Promise<readonly Uint8Array[] | undefined> {
     const stored = this.#stored.find((one) => one.number === number && one.version === version);
-    const range = part === undefined ? stored && { start: 0, length: stored.byteLength } : stored?.parts[part];
+    const range =
+      part === undefined ? stored && { start: 0, length: stored.byteLength } : stored?.parts[part];
     if (!stored || !range) return undefined;
     if (stored.bytes) return [Buffer.concat(stored.bytes).subarray(range.start, range.start + range.length)];
     try {
       const file = await open(stored.file);
       try {
-        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(range.length), 0, range.length, range.start);
+        const { buffer, bytesRead } = await file.read(
+          Buffer.allocUnsafe(range.length),
+          0,
+          range.length,
+          range.start,
+        );
         return bytesRead === range.length ? [buffer] : undefined;
       } finally {
         await file.close();
@@ -120,7 +126,11 @@ export class Shelf {
       if (!this.#stored.includes(stored)) await rm(stored.file, { force: true });
     } catch (error) {
       // Memory is where it stays then; one line per trouble.
-      if (!this.#failed) this.#log.warn({ err: error, file: stored.file }, "cannot move old segments to disk; they stay in memory");
+      if (!this.#failed)
+        this.#log.warn(
+          { err: error, file: stored.file },
+          "cannot move old segments to disk; they stay in memory",
+        );
       this.#failed = true;
     }
   }

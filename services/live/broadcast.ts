@@ -6,8 +6,8 @@ import {
   type RenditionName,
   type Resume,
 } from "../packager/packager.ts";
-import type { Step } from "../packager/segmenter.ts";
 import type { Rung } from "../packager/rung.ts";
+import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
 import type { Attic } from "./attic.ts";
 import { Rendition } from "./rendition.ts";
@@ -164,7 +164,8 @@ export class Broadcast {
           bytes: output.bytes,
         });
         added = true;
-        if (output.name === "source" && output.track.kind === "video") this.#rungs = this.#plan?.(output.track) ?? [];
+        if (output.name === "source" && output.track.kind === "video")
+          this.#rungs = this.#plan?.(output.track) ?? [];
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);
@@ -199,7 +200,7 @@ export class Broadcast {
 }
 
 /** What to tell the owner about this keyframe distance; undefined where it is fine. */
-export function adviceFor(gopSeconds: number): string | undefined {
+function adviceFor(gopSeconds: number): string | undefined {
   if (gopSeconds <= longGopSeconds) return undefined;
   return `Keyframes are ${gopSeconds.toFixed(1)} s apart, so viewers join and recover late; set Keyframe Interval to 2 s (OBS: Settings > Output > Streaming).`;
 }

@@ -1,5 +1,15 @@
 /** What an answer is, as far as caches are concerned. */
-export type Kind = "multivariant" | "held playlist" | "playlist" | "ended playlist" | "media" | "page" | "asset" | "state" | "error" | "missing media";
+export type Kind =
+  | "multivariant"
+  | "held playlist"
+  | "playlist"
+  | "ended playlist"
+  | "media"
+  | "page"
+  | "asset"
+  | "state"
+  | "error"
+  | "missing media";
 
 /**
  * Cache-Control for an answer (rfc8216bis B.1; seconds follow from the target duration). A held playlist has a URL of

@@ -14,7 +14,11 @@ export interface Exchange {
   /** Calls `gone` when the client leaves before it was answered. */
   onGone(gone: () => void): void;
   /** The streams themselves, for an answer that is passed through from elsewhere. */
-  readonly raw: { readonly request: NodeJS.ReadableStream; readonly http1?: ServerResponse; readonly http2?: ServerHttp2Stream };
+  readonly raw: {
+    readonly request: NodeJS.ReadableStream;
+    readonly http1?: ServerResponse;
+    readonly http2?: ServerHttp2Stream;
+  };
 }
 
 export type Handler = (exchange: Exchange) => void | Promise<void>;
@@ -74,7 +78,10 @@ export function http2(handle: Handler): (stream: ServerHttp2Stream, headers: Inc
       reply(status, fields, body = []) {
         if (stream.headersSent || stream.destroyed) return;
         const bare = method === "HEAD" || body.length === 0;
-        stream.respond({ ":status": status, ...everywhere, "content-length": lengthOf(body), ...fields }, { endStream: bare });
+        stream.respond(
+          { ":status": status, ...everywhere, "content-length": lengthOf(body), ...fields },
+          { endStream: bare },
+        );
         if (bare) return;
         for (let i = 0; i < body.length - 1; i++) stream.write(body[i]);
         stream.end(body.at(-1));

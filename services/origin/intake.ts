@@ -22,7 +22,12 @@ export type FeedEnd =
  * Reads one feed into the broadcast until it ends or `signal` is aborted. Never throws for what a peer does: the
  * outcome says how the feed ended.
  */
-export async function readFeed(feed: Feed, broadcast: Broadcast, signal: AbortSignal, log: Log): Promise<FeedEnd> {
+export async function readFeed(
+  feed: Feed,
+  broadcast: Broadcast,
+  signal: AbortSignal,
+  log: Log,
+): Promise<FeedEnd> {
   let body: IncomingMessage;
   try {
     body = await openInternal(feed.address, feed.path, { signal, secret: feed.secret });
@@ -59,7 +64,8 @@ export async function readFeed(feed: Feed, broadcast: Broadcast, signal: AbortSi
   });
   await once(body, "close");
   if (signal.aborted) return { how: "aborted" };
-  if (!end && broke && (broke as { code?: string }).code !== "ECONNRESET") log.error({ err: broke, path: feed.path }, "feed broke");
+  if (!end && broke && (broke as { code?: string }).code !== "ECONNRESET")
+    log.error({ err: broke, path: feed.path }, "feed broke");
   return end ?? { how: "lost" };
 }
 
@@ -67,7 +73,10 @@ export async function readFeed(feed: Feed, broadcast: Broadcast, signal: AbortSi
 function endOf(payload: Uint8Array): "clean" | "lost" | "replaced" | undefined {
   const { name, value } = readScript(payload);
   if (name !== "onPublishEnd") return undefined;
-  const reason = typeof value === "object" && value !== null && !Array.isArray(value) ? (value as { reason?: unknown }).reason : undefined;
+  const reason =
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as { reason?: unknown }).reason
+      : undefined;
   return reason === "clean" || reason === "replaced" ? reason : "lost";
 }
 

@@ -19,7 +19,12 @@ test("an epoch that was granted is never granted again, also by the next origin"
   expect(await second.grant(input, "a")).toBe(3);
 });
 
-const resume = { epochMs: 5, timescale: 90_000, version: 1, rows: [{ number: 8, dts: 900_000, discontinuity: 0, gap: false }] };
+const resume = {
+  epochMs: 5,
+  timescale: 90_000,
+  version: 1,
+  rows: [{ number: 8, dts: 900_000, discontinuity: 0, gap: false }],
+};
 
 test("the next origin knows what the playlists showed last", async () => {
   const first = await Ledger.open(folder);

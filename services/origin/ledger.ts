@@ -35,8 +35,14 @@ export class Ledger {
       if (!input) continue;
       try {
         const { video, epoch } = await ledger.#read<Entry>(name);
-        const shown = names.includes(`${input}.rows`) ? await ledger.#read<{ video: string; resume: Resume }>(`${input}.rows`) : undefined;
-        ledger.#entries.set(input, { video, epoch, resume: shown?.video === video ? shown.resume : undefined });
+        const shown = names.includes(`${input}.rows`)
+          ? await ledger.#read<{ video: string; resume: Resume }>(`${input}.rows`)
+          : undefined;
+        ledger.#entries.set(input, {
+          video,
+          epoch,
+          resume: shown?.video === video ? shown.resume : undefined,
+        });
       } catch {
         await rm(join(folder, name), { force: true });
       }
@@ -55,9 +61,15 @@ export class Ledger {
   /** The next epoch of this input, on disk before it is returned. */
   async grant(input: string, video: string): Promise<number> {
     const known = this.#entries.get(input);
-    const entry = { video, epoch: (known?.epoch ?? 0) + 1, resume: known?.video === video ? known.resume : undefined };
+    const entry = {
+      video,
+      epoch: (known?.epoch ?? 0) + 1,
+      resume: known?.video === video ? known.resume : undefined,
+    };
     this.#entries.set(input, entry);
-    await this.#queue(input, () => replaceFile(join(this.#folder, `${input}.json`), JSON.stringify({ video, epoch: entry.epoch })));
+    await this.#queue(input, () =>
+      replaceFile(join(this.#folder, `${input}.json`), JSON.stringify({ video, epoch: entry.epoch })),
+    );
     return entry.epoch;
   }
 

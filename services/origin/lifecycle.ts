@@ -19,7 +19,12 @@ export interface Lifecycle {
 
 export function lifecycleOf(playback: string, broadcast: Broadcast | undefined): Lifecycle {
   const isInput = broadcast === undefined || broadcast.input === playback;
-  const status = broadcast === undefined ? "idle" : broadcast.state === "live" && !broadcast.listed ? "idle" : broadcast.state;
+  const status =
+    broadcast === undefined
+      ? "idle"
+      : broadcast.state === "live" && !broadcast.listed
+        ? "idle"
+        : broadcast.state;
   return {
     isInput,
     videoUID: broadcast?.video ?? null,
@@ -30,8 +35,13 @@ export function lifecycleOf(playback: string, broadcast: Broadcast | undefined):
 }
 
 /** Answers at once, or with `wait=STATUS` when the status is another one, for no longer than a proxy would wait. */
-export async function answerLifecycle(exchange: Exchange, directory: Directory, playback: string): Promise<void> {
-  const find = (): Lifecycle => lifecycleOf(playback, directory.current(playback) ?? directory.video(playback));
+export async function answerLifecycle(
+  exchange: Exchange,
+  directory: Directory,
+  playback: string,
+): Promise<void> {
+  const find = (): Lifecycle =>
+    lifecycleOf(playback, directory.current(playback) ?? directory.video(playback));
   const waitFor = new URLSearchParams(exchange.query).get("wait");
   if (waitFor !== null && find().status === waitFor) {
     await new Promise<void>((resolve) => {
@@ -45,5 +55,7 @@ export async function answerLifecycle(exchange: Exchange, directory: Directory, 
       exchange.onGone(done);
     });
   }
-  exchange.reply(200, { "content-type": "application/json", "cache-control": cacheControl("state", 0) }, [Buffer.from(JSON.stringify(find()))]);
+  exchange.reply(200, { "content-type": "application/json", "cache-control": cacheControl("state", 0) }, [
+    Buffer.from(JSON.stringify(find())),
+  ]);
 }

@@ -63,7 +63,11 @@ const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
 
 async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
   const parsed = shape.safeParse(await readJson(request));
-  if (!parsed.success) throw new Failure("bad_request", `This request is not complete: ${parsed.error.issues.map((issue) => issue.path.join(".")).join(", ")}`);
+  if (!parsed.success)
+    throw new Failure(
+      "bad_request",
+      `This request is not complete: ${parsed.error.issues.map((issue) => issue.path.join(".")).join(", ")}`,
+    );
   return parsed.data;
 }
 
@@ -81,11 +85,37 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
     const attic = await Attic.open(join(options.dataDir, "attic"), log);
-    const stage = scope.own("stage", new Stage({ directory, ledger, attic, address: options.address, ladder: options.ladder, snapshot, events, secret, log, removed: (gone) => viewers.forget(gone.video) }));
-    const requests = metrics.counter("sluice_http_requests_total", "Requests on the public ports by what they asked for", ["to"]);
-    metrics.gauge("sluice_broadcasts", "Broadcasts in memory, ended ones included", { read: () => [...directory.all()].length });
+    const stage = scope.own(
+      "stage",
+      new Stage({
+        directory,
+        ledger,
+        attic,
+        address: options.address,
+        ladder: options.ladder,
+        snapshot,
+        events,
+        secret,
+        log,
+        removed: (gone) => viewers.forget(gone.video),
+      }),
+    );
+    const requests = metrics.counter(
+      "sluice_http_requests_total",
+      "Requests on the public ports by what they asked for",
+      ["to"],
+    );
+    metrics.gauge("sluice_broadcasts", "Broadcasts in memory, ended ones included", {
+      read: () => [...directory.all()].length,
+    });
     metrics.gauge("sluice_media_bytes", "Media held for readers", {
-      read: () => [...directory.all()].reduce((sum, one) => sum + [...one.renditions.values()].reduce((bytes, rendition) => bytes + rendition.window.bytes, 0), 0),
+      read: () =>
+        [...directory.all()].reduce(
+          (sum, one) =>
+            sum +
+            [...one.renditions.values()].reduce((bytes, rendition) => bytes + rendition.window.bytes, 0),
+          0,
+        ),
     });
     metrics.gauge("sluice_viewers", "Clients that asked for a playlist lately", {
       read: () => [...directory.all()].reduce((sum, one) => sum + viewers.count(one.video, Date.now()), 0),
@@ -108,8 +138,10 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         const [path, query] = (request.url ?? "").split("?");
         const [, video, rung] = rungPath.exec(path ?? "") ?? [];
         if (request.method !== "POST") throw new Failure("not_found", "There is nothing here");
-        if (path === "/internal/publishes") sendJson(response, 200, await stage.accept(await read(request, announcement)));
-        else if (video && rung === "grant") sendJson(response, 200, await stage.grant(video, (await read(request, claim)).publish));
+        if (path === "/internal/publishes")
+          sendJson(response, 200, await stage.accept(await read(request, announcement)));
+        else if (video && rung === "grant")
+          sendJson(response, 200, await stage.grant(video, (await read(request, claim)).publish));
         else if (video && rung) {
           await stage.takeRung(video, rung, Number(new URLSearchParams(query).get("epoch")), request);
           sendJson(response, 200, {});
@@ -119,7 +151,10 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     );
     scope.own("internal", internal);
 
-    const plain = http.createServer({ keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 }, http1(handler));
+    const plain = http.createServer(
+      { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 },
+      http1(handler),
+    );
     // Also ends clients that stop reading: what they were promised would stay in memory.
     plain.setTimeout(idleMs);
     const secure = secureServer(options.certificates, handler, log);
@@ -130,7 +165,10 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const reporter = setInterval(() => options.report(status(Date.now())), 1_000);
     scope.own("reporter", { close: () => clearInterval(reporter) });
 
-    const ports = { http: (plain.address() as AddressInfo).port, https: (secure.server.address() as AddressInfo).port };
+    const ports = {
+      http: (plain.address() as AddressInfo).port,
+      https: (secure.server.address() as AddressInfo).port,
+    };
     log.info({ ...ports }, "origin opened");
     return { ports, closed: scope.closed, close: () => scope.close() };
   } catch (error) {
@@ -140,14 +178,29 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
 }
 
 /** HTTP/2 where the client offers it, else HTTP/1.1, on one TLS port whose certificate can change under open connections. */
-function secureServer(certificates: Certificates, handler: Parameters<typeof http1>[0], log: Log): { server: tls.Server; end: () => void } {
-  const first = http.createServer({ keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 }, http1(handler));
+function secureServer(
+  certificates: Certificates,
+  handler: Parameters<typeof http1>[0],
+  log: Log,
+): { server: tls.Server; end: () => void } {
+  const first = http.createServer(
+    { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 },
+    http1(handler),
+  );
   first.setTimeout(idleMs);
-  const second = http2api.createServer({ settings: { maxConcurrentStreams: 128, maxHeaderListSize: 16_384 }, maxSessionMemory: 16 });
+  const second = http2api.createServer({
+    settings: { maxConcurrentStreams: 128, maxHeaderListSize: 16_384 },
+    maxSessionMemory: 16,
+  });
   second.on("stream", http2(handler));
   second.on("sessionError", () => {});
   second.on("session", (session) => session.setTimeout(idleMs, () => session.destroy()));
-  const server = tls.createServer({ ...certificates.current(), minVersion: "TLSv1.2", ALPNProtocols: ["h2", "http/1.1"], handshakeTimeout: handshakeMs });
+  const server = tls.createServer({
+    ...certificates.current(),
+    minVersion: "TLSv1.2",
+    ALPNProtocols: ["h2", "http/1.1"],
+    handshakeTimeout: handshakeMs,
+  });
   const sockets = new Set<Socket>();
   server.on("secureConnection", (socket) => {
     sockets.add(socket);
@@ -169,7 +222,12 @@ function secureServer(certificates: Certificates, handler: Parameters<typeof htt
   };
 }
 
-async function listen(server: Server, host: string, port: number, end: () => void): Promise<{ close: () => Promise<void> }> {
+async function listen(
+  server: Server,
+  host: string,
+  port: number,
+  end: () => void,
+): Promise<{ close: () => Promise<void> }> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port }, () => {

@@ -48,7 +48,14 @@ export class Pages {
   async asset(exchange: Exchange, name: string): Promise<void> {
     const body = await this.#read(name);
     if (!body) return refuse(exchange, 404, "There is no such file", {}, "missing media");
-    exchange.reply(200, { "content-type": types[extname(name)] ?? "application/octet-stream", "cache-control": cacheControl("asset", 0) }, [body]);
+    exchange.reply(
+      200,
+      {
+        "content-type": types[extname(name)] ?? "application/octet-stream",
+        "cache-control": cacheControl("asset", 0),
+      },
+      [body],
+    );
   }
 
   #read(name: string): Promise<Buffer | undefined> {

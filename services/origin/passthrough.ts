@@ -3,14 +3,25 @@ import { parseAddress } from "../lib/http.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** HTTP/1.1 says these of one connection; they are not passed on. */
-const hopByHop = new Set(["connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection", "te", "trailer", "host"]);
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "host",
+]);
 const answerMs = 30_000;
 
 /** Hands a request to control as it is, and its answer back. With control away the answer is 503 and a sentence. */
 export function passToControl(exchange: Exchange, address: string, secret: string | undefined): void {
   const place = parseAddress(address);
   const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(exchange.headers)) if (value !== undefined && !name.startsWith(":") && !hopByHop.has(name)) headers[name] = value as string | string[];
+  for (const [name, value] of Object.entries(exchange.headers))
+    if (value !== undefined && !name.startsWith(":") && !hopByHop.has(name))
+      headers[name] = value as string | string[];
   headers["x-forwarded-for"] = exchange.peer;
   headers["x-forwarded-host"] = String(exchange.headers[":authority"] ?? exchange.headers.host ?? "");
   headers["x-forwarded-proto"] = exchange.raw.http2 ? "https" : "http";
@@ -23,8 +34,22 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
   const upstream = http.request({ ...place, method: exchange.method, path, headers, timeout: answerMs });
   upstream.on("timeout", () => upstream.destroy(new Error("late")));
   upstream.on("error", () => {
-    const body = { result: null, success: false, errors: [{ code: 10013, message: "The control role is away; playback and publishing go on. Try again in a moment." }], messages: [] };
-    exchange.reply(503, { "content-type": "application/json", "cache-control": "no-store", "retry-after": "2" }, [Buffer.from(JSON.stringify(body))]);
+    const body = {
+      result: null,
+      success: false,
+      errors: [
+        {
+          code: 10013,
+          message: "The control role is away; playback and publishing go on. Try again in a moment.",
+        },
+      ],
+      messages: [],
+    };
+    exchange.reply(
+      503,
+      { "content-type": "application/json", "cache-control": "no-store", "retry-after": "2" },
+      [Buffer.from(JSON.stringify(body))],
+    );
   });
   upstream.on("response", (answer) => {
     const fields = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !hopByHop.has(name)));

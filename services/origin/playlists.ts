@@ -1,7 +1,13 @@
 import { gzipSync } from "node:zlib";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Rendition } from "../live/rendition.ts";
-import { type AudioRendition, mediaPlaylist, multivariant, type Report, type VideoRendition } from "../packager/hls.ts";
+import {
+  type AudioRendition,
+  mediaPlaylist,
+  multivariant,
+  type Report,
+  type VideoRendition,
+} from "../packager/hls.ts";
 import { answerFor, type Directives } from "../packager/reload.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
@@ -23,20 +29,35 @@ export class Playlists {
   readonly #rendered = new WeakMap<Rendition, Rendered>();
 
   /** rfc8216bis 6.2.5.2: answers now, holds until the part or segment asked for is there, or refuses. */
-  async media(exchange: Exchange, broadcast: Broadcast, rendition: Rendition, directives: Directives): Promise<void> {
+  async media(
+    exchange: Exchange,
+    broadcast: Broadcast,
+    rendition: Rendition,
+    directives: Directives,
+  ): Promise<void> {
     const { window } = rendition;
     let verdict = answerFor(window, directives);
     if (verdict === "wait") {
       const ready = (): boolean => answerFor(window, directives) !== "wait";
-      const waited = await rendition.wait(ready, 3 * broadcast.targetDuration * 1000, (gone) => exchange.onGone(gone));
+      const waited = await rendition.wait(ready, 3 * broadcast.targetDuration * 1000, (gone) =>
+        exchange.onGone(gone),
+      );
       if (waited === "gone") return;
       if (waited === "late")
         return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
       verdict = answerFor(window, directives);
     }
     if (typeof verdict === "object") return refuse(exchange, verdict.refuse, verdict.message);
-    const kind = window.ended ? "ended playlist" : directives.number === undefined ? "playlist" : "held playlist";
-    this.#send(exchange, this.#render(broadcast, rendition, directives.skip), cacheControl(kind, broadcast.targetDuration));
+    const kind = window.ended
+      ? "ended playlist"
+      : directives.number === undefined
+        ? "playlist"
+        : "held playlist";
+    this.#send(
+      exchange,
+      this.#render(broadcast, rendition, directives.skip),
+      cacheControl(kind, broadcast.targetDuration),
+    );
   }
 
   multivariant(exchange: Exchange, broadcast: Broadcast): void {
@@ -47,18 +68,38 @@ export class Playlists {
       if (broadcast.rungs.some((rung) => rung.name === name)) continue;
       const measured = rendition.bandwidth;
       const average = measured.average || assumedBits[track.kind];
-      const shared = { name, uri: `${broadcast.video}/${name}.m3u8`, codec: track.codec, average, peak: Math.ceil((measured.peak || average) * headroom) };
-      if (track.kind === "video") video.push({ ...shared, width: track.width, height: track.height, frameRate: track.frameRate });
+      const shared = {
+        name,
+        uri: `${broadcast.video}/${name}.m3u8`,
+        codec: track.codec,
+        average,
+        peak: Math.ceil((measured.peak || average) * headroom),
+      };
+      if (track.kind === "video")
+        video.push({ ...shared, width: track.width, height: track.height, frameRate: track.frameRate });
       else audio = { ...shared, channels: track.channels };
     }
     const source = video[0];
     // The reference's frame rate, unless the encoder is told another one.
-    for (const rung of broadcast.rungs) video.push({ ...rung, frameRate: rung.frameRate ?? source?.frameRate, uri: `${broadcast.video}/${rung.name}.m3u8` });
+    for (const rung of broadcast.rungs)
+      video.push({
+        ...rung,
+        frameRate: rung.frameRate ?? source?.frameRate,
+        uri: `${broadcast.video}/${rung.name}.m3u8`,
+      });
     const text = Buffer.from(multivariant({ video, audio }));
-    this.#send(exchange, { plain: text, gzip: undefined }, cacheControl("multivariant", broadcast.targetDuration));
+    this.#send(
+      exchange,
+      { plain: text, gzip: undefined },
+      cacheControl("multivariant", broadcast.targetDuration),
+    );
   }
 
-  #render(broadcast: Broadcast, rendition: Rendition, skip: Directives["skip"]): { plain: Buffer; gzip: Buffer | undefined } {
+  #render(
+    broadcast: Broadcast,
+    rendition: Rendition,
+    skip: Directives["skip"],
+  ): { plain: Buffer; gzip: Buffer | undefined } {
     let rendered = this.#rendered.get(rendition);
     if (rendered?.revision !== rendition.revision) {
       rendered = { revision: rendition.revision, texts: new Map() };
@@ -66,7 +107,13 @@ export class Playlists {
     }
     let text = rendered.texts.get(skip);
     if (!text) {
-      const plain = Buffer.from(mediaPlaylist(rendition.window, { skip, reports: reports(broadcast, rendition), name: rendition.name }));
+      const plain = Buffer.from(
+        mediaPlaylist(rendition.window, {
+          skip,
+          reports: reports(broadcast, rendition),
+          name: rendition.name,
+        }),
+      );
       text = { plain, gzip: undefined };
       rendered.texts.set(skip, text);
     }
@@ -75,7 +122,12 @@ export class Playlists {
 
   #send(exchange: Exchange, text: { plain: Buffer; gzip: Buffer | undefined }, cache: string): void {
     // rfc9218: a playlist before the media that it lists.
-    const headers = { "content-type": type, "cache-control": cache, vary: "accept-encoding", priority: "u=1" };
+    const headers = {
+      "content-type": type,
+      "cache-control": cache,
+      vary: "accept-encoding",
+      priority: "u=1",
+    };
     if (/\bgzip\b/.test(exchange.headers["accept-encoding"] ?? "")) {
       text.gzip ??= gzipSync(text.plain, { level: 4 });
       return exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [text.gzip]);

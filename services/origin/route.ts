@@ -2,9 +2,30 @@
 export type Route =
   | { readonly to: "multivariant"; readonly playback: string }
   | { readonly to: "playlist"; readonly playback: string; readonly video: string; readonly rendition: string }
-  | { readonly to: "init"; readonly playback: string; readonly video: string; readonly rendition: string; readonly version: number }
-  | { readonly to: "segment"; readonly playback: string; readonly video: string; readonly rendition: string; readonly version: number; readonly number: number }
-  | { readonly to: "part"; readonly playback: string; readonly video: string; readonly rendition: string; readonly version: number; readonly number: number; readonly part: number }
+  | {
+      readonly to: "init";
+      readonly playback: string;
+      readonly video: string;
+      readonly rendition: string;
+      readonly version: number;
+    }
+  | {
+      readonly to: "segment";
+      readonly playback: string;
+      readonly video: string;
+      readonly rendition: string;
+      readonly version: number;
+      readonly number: number;
+    }
+  | {
+      readonly to: "part";
+      readonly playback: string;
+      readonly video: string;
+      readonly rendition: string;
+      readonly version: number;
+      readonly number: number;
+      readonly part: number;
+    }
   | { readonly to: "lifecycle"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
@@ -16,7 +37,9 @@ const controlPrefixes = ["/client/v4", "/v1", "/docs", "/dashboard"];
 const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
 const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.m3u8)$`);
-const media = new RegExp(`^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`);
+const media = new RegExp(
+  `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`,
+);
 
 /** Takes a request path apart, as it stands in the request: nothing in our URLs needs decoding. */
 export function routeOf(path: string): Route {
@@ -40,6 +63,7 @@ export function routeOf(path: string): Route {
   found = asset.exec(path);
   if (found) return { to: "asset", name: found[1]! };
   if (path === "/") return { to: "root" };
-  if (controlPrefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`))) return { to: "control" };
+  if (controlPrefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)))
+    return { to: "control" };
   return undefined;
 }

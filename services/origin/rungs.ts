@@ -47,7 +47,9 @@ export class RungGate {
         if (failure) body.resume();
       });
       const ended = once(body, "close");
-      const cut = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      const cut = new Promise<void>((resolve) =>
+        signal.addEventListener("abort", () => resolve(), { once: true }),
+      );
       await Promise.race([once(body, "end").catch(() => {}), ended, cut]);
     } finally {
       this.#writers--;

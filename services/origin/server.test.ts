@@ -26,7 +26,13 @@ async function stage() {
   const folder = await mkdtemp(join(tmpdir(), "attic-"));
   const attic = await Attic.open(folder, createLog("test", "silent", false));
   const directory = new Directory();
-  const broadcast = new Broadcast({ input, video, profile: { partSeconds: 0.5, targetDuration: 4 }, attic, changed: (one) => directory.notify(one) });
+  const broadcast = new Broadcast({
+    input,
+    video,
+    profile: { partSeconds: 0.5, targetDuration: 4 },
+    attic,
+    changed: (one) => directory.notify(one),
+  });
   directory.add(broadcast);
   broadcast.begin(startMs, 0);
   const arrivals = publish({ gop: 2, seconds: 60, audio: 48000 });
@@ -85,25 +91,42 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect(failures).toEqual([]);
   });
 
-  function get(path: string, options: { method?: string; headers?: Record<string, string>; signal?: AbortSignal } = {}): Promise<Answer> {
+  function get(
+    path: string,
+    options: { method?: string; headers?: Record<string, string>; signal?: AbortSignal } = {},
+  ): Promise<Answer> {
     const { method = "GET", headers = {}, signal } = options;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       if (session) {
-        const stream = session.request({ ":path": path, ":method": method, ...headers }, { ...(signal && { signal }) });
+        const stream = session.request(
+          { ":path": path, ":method": method, ...headers },
+          { ...(signal && { signal }) },
+        );
         let fields: Record<string, unknown> = {};
         stream.on("response", (given) => {
           fields = given;
         });
         stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-        stream.on("end", () => resolve({ status: Number(fields[":status"]), headers: fields, body: Buffer.concat(chunks) }));
+        stream.on("end", () =>
+          resolve({ status: Number(fields[":status"]), headers: fields, body: Buffer.concat(chunks) }),
+        );
         stream.on("error", reject);
         stream.end();
       } else {
-        const request = http.request({ host: "127.0.0.1", port, path, method, headers, ...(signal && { signal }) }, (response) => {
-          response.on("data", (chunk) => chunks.push(chunk));
-          response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }));
-        });
+        const request = http.request(
+          { host: "127.0.0.1", port, path, method, headers, ...(signal && { signal }) },
+          (response) => {
+            response.on("data", (chunk) => chunks.push(chunk));
+            response.on("end", () =>
+              resolve({
+                status: response.statusCode ?? 0,
+                headers: response.headers,
+                body: Buffer.concat(chunks),
+              }),
+            );
+          },
+        );
         request.on("error", reject);
         request.end();
       }
@@ -183,13 +206,19 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect(headers["cache-control"]).toBe("public, max-age=24");
     const whole = await part;
     expect(whole.status).toBe(200);
-    expect(whole.body.equals((await get(`/${input}/manifest/${video}/source/0/${next.number}.${next.part}.m4s`)).body)).toBe(true);
+    expect(
+      whole.body.equals(
+        (await get(`/${input}/manifest/${video}/source/0/${next.number}.${next.part}.m4s`)).body,
+      ),
+    ).toBe(true);
   });
 
   test("a client that leaves while it is held leaves nothing behind", async () => {
     const next = set.broadcast.renditions.get("source")!.window.next!;
     const leaving = new AbortController();
-    const held = get(`${playlist}?_HLS_msn=${next.number}&_HLS_part=${next.part}`, { signal: leaving.signal });
+    const held = get(`${playlist}?_HLS_msn=${next.number}&_HLS_part=${next.part}`, {
+      signal: leaving.signal,
+    });
     await get(playlist);
     leaving.abort();
     await expect(held).rejects.toThrow();
@@ -212,7 +241,9 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     set.play(20);
     expect((await get(playlist)).body.toString()).not.toContain("source/0/2.m4s");
     const after = await Promise.all(["2", "2.1"].map((name) => get(path(name))));
-    expect(after.map(({ body }) => body.toString("hex"))).toEqual(before.map(({ body }) => body.toString("hex")));
+    expect(after.map(({ body }) => body.toString("hex"))).toEqual(
+      before.map(({ body }) => body.toString("hex")),
+    );
     expect(after[0]!.body.length).toBeGreaterThan(after[1]!.body.length);
     set.play(40);
     expect((await get(path("2"))).status).toBe(404);
@@ -227,6 +258,9 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await held).body.toString()).toMatch(/#EXT-X-ENDLIST\n$/);
     expect((await get(`/${input}/manifest/video.m3u8`)).status).toBe(204);
     expect((await get(`/${video}/manifest/video.m3u8`)).status).toBe(200);
-    expect(JSON.parse((await get(`/${input}/lifecycle`)).body.toString())).toMatchObject({ live: false, status: "ended" });
+    expect(JSON.parse((await get(`/${input}/lifecycle`)).body.toString())).toMatchObject({
+      live: false,
+      status: "ended",
+    });
   });
 });

@@ -47,8 +47,13 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
   if (!to) return refuse(exchange, 404, "There is nothing here");
   if (to.to === "control") return passToControl(exchange, options.control, options.secret);
   if (exchange.method === "OPTIONS")
-    return exchange.reply(204, { "access-control-allow-methods": "GET, HEAD", "access-control-allow-headers": "*", "access-control-max-age": "86400" });
-  if (exchange.method !== "GET" && exchange.method !== "HEAD") return refuse(exchange, 405, "Only GET and HEAD are answered here", { allow: "GET, HEAD, OPTIONS" });
+    return exchange.reply(204, {
+      "access-control-allow-methods": "GET, HEAD",
+      "access-control-allow-headers": "*",
+      "access-control-max-age": "86400",
+    });
+  if (exchange.method !== "GET" && exchange.method !== "HEAD")
+    return refuse(exchange, 405, "Only GET and HEAD are answered here", { allow: "GET, HEAD, OPTIONS" });
   const { directory, pages } = options;
   switch (to.to) {
     case "root":
@@ -64,11 +69,17 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
     case "playlist": {
       const broadcast = await find(exchange, options, to.playback, to.video);
       if (!broadcast) return;
-      const rendition = broadcast.renditions.get(to.rendition) ?? (await firstOf(exchange, broadcast, to.rendition, directory));
+      const rendition =
+        broadcast.renditions.get(to.rendition) ??
+        (await firstOf(exchange, broadcast, to.rendition, directory));
       if (!rendition) return;
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
-      options.viewers.saw(broadcast.video, `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`, Date.now());
+      options.viewers.saw(
+        broadcast.video,
+        `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`,
+        Date.now(),
+      );
       return options.playlists.media(exchange, broadcast, rendition, directives);
     }
     default: {
@@ -77,7 +88,8 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
       if (!broadcast) return;
       if (!rendition) return missing(exchange);
       if (to.to === "init") return init(exchange, rendition, to.version);
-      if (to.to === "segment") return media(exchange, rendition, await rendition.segment(to.number, to.version));
+      if (to.to === "segment")
+        return media(exchange, rendition, await rendition.segment(to.number, to.version));
       return part(exchange, broadcast, rendition, to);
     }
   }
@@ -87,9 +99,10 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
 async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
   const { directory, playlists } = options;
   const broadcast = directory.video(playback) ?? directory.current(playback);
-  if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback)) return exchange.reply(204, { "cache-control": "no-store" });
+  if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback))
+    return exchange.reply(204, { "cache-control": "no-store" });
   const listed = (): boolean => broadcast.listed || broadcast.state === "ended";
-  if (!broadcast.listed && !(await until(listed, exchange, broadcast, directory) && broadcast.listed)) {
+  if (!broadcast.listed && !((await until(listed, exchange, broadcast, directory)) && broadcast.listed)) {
     if (broadcast.state === "ended") return exchange.reply(204, { "cache-control": "no-store" });
     return refuse(exchange, 503, "The broadcast has no media yet", { "retry-after": "1" });
   }
@@ -97,9 +110,16 @@ async function multivariant(exchange: Exchange, options: ServerOptions, playback
 }
 
 /** A rung's playlist is held until its encoder has begun it; undefined when it was answered otherwise. */
-async function firstOf(exchange: Exchange, broadcast: Broadcast, name: string, directory: Directory): Promise<Rendition | undefined> {
-  const planned = (): boolean => broadcast.state !== "ended" && broadcast.rungs.some((rung) => rung.name === name);
-  if (planned()) await until(() => broadcast.renditions.has(name) || !planned(), exchange, broadcast, directory);
+async function firstOf(
+  exchange: Exchange,
+  broadcast: Broadcast,
+  name: string,
+  directory: Directory,
+): Promise<Rendition | undefined> {
+  const planned = (): boolean =>
+    broadcast.state !== "ended" && broadcast.rungs.some((rung) => rung.name === name);
+  if (planned())
+    await until(() => broadcast.renditions.has(name) || !planned(), exchange, broadcast, directory);
   const rendition = broadcast.renditions.get(name);
   if (rendition) return rendition;
   if (planned()) refuse(exchange, 503, "This rendition has no media yet", { "retry-after": "1" });
@@ -108,7 +128,12 @@ async function firstOf(exchange: Exchange, broadcast: Broadcast, name: string, d
 }
 
 /** Waits for a change of the broadcast that makes `met` true; false when it did not come in time or the client left. */
-function until(met: () => boolean, exchange: Exchange, broadcast: Broadcast, directory: Directory): Promise<boolean> {
+function until(
+  met: () => boolean,
+  exchange: Exchange,
+  broadcast: Broadcast,
+  directory: Directory,
+): Promise<boolean> {
   return new Promise((resolve) => {
     const end = directory.onChange(broadcast.video, check);
     const timer = setTimeout(done, firstPartMs);
@@ -126,12 +151,18 @@ function until(met: () => boolean, exchange: Exchange, broadcast: Broadcast, dir
 }
 
 /** The video, if this playback may show it; else answers and returns undefined. */
-async function find(exchange: Exchange, options: ServerOptions, playback: string, video: string): Promise<Broadcast | undefined> {
+async function find(
+  exchange: Exchange,
+  options: ServerOptions,
+  playback: string,
+  video: string,
+): Promise<Broadcast | undefined> {
   const { directory, expects } = options;
   const broadcast = directory.video(video);
   if (broadcast && (playback === broadcast.video || playback === broadcast.input)) return broadcast;
   // After a restart of this role the encoder's publish takes a moment to come back.
-  if (!broadcast && expects(video)) refuse(exchange, 503, "The broadcast is coming back", { "retry-after": "1" });
+  if (!broadcast && expects(video))
+    refuse(exchange, 503, "The broadcast is coming back", { "retry-after": "1" });
   else missing(exchange);
   return undefined;
 }
@@ -154,7 +185,11 @@ async function part(
     return next?.number === number && next.part === index && next.version === version;
   };
   if (hinted()) {
-    const waited = await rendition.wait(() => !hinted(), 3 * broadcast.targetDuration * 1000, (gone) => exchange.onGone(gone));
+    const waited = await rendition.wait(
+      () => !hinted(),
+      3 * broadcast.targetDuration * 1000,
+      (gone) => exchange.onGone(gone),
+    );
     if (waited === "gone") return;
   }
   media(exchange, rendition, await rendition.part(number, index, version));
@@ -163,7 +198,11 @@ async function part(
 function media(exchange: Exchange, rendition: Rendition, body: readonly Uint8Array[] | undefined): void {
   if (!body) return missing(exchange);
   const kind = rendition.track.kind;
-  exchange.reply(200, { "content-type": `${kind}/mp4`, "cache-control": cacheControl("media", 0), priority: "u=3" }, body);
+  exchange.reply(
+    200,
+    { "content-type": `${kind}/mp4`, "cache-control": cacheControl("media", 0), priority: "u=3" },
+    body,
+  );
 }
 
 function missing(exchange: Exchange): void {

@@ -92,7 +92,8 @@ export class Stage implements Running {
   /** True while a broadcast of the last run may still come back under this uid, of the input or of the video. */
   expects(uid: string): boolean {
     if (this.#expected.has(uid)) return true;
-    for (const input of this.#expected.keys()) if (this.#options.ledger.get(input)?.video === uid) return true;
+    for (const input of this.#expected.keys())
+      if (this.#options.ledger.get(input)?.video === uid) return true;
     return false;
   }
 
@@ -101,10 +102,13 @@ export class Stage implements Running {
     const { snapshot, directory, ledger, events, log } = this.#options;
     const { uid, publish } = announcement;
     const input = snapshot.get(uid);
-    if (this.#closing || !input) throw new Failure("unavailable", "This origin does not know the live input yet");
-    if (!input.enabled) throw new Failure("forbidden", "This live input is disabled; enable it before going live");
+    if (this.#closing || !input)
+      throw new Failure("unavailable", "This origin does not know the live input yet");
+    if (!input.enabled)
+      throw new Failure("forbidden", "This live input is disabled; enable it before going live");
     let act = this.#acts.get(uid);
-    if (act?.announcement.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted) return { epoch: act.epoch };
+    if (act?.announcement.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted)
+      return { epoch: act.epoch };
     const fresh = !act || act.broadcast.state === "ended";
     const returning = fresh ? this.#returning(uid) : undefined;
     const video = !fresh && act ? act.broadcast.video : (returning?.video ?? randomBytes(16).toString("hex"));
@@ -123,11 +127,25 @@ export class Stage implements Running {
         changed: (changed) => this.#changed(changed),
       });
       if (act) this.#dismiss(act);
-      act = { broadcast, epoch, announcement, gate: new RungGate(), askedMs: 0, abort: new AbortController(), timeout: undefined, removal: undefined, advised: false, remembered: undefined };
+      act = {
+        broadcast,
+        epoch,
+        announcement,
+        gate: new RungGate(),
+        askedMs: 0,
+        abort: new AbortController(),
+        timeout: undefined,
+        removal: undefined,
+        advised: false,
+        remembered: undefined,
+      };
       this.#acts.set(uid, act);
       directory.add(broadcast);
       if (!returning) events.send({ type: "broadcast.started", uid, video });
-      log.info({ uid, video, epoch, peer: announcement.peer, resumed: returning !== undefined }, "broadcast opened");
+      log.info(
+        { uid, video, epoch, peer: announcement.peer, resumed: returning !== undefined },
+        "broadcast opened",
+      );
     }
     act.abort.abort();
     clearTimeout(act.timeout);
@@ -139,7 +157,8 @@ export class Stage implements Running {
   /** The right to write the rungs of this video, to the worker that asks last; `publish` must be the one on air. */
   async grant(video: string, publish: string): Promise<{ epoch: number }> {
     const act = this.#actOf(video);
-    if (act?.broadcast.state !== "live" || act.announcement.publish !== publish) throw new Failure("not_found", "This publish is not on air any more");
+    if (act?.broadcast.state !== "live" || act.announcement.publish !== publish)
+      throw new Failure("not_found", "This publish is not on air any more");
     const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
     act.gate.grant(epoch);
     return { epoch };
@@ -192,9 +211,16 @@ export class Stage implements Running {
     const { secret, log } = this.#options;
     const path = `/internal/publishes/${announcement.publish}`;
     try {
-      await requestInternal(announcement.feed, path, { method: "DELETE", json: { code: end.code, message: end.message }, secret });
+      await requestInternal(announcement.feed, path, {
+        method: "DELETE",
+        json: { code: end.code, message: end.message },
+        secret,
+      });
     } catch (error) {
-      log.warn({ error: String(error), publish: announcement.publish }, "ingest could not be told of a refusal");
+      log.warn(
+        { error: String(error), publish: announcement.publish },
+        "ingest could not be told of a refusal",
+      );
     }
   }
 
@@ -240,7 +266,11 @@ export class Stage implements Running {
     const { uid, publish, feed, path } = announcement;
     const { video, rungs } = broadcast;
     const job = { id: `${video}-${publish}`, uid, video, publish, feed, path, origin: address, rungs };
-    ladder.add(job).catch((error) => log.warn({ error: messageOf(error), uid }, "the queue is away; the source plays without its rungs"));
+    ladder
+      .add(job)
+      .catch((error) =>
+        log.warn({ error: messageOf(error), uid }, "the queue is away; the source plays without its rungs"),
+      );
   }
 
   /** Well before a player could have acted on what it was shown. */
@@ -250,7 +280,10 @@ export class Stage implements Running {
     act.remembered = broadcast.number;
     const { ledger, log } = this.#options;
     const { progress, input } = broadcast;
-    if (progress) ledger.show(input, progress).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
+    if (progress)
+      ledger
+        .show(input, progress)
+        .catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
   }
 
   #changed(broadcast: Broadcast): void {
@@ -259,7 +292,12 @@ export class Stage implements Running {
     if (act && broadcast.advice && !act.advised) {
       act.advised = true;
       log.warn({ uid: broadcast.input, advice: broadcast.advice }, "keyframes are too far apart");
-      events.send({ type: "gop.long", uid: broadcast.input, seconds: broadcast.health.gopSeconds, advice: broadcast.advice });
+      events.send({
+        type: "gop.long",
+        uid: broadcast.input,
+        seconds: broadcast.health.gopSeconds,
+        advice: broadcast.advice,
+      });
     }
     directory.notify(broadcast);
   }
@@ -279,7 +317,10 @@ export class Stage implements Running {
     const entry = ledger.get(input);
     if (!entry) return;
     events.send({ type: "broadcast.ended", uid: input, video: entry.video });
-    log.info({ uid: input, video: entry.video }, "broadcast of the last run closed: its encoder did not return");
+    log.info(
+      { uid: input, video: entry.video },
+      "broadcast of the last run closed: its encoder did not return",
+    );
     ledger.drop(input).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
   }
 

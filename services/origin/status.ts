@@ -16,7 +16,11 @@ export interface LiveStatus {
 }
 
 /** A function that says what is on air; rates are over the time since it was last asked. */
-export function statusOf(directory: Directory, viewers: Viewers, snapshot: Snapshot<OriginInput>): (nowMs: number) => LiveStatus[] {
+export function statusOf(
+  directory: Directory,
+  viewers: Viewers,
+  snapshot: Snapshot<OriginInput>,
+): (nowMs: number) => LiveStatus[] {
   const before = new Map<string, { atMs: number; bytes: number; frames: number; sinceMs: number }>();
   return (nowMs) => {
     const live: LiveStatus[] = [];
@@ -25,7 +29,12 @@ export function statusOf(directory: Directory, viewers: Viewers, snapshot: Snaps
       if (broadcast.state === "ended") continue;
       const { video, input, health, advice, state } = broadcast;
       seen.add(video);
-      const last = before.get(video) ?? { atMs: nowMs, bytes: health.bytes, frames: health.frames, sinceMs: nowMs };
+      const last = before.get(video) ?? {
+        atMs: nowMs,
+        bytes: health.bytes,
+        frames: health.frames,
+        sinceMs: nowMs,
+      };
       before.set(video, { atMs: nowMs, bytes: health.bytes, frames: health.frames, sinceMs: last.sinceMs });
       const seconds = (nowMs - last.atMs) / 1000;
       const rate = (now: number, then: number): number => (seconds > 0 ? (now - then) / seconds : 0);

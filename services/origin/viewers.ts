@@ -6,9 +6,8 @@ export class Viewers {
   readonly #seen = new Map<string, Map<string, number>>();
 
   saw(video: string, client: string, nowMs: number): void {
-    let clients = this.#seen.get(video);
-    if (!clients) this.#seen.set(video, (clients = new Map()));
-    clients.set(client, nowMs);
+    const clients = this.#seen.get(video) ?? new Map<string, number>();
+    this.#seen.set(video, clients.set(client, nowMs));
   }
 
   count(video: string, nowMs: number): number {

@@ -115,7 +115,11 @@ export class Follower {
     if (this.#loose || row.discontinuity !== this.#discontinuity) {
       // Another grid begins: whole frames of silence lead from the row's start to the first frame.
       const lead = Math.max(0, Math.round((next.sample.dts - Math.max(start, edge ?? start)) / frame));
-      this.#edge = row.gap ? Math.max(start, edge ?? start) : this.#within(row, next) ? next.sample.dts - lead * frame : start;
+      this.#edge = row.gap
+        ? Math.max(start, edge ?? start)
+        : this.#within(row, next)
+          ? next.sample.dts - lead * frame
+          : start;
       if (edge !== undefined && this.#edge < edge) this.#edge = edge;
     }
     this.#discontinuity = row.discontinuity;
@@ -151,9 +155,17 @@ export class Follower {
   #fill(dts: number, like: Queued): void {
     const { duration, data } = this.#last?.sample ?? like.sample;
     const version = this.#last?.version ?? like.version;
-    while (this.#edge !== undefined && this.#out.row && !this.#out.row.gap && this.#edge + duration / 2 < dts) {
+    while (
+      this.#edge !== undefined &&
+      this.#out.row &&
+      !this.#out.row.gap &&
+      this.#edge + duration / 2 < dts
+    ) {
       const edge = this.#edge;
-      this.#add({ version, sample: { dts: edge, pts: edge, duration, key: true, data: this.#silence(version, data) } });
+      this.#add({
+        version,
+        sample: { dts: edge, pts: edge, duration, key: true, data: this.#silence(version, data) },
+      });
     }
   }
 

@@ -75,17 +75,17 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
 }
 
 /** The init segment of a version, relative to the media playlist of rendition `name`. */
-export function initUri(name: string, version: number): string {
+function initUri(name: string, version: number): string {
   return `${name}/${version}/init.mp4`;
 }
 
 /** A segment, relative to the media playlist of rendition `name`. */
-export function segmentUri(name: string, version: number, number: number): string {
+function segmentUri(name: string, version: number, number: number): string {
   return `${name}/${version}/${number}.m4s`;
 }
 
 /** Part `part` of segment `number`, relative to the media playlist of rendition `name`. */
-export function partUri(name: string, version: number, number: number, part: number): string {
+function partUri(name: string, version: number, number: number, part: number): string {
   return `${name}/${version}/${number}.${part}.m4s`;
 }
 

@@ -30,12 +30,24 @@ describe.for(gops.map((gop) => ({ gop })))("GOP $gop", ({ gop }) => {
   for (const { name, source } of shapes)
     for (const { name: audioName, ...audio } of audios)
       test(`${name}, ${audioName}`, () => {
-        const aired = simulate(broadcast([{ atMs: 0, source: { gop, seconds: 24, ...source, ...audio } }], 24_000), { keepAll: true });
+        const aired = simulate(
+          broadcast([{ atMs: 0, source: { gop, seconds: 24, ...source, ...audio } }], 24_000),
+          { keepAll: true },
+        );
         checkBroadcast(aired);
       });
   test("a reconnect after 3 s", () => {
     const source: Source = { gop, seconds: 12, audio: 48000 };
-    const aired = simulate(broadcast([{ atMs: 0, source, until: 9_300 }, { atMs: 12_300, source }], 25_000), { keepAll: true });
+    const aired = simulate(
+      broadcast(
+        [
+          { atMs: 0, source, until: 9_300 },
+          { atMs: 12_300, source },
+        ],
+        25_000,
+      ),
+      { keepAll: true },
+    );
     checkBroadcast(aired);
     expect(segments(aired, "source").some((one) => one.gap)).toBe(true);
     expect(segments(aired, "source").at(-1)!.discontinuity).toBe(1);
@@ -43,8 +55,14 @@ describe.for(gops.map((gop) => ({ gop })))("GOP $gop", ({ gop }) => {
 });
 
 test("a source of 2 s GOPs becomes segments of 2 s and parts of half a second without a runt, audio beside it", () => {
-  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 9, audio: 48000 } }]), { keepAll: true });
-  expect(segments(aired, "source").slice(0, 4).map((one) => one.parts.map((part) => part.duration / 90))).toEqual(Array(4).fill([500, 500, 500, 500]));
+  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 9, audio: 48000 } }]), {
+    keepAll: true,
+  });
+  expect(
+    segments(aired, "source")
+      .slice(0, 4)
+      .map((one) => one.parts.map((part) => part.duration / 90)),
+  ).toEqual(Array(4).fill([500, 500, 500, 500]));
   for (const segment of segments(aired, "audio").slice(0, 4)) {
     expect(segment.parts.length).toBe(4);
     for (const part of segment.parts) expect(part.duration / 48000).toBeGreaterThan(0.4);
@@ -55,19 +73,28 @@ test("no frame is lost and none comes twice, whatever the distances of frames an
   const seconds = fc.double({ min: 0.2, max: 5, noNaN: true });
   const frames = fc.array(fc.double({ min: 0.005, max: 0.2, noNaN: true }), { minLength: 1, maxLength: 8 });
   fc.assert(
-    fc.property(fc.array(seconds, { minLength: 1, maxLength: 5 }), frames, fc.constantFrom(0, 2), fc.constantFrom(undefined, 44100 as const, 48000 as const), (gop, distances, bFrames, audio) => {
-      const source: Source = { gop, frames: distances, bFrames, audio, seconds: 14 };
-      const sent = publish(source).filter(({ tag }) => tag.type === "video" && tag.payload[1] === 1).length;
-      const aired = simulate(broadcast([{ atMs: 0, source }], 14_000), { keepAll: true });
-      checkBroadcast(aired);
-      expect(framesOf(aired)).toEqual(Array.from({ length: sent }, (_, i) => i));
-    }),
+    fc.property(
+      fc.array(seconds, { minLength: 1, maxLength: 5 }),
+      frames,
+      fc.constantFrom(0, 2),
+      fc.constantFrom(undefined, 44100 as const, 48000 as const),
+      (gop, distances, bFrames, audio) => {
+        const source: Source = { gop, frames: distances, bFrames, audio, seconds: 14 };
+        const sent = publish(source).filter(({ tag }) => tag.type === "video" && tag.payload[1] === 1).length;
+        const aired = simulate(broadcast([{ atMs: 0, source }], 14_000), { keepAll: true });
+        checkBroadcast(aired);
+        expect(framesOf(aired)).toEqual(Array.from({ length: sent }, (_, i) => i));
+      },
+    ),
     { numRuns: 40 },
   );
 }, 30_000);
 
 test("a frame waits for the next one and for nothing else", () => {
-  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 10, audio: 48000 } }]), { keepAll: true, startMs: 0 });
+  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 10, audio: 48000 } }]), {
+    keepAll: true,
+    startMs: 0,
+  });
   const first = (name: RenditionName): number => aired.listings.find((one) => one.name === name)!.atMs;
   // The part ends with the frame at 0.467 s, whose duration the frame at 0.5 s tells.
   expect(first("source")).toBe(500);
@@ -76,7 +103,10 @@ test("a frame waits for the next one and for nothing else", () => {
 });
 
 test("a second source at the same numbers: audio alone is cut by the clock of its samples", () => {
-  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 11, audio: 44100, video: false } }]), { keepAll: true });
+  const aired = simulate(
+    broadcast([{ atMs: 0, source: { gop: 2, seconds: 11, audio: 44100, video: false } }]),
+    { keepAll: true },
+  );
   expect([...aired.windows.keys()]).toEqual(["audio"]);
   for (const segment of segments(aired, "audio").slice(0, 4)) {
     expect(segment.duration / 44100).toBeCloseTo(2, 1);
@@ -89,7 +119,11 @@ test("after a restart the lost segments are gaps, the open number too, and new m
   const before = simulate(broadcast([{ atMs: 0, source }]));
   const resume = before.packager.progress!;
   const lost = segments(before, "source");
-  const aired = simulate(broadcast([{ atMs: 0, source }], 13_000), { startMs: Date.UTC(2026, 0, 1) + 16_000, resume, keepAll: true });
+  const aired = simulate(broadcast([{ atMs: 0, source }], 13_000), {
+    startMs: Date.UTC(2026, 0, 1) + 16_000,
+    resume,
+    keepAll: true,
+  });
   checkBroadcast(aired);
   for (const name of ["source", "audio"] as const) {
     const after = segments(aired, name);
@@ -105,7 +139,12 @@ test("after a restart the lost segments are gaps, the open number too, and new m
 });
 
 test("sound that begins late joins behind a discontinuity, and the picture goes on", () => {
-  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 12, audio: 48000, audioFrom: 3.1, promiseAudio: false } }]), { keepAll: true });
+  const aired = simulate(
+    broadcast([
+      { atMs: 0, source: { gop: 2, seconds: 12, audio: 48000, audioFrom: 3.1, promiseAudio: false } },
+    ]),
+    { keepAll: true },
+  );
   checkBroadcast(aired);
   expect(segments(aired, "source").every((one) => !one.gap)).toBe(true);
   const [first] = segments(aired, "audio");
@@ -118,7 +157,8 @@ function framesOf(aired: Aired): number[] {
     for (const part of segment.parts)
       for (const chunk of part.chunks)
         for (const { samples } of readChunks(chunk.bytes))
-          for (const { data } of samples) found.push(((data[5]! & 127) << 21) | (data[6]! << 14) | (data[7]! << 7) | data[8]!);
+          for (const { data } of samples)
+            found.push(((data[5]! & 127) << 21) | (data[6]! << 14) | (data[7]! << 7) | data[8]!);
   return found;
 }
 
@@ -140,18 +180,31 @@ function checkBroadcast(aired: Aired): void {
       if (expected) {
         expect(segment.number).toBe(expected.number);
         const seam = Math.abs(segment.dts - expected.dts) / timescale;
-        expect(seam, `${name} ${segment.number} starts where the one before ended`).toBeLessThanOrEqual(expected.loose || segment.discontinuity > expected.discontinuity ? 0.05 : 0);
+        expect(seam, `${name} ${segment.number} starts where the one before ended`).toBeLessThanOrEqual(
+          expected.loose || segment.discontinuity > expected.discontinuity ? 0.05 : 0,
+        );
         expect(segment.discontinuity).toBeGreaterThanOrEqual(expected.discontinuity);
       }
-      expected = { number: segment.number + 1, dts: segment.dts + segment.duration, discontinuity: segment.discontinuity, loose: segment.gap };
+      expected = {
+        number: segment.number + 1,
+        dts: segment.dts + segment.duration,
+        discontinuity: segment.discontinuity,
+        loose: segment.gap,
+      };
       let dts = segment.dts;
       segment.parts.forEach((part, index) => {
-        expect(part.duration / timescale, `${name} ${segment.number}.${index} within PART-TARGET`).toBeLessThanOrEqual(aired.partTarget + 1e-9);
+        expect(
+          part.duration / timescale,
+          `${name} ${segment.number}.${index} within PART-TARGET`,
+        ).toBeLessThanOrEqual(aired.partTarget + 1e-9);
         expect(part.gap).toBe(segment.gap);
         const following = segment.parts[index + 1]?.chunks[0];
         const fits = following && part.duration + following.duration <= aired.partTarget * timescale;
         if (!part.independent && !part.gap && fits)
-          expect(part.duration / timescale, `${name} ${segment.number}.${index} long enough`).toBeGreaterThanOrEqual(0.85 * aired.partTarget - 1e-9);
+          expect(
+            part.duration / timescale,
+            `${name} ${segment.number}.${index} long enough`,
+          ).toBeGreaterThanOrEqual(0.85 * aired.partTarget - 1e-9);
         for (const chunk of part.chunks) {
           for (const { dts: at, samples } of readChunks(chunk.bytes)) {
             expect(at).toBe(dts);
@@ -164,9 +217,11 @@ function checkBroadcast(aired: Aired): void {
       const row = reference.find((one) => one.number === segment.number);
       if (row) {
         expect(segment.discontinuity).toBe(row.discontinuity);
-        expect(Math.abs(segment.dts / timescale - row.dts / 90_000), `${name} ${segment.number} in step with source`).toBeLessThan(0.05);
+        expect(
+          Math.abs(segment.dts / timescale - row.dts / 90_000),
+          `${name} ${segment.number} in step with source`,
+        ).toBeLessThan(0.05);
       }
     }
   }
 }
-

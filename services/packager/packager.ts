@@ -1,6 +1,6 @@
+import { initSegment, makeChunk } from "./cmaf.ts";
 import { silentFrame } from "./codec/aac.ts";
 import { type Cleaner, cleanerOf, trackOf } from "./codec/codec.ts";
-import { initSegment, makeChunk } from "./cmaf.ts";
 import { type FlvTag, readAudio, readScript, readVideo } from "./flv.ts";
 import { Follower } from "./follower.ts";
 import { RungWriter } from "./rung.ts";
@@ -203,7 +203,9 @@ export class Packager {
     const message = readVideo(tag.payload);
     if (message.type === "config") this.#configureRung(name, message.entry, message.config);
     const lane = this.#rungs.get(name);
-    const place = this.#timeline?.again(tag.timestampMs + (message.type === "frame" ? message.compositionMs : 0));
+    const place = this.#timeline?.again(
+      tag.timestampMs + (message.type === "frame" ? message.compositionMs : 0),
+    );
     if (message.type !== "frame" || !lane || !place || !this.#table || !this.#video) return this.#take();
     const frame = lane.clean(message.data);
     if (!frame) return this.#take();
@@ -216,7 +218,10 @@ export class Packager {
     const pts = snapToGrid(place.raw, this.#frameRate) + place.offset * 90;
     // The source's keyframes may wait for reordering before they are shown; a rung's frames are decoded when the source's are.
     const dts = pts - this.#lead;
-    this.#step(name, lane.writer.push({ dts, pts, key: frame.key, data: frame.data, version: this.#newest(name) }));
+    this.#step(
+      name,
+      lane.writer.push({ dts, pts, key: frame.key, data: frame.data, version: this.#newest(name) }),
+    );
     return this.#take();
   }
 
@@ -226,7 +231,13 @@ export class Packager {
     const raw = config.slice();
     const track = trackOf(entry, raw, { frameRate: this.#frameRate });
     this.#step(name, known?.writer?.interrupt());
-    this.#rungs.set(name, { track, raw, clean: cleanerOf(entry, raw), writer: known?.writer, announced: false });
+    this.#rungs.set(name, {
+      track,
+      raw,
+      clean: cleanerOf(entry, raw),
+      writer: known?.writer,
+      announced: false,
+    });
   }
 
   #take(): Output[] {
@@ -239,10 +250,13 @@ export class Packager {
     const { name, value } = readScript(tag.payload);
     if (name !== "onMetaData" || typeof value !== "object" || value === null || Array.isArray(value)) return;
     const data = value as Readonly<Record<string, unknown>>;
-    const number = (key: string): number | undefined => (typeof data[key] === "number" ? (data[key] as number) : undefined);
+    const number = (key: string): number | undefined =>
+      typeof data[key] === "number" ? (data[key] as number) : undefined;
     const rate = number("framerate") ?? number("fps");
     if (rate !== undefined && rate >= 1 && rate <= 240) this.#frameRate = rate;
-    const named = ["videocodecid", "audiocodecid"].map((key) => data[key] !== undefined && data[key] !== 0 && data[key] !== "");
+    const named = ["videocodecid", "audiocodecid"].map(
+      (key) => data[key] !== undefined && data[key] !== 0 && data[key] !== "",
+    );
     if (named[0] || named[1]) this.#promised = { video: named[0] === true, audio: named[1] === true };
   }
 
@@ -266,9 +280,14 @@ export class Packager {
     }
     const first = this.#pending[0];
     if (!first) return false;
-    const waited = Math.max(nowMs - first.nowMs, (this.#pending.at(-1)?.tag.timestampMs ?? 0) - first.tag.timestampMs);
+    const waited = Math.max(
+      nowMs - first.nowMs,
+      (this.#pending.at(-1)?.tag.timestampMs ?? 0) - first.tag.timestampMs,
+    );
     const wanted = this.#promised;
-    const missing = wanted ? (wanted.video && !has.video) || (wanted.audio && !has.audio) : !(has.video && has.audio);
+    const missing = wanted
+      ? (wanted.video && !has.video) || (wanted.audio && !has.audio)
+      : !(has.video && has.audio);
     if (missing && waited < (wanted ? promisedMs : unpromisedMs)) return false;
     return has.video ? frames.video >= 2 : has.audio && frames.audio >= 2;
   }
@@ -279,13 +298,18 @@ export class Packager {
     const times: number[] = [];
     for (const { tag } of pending) {
       const message = tag.type === "video" ? readVideo(tag.payload) : readAudio(tag.payload);
-      if (message.type === "config") this.#configure(tag.type as "video" | "audio", message.entry, message.config);
-      if (message.type === "frame" && tag.type === (this.#video ? "video" : "audio")) times.push(tag.timestampMs);
+      if (message.type === "config")
+        this.#configure(tag.type as "video" | "audio", message.entry, message.config);
+      if (message.type === "frame" && tag.type === (this.#video ? "video" : "audio"))
+        times.push(tag.timestampMs);
     }
     const track = this.#video?.track ?? this.#audio?.track;
     if (!track) return;
     const { partSeconds } = this.#profile;
-    this.#partTarget ??= partTarget(partSeconds, track.kind === "audio" ? 0 : ((times[1] ?? 0) - (times[0] ?? 0)) / 1000);
+    this.#partTarget ??= partTarget(
+      partSeconds,
+      track.kind === "audio" ? 0 : ((times[1] ?? 0) - (times[0] ?? 0)) / 1000,
+    );
     this.#out.unshift({ type: "start", partTarget: this.#partTarget });
     const rows = this.#resumedRows(track.timescale);
     this.#table = new SegmentTable(track.timescale, rows);
@@ -357,7 +381,10 @@ export class Packager {
     const discontinuous = stepped || this.#newInit || joins;
     this.#newInit = false;
     if (joins) this.#lateTrack = false;
-    this.#step("source", this.#reference!.push({ dts, pts, key: frame.key, data: frame.data, version, discontinuous }));
+    this.#step(
+      "source",
+      this.#reference!.push({ dts, pts, key: frame.key, data: frame.data, version, discontinuous }),
+    );
     this.#follow();
   }
 
@@ -390,7 +417,10 @@ export class Packager {
       this.#newInit = false;
       this.#step("audio", this.#reference!.push({ dts, pts: dts, key: true, data, version, discontinuous }));
     } else if (this.#follower) {
-      this.#step("audio", this.#follower.push({ dts, pts: dts, duration: frameTicks, key: true, data }, version));
+      this.#step(
+        "audio",
+        this.#follower.push({ dts, pts: dts, duration: frameTicks, key: true, data }, version),
+      );
     }
   }
 
@@ -424,7 +454,8 @@ export class Packager {
 
   /** A new init segment; the first one makes the rendition. Versions of an earlier run are not used again. */
   #announce(name: RenditionName, track: Track): void {
-    const versions = (this.#versions[name] ??= new Array(this.#resume?.version ?? 0));
+    this.#versions[name] ??= new Array(this.#resume?.version ?? 0);
+    const versions = this.#versions[name];
     const version = versions.push(track) - 1;
     const discontinuity = this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
     this.#out.push({ type: "init", name, version, track, bytes: initSegment(track), discontinuity });
@@ -445,7 +476,8 @@ export class Packager {
         timescale: track.timescale,
         after: this.#firstRow(),
         mux: (samples, version) => this.#mux("audio", samples, version),
-        silence: (version, previous) => silentFrame(this.#versions.audio?.[version] as AudioTrack) ?? previous,
+        silence: (version, previous) =>
+          silentFrame(this.#versions.audio?.[version] as AudioTrack) ?? previous,
       });
     }
     this.#step("audio", this.#follower?.advance());
@@ -484,7 +516,7 @@ export class Packager {
  * PART-TARGET in seconds for parts of about `partSeconds` of frames this long: whole frames, with the room that 85 %
  * (rfc8216bis 4.4.4.9) and an audio frame ask for.
  */
-export function partTarget(partSeconds: number, frameSeconds: number): number {
+function partTarget(partSeconds: number, frameSeconds: number): number {
   const least = partSeconds + audioFrameSeconds;
   if (frameSeconds <= 0.07) return least;
   return Math.max(least, Math.ceil(partSeconds / frameSeconds - 0.02) * frameSeconds * 1.03);

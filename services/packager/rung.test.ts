@@ -16,14 +16,26 @@ function air(source: Source, options: { lateMs: number; dead?: (second: number) 
       else if (output.type === "init") {
         const { timescale } = output.track;
         if (!windows.has(output.name))
-          windows.set(output.name, new RenditionWindow({ timescale, targetDuration: 4, partTarget, epochMs: 0, windowSeconds: 1e9, windowSegments: 6, discontinuity: output.discontinuity }));
+          windows.set(
+            output.name,
+            new RenditionWindow({
+              timescale,
+              targetDuration: 4,
+              partTarget,
+              epochMs: 0,
+              windowSeconds: 1e9,
+              windowSegments: 6,
+              discontinuity: output.discontinuity,
+            }),
+          );
       } else windows.get(output.name)!.apply(output.step);
     }
   };
   const startMs = 1_000_000;
   const events: { atMs: number; run: () => void }[] = [];
   for (const event of broadcast([{ atMs: 0, source }]))
-    if (event.do === "tag") events.push({ atMs: event.atMs, run: () => apply(packager.push(event.tag, startMs + event.atMs)) });
+    if (event.do === "tag")
+      events.push({ atMs: event.atMs, run: () => apply(packager.push(event.tag, startMs + event.atMs)) });
   let alive = false;
   for (const { atMs, tag } of publish({ ...source, audio: undefined, bFrames: 0 })) {
     if (tag.type !== "video" || tag.payload[1] === 0) continue;
@@ -77,9 +89,14 @@ describe.for([
 });
 
 test("a rung that dies in the middle of a segment is a gap until it comes back at the start of one", () => {
-  const { source, rung } = air({ gop: 2, seconds: 24 }, { lateMs: 60, dead: (second) => second > 7.3 && second < 11.2 });
+  const { source, rung } = air(
+    { gop: 2, seconds: 24 },
+    { lateMs: 60, dead: (second) => second > 7.3 && second < 11.2 },
+  );
   expect(rung.map(({ number }) => number)).toEqual(source.slice(0, rung.length).map(({ number }) => number));
-  expect(rung.map(({ gap }) => gap)).toEqual([false, false, false, true, true, true, false, false, false, false, false, false].slice(0, rung.length));
+  expect(rung.map(({ gap }) => gap)).toEqual(
+    [false, false, false, true, true, true, false, false, false, false, false, false].slice(0, rung.length),
+  );
   for (const segment of rung) {
     const row = source.find((one) => one.number === segment.number)!;
     expect(Math.abs(segment.duration - row.duration) / 90_000).toBeLessThan(0.05);
@@ -94,5 +111,7 @@ test("a rung that joins late begins with the first segment whose keyframe it has
 });
 
 function samplesOf(segment: Segment) {
-  return segment.parts.flatMap((part) => part.chunks.flatMap((chunk) => readChunks(chunk.bytes).flatMap(({ samples }) => samples)));
+  return segment.parts.flatMap((part) =>
+    part.chunks.flatMap((chunk) => readChunks(chunk.bytes).flatMap(({ samples }) => samples)),
+  );
 }

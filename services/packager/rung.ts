@@ -67,7 +67,8 @@ export class RungWriter {
       this.#visit(row);
       this.#version = frame.version;
       this.#out.open(row, frame.dts, frame.version, frame.key, this.#expected(row));
-    } else if (cutPart({ duration: this.#frameTicks, guessed: true }, this.#out, this.#out.limits)) this.#out.closePart();
+    } else if (cutPart({ duration: this.#frameTicks, guessed: true }, this.#out, this.#out.limits))
+      this.#out.closePart();
     this.#held = frame;
     return this.#out.take();
   }
@@ -84,7 +85,9 @@ export class RungWriter {
       if (!silent && behind < 3 * this.#out.limits.partTicks) break;
       this.#giveUp();
       if (!this.#out.row) this.#out.open(row, row.dts, this.#version, false, 0);
-      this.#gapTo(end?.dts ?? (row.gap ? this.#table.horizon : this.#table.horizon - this.#out.limits.partTicks));
+      this.#gapTo(
+        end?.dts ?? (row.gap ? this.#table.horizon : this.#table.horizon - this.#out.limits.partTicks),
+      );
       if (!end) break;
       this.#close();
     }
@@ -141,11 +144,17 @@ export class RungWriter {
   #finish(frame: RungFrame, end: number): void {
     const { partTicks, nominalTicks } = this.#out.limits;
     let duration = end - frame.dts;
-    if (duration <= 0 || duration > partTicks) duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
+    if (duration <= 0 || duration > partTicks)
+      duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
     this.#frameTicks = duration;
     if (cutPart({ duration, guessed: false }, this.#out, this.#out.limits)) this.#out.closePart();
     this.#out.count(duration, frame.key);
-    this.#out.emit(this.#mux([{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }], frame.version));
+    this.#out.emit(
+      this.#mux(
+        [{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }],
+        frame.version,
+      ),
+    );
     this.#held = undefined;
     this.#edge = frame.dts + duration;
     const row = this.#out.row;

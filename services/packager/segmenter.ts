@@ -3,7 +3,13 @@ import type { Chunk, Payload, Sample } from "./track.ts";
 
 /** What happens to a rendition, in order. A reader that applies every step has the rendition. */
 export type Step =
-  | { readonly type: "open"; readonly row: Row; readonly dts: number; readonly version: number; readonly independent: boolean }
+  | {
+      readonly type: "open";
+      readonly row: Row;
+      readonly dts: number;
+      readonly version: number;
+      readonly independent: boolean;
+    }
   | { readonly type: "chunk"; readonly chunk: Chunk }
   /** The chunks since the last part are one part; a gap has a duration and no chunks. */
   | { readonly type: "part"; readonly duration: number; readonly independent: boolean; readonly gap: boolean }
@@ -111,7 +117,12 @@ export class Writer implements Open {
 
   closePart(): void {
     if (this.partDuration === 0) return;
-    this.#steps.push({ type: "part", duration: this.partDuration, independent: this.partIndependent, gap: false });
+    this.#steps.push({
+      type: "part",
+      duration: this.partDuration,
+      independent: this.partIndependent,
+      gap: false,
+    });
     this.partDuration = 0;
     while (this.boundary <= this.duration + this.limits.nominalTicks / 4) this.boundary += this.#spacing;
   }
@@ -252,7 +263,8 @@ export class Reference {
   #accept(frame: Frame): void {
     this.#needsKey = false;
     // What is missing up to here was on air as nothing: say so. A seam of two clocks is a few milliseconds wide.
-    if (this.#edge !== undefined && frame.dts - this.#edge > this.#table.timescale / 100) this.#gapUntil(frame.dts);
+    if (this.#edge !== undefined && frame.dts - this.#edge > this.#table.timescale / 100)
+      this.#gapUntil(frame.dts);
     if (this.silent || this.#discontinuous) this.#out.close();
     if (this.#out.row) this.#cut(frame, { duration: this.#frameTicks, key: frame.key, guessed: true });
     else this.#open(frame);
@@ -279,12 +291,18 @@ export class Reference {
   #finish(frame: Frame, end: number): void {
     const { partTicks, nominalTicks } = this.#out.limits;
     let duration = end - frame.dts;
-    if (duration <= 0 || duration > partTicks) duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
+    if (duration <= 0 || duration > partTicks)
+      duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
     this.#frameTicks = duration;
     // Its true length may be more than was assumed when it arrived.
     if (this.#out.duration > 0) this.#cut(frame, { duration, key: false, guessed: false });
     this.#out.count(duration, frame.key);
-    this.#out.emit(this.#mux([{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }], frame.version));
+    this.#out.emit(
+      this.#mux(
+        [{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }],
+        frame.version,
+      ),
+    );
     this.#held = undefined;
     this.#edge = frame.dts + duration;
   }
@@ -292,11 +310,19 @@ export class Reference {
   #gapUntil(end: number): void {
     const { maxTicks } = this.#out.limits;
     if (this.#out.row && !this.#out.row.gap) this.#out.close();
-    const length = this.#table.expected > 0 && this.#table.expected < maxTicks ? this.#table.expected : maxTicks / 2;
+    const length =
+      this.#table.expected > 0 && this.#table.expected < maxTicks ? this.#table.expected : maxTicks / 2;
     let edge = this.#edge ?? end;
     while (edge < end) {
       if (this.#out.row && this.#out.duration >= length) this.#out.close();
-      if (!this.#out.row) this.#out.open(this.#table.add(edge, { gap: true, discontinuous: false }), edge, this.#version, false, 0);
+      if (!this.#out.row)
+        this.#out.open(
+          this.#table.add(edge, { gap: true, discontinuous: false }),
+          edge,
+          this.#version,
+          false,
+          0,
+        );
       const [duration = 0] = gapParts(Math.min(end - edge, maxTicks - this.#out.duration), this.#out.limits);
       this.#out.gap(duration);
       edge += duration;

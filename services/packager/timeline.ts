@@ -2,7 +2,7 @@
 const ticksPerMs = 90;
 
 /** Broadcast time of the first frame: room for what starts a little earlier, so that tfdt is never negative. */
-export const startMs = 10_000;
+const startMs = 10_000;
 
 /** A raw clock that goes back by more than this has stepped. */
 const backMs = 1_000;
@@ -57,7 +57,12 @@ export class Timeline {
    * A frame of the reference rendition. `edgeMs` is where the written media or gap ends; `joinMs` how close to it a
    * new clock must come to continue there without a gap. `stepped` asks for a discontinuity before the frame.
    */
-  reference(rawMs: number, nowMs: number, edgeMs: number | undefined, joinMs: number): { at: number; stepped: boolean } {
+  reference(
+    rawMs: number,
+    nowMs: number,
+    edgeMs: number | undefined,
+    joinMs: number,
+  ): { at: number; stepped: boolean } {
     let stepped = false;
     const raw = this.#raw;
     if (this.#offset !== undefined && raw !== undefined) {

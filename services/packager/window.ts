@@ -140,7 +140,13 @@ export class RenditionWindow implements Window {
         const open = this.#open;
         if (!open) return false;
         const { chunks, bytes } = together(this.#chunks);
-        open.parts.push({ duration: step.duration, independent: step.independent, gap: step.gap, chunks, bytes });
+        open.parts.push({
+          duration: step.duration,
+          independent: step.independent,
+          gap: step.gap,
+          chunks,
+          bytes,
+        });
         // A segment that lacks a part cannot be had whole.
         open.gap ||= step.gap;
         open.duration += step.duration;

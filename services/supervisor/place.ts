@@ -3,7 +3,7 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { replaceFile } from "../lib/durable.ts";
+import { makeFolder, replaceFile } from "../lib/durable.ts";
 import { Failure } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 
@@ -26,7 +26,7 @@ const runtimeBytes = 103 - "/control-health.sock".length;
 /** Takes the data folder, made when missing. A `Failure` with one sentence when another Sluice has it or it cannot be written. */
 export async function openPlace(data: string): Promise<Place> {
   try {
-    mkdirSync(data, { recursive: true, mode: 0o700 });
+    makeFolder(data);
   } catch (error) {
     throw new Failure(
       "forbidden",

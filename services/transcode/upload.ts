@@ -61,9 +61,7 @@ export function openUpload(options: {
     const status = response.statusCode ?? 0;
     text(response).then(
       (body) => {
-        settle(
-          status < 300 ? { how: "taken" } : { how: "refused", status, message: body.slice(0, 500) },
-        );
+        settle(status < 300 ? { how: "taken" } : { how: "refused", status, message: body.slice(0, 500) });
         // An answer before the end of the body: the rest of it is not wanted.
         request.destroy();
       },

@@ -1,8 +1,8 @@
 import { FlvReader } from "../../services/packager/flv.ts";
 import { Packager } from "../../services/packager/packager.ts";
 import { RenditionWindow } from "../../services/packager/window.ts";
-import { publish } from "../support/simulate.ts";
 import { concat } from "../support/bytes.ts";
+import { publish } from "../support/simulate.ts";
 import type { Target } from "./target.ts";
 
 /** A whole feed through demuxer, timeline, segmenter and muxer: whatever it says, windows stay whole. */
@@ -48,7 +48,8 @@ export const feed: Target = {
     apply(packager.end());
     for (const window of windows.values())
       for (const segment of window.segments)
-        if (!(segment.duration > 0) || !(segment.dts >= 0)) throw new Error(`segment of ${segment.duration} at ${segment.dts}`);
+        if (!(segment.duration > 0) || !(segment.dts >= 0))
+          throw new Error(`segment of ${segment.duration} at ${segment.dts}`);
   },
 };
 
@@ -59,7 +60,19 @@ function asFlv(source: Parameters<typeof publish>[0]): Uint8Array {
     const { length } = tag.payload;
     const ms = tag.timestampMs;
     pieces.push(
-      Uint8Array.of(kinds[tag.type], length >> 16, length >> 8, length, ms >> 16, ms >> 8, ms, ms >>> 24, 0, 0, 0),
+      Uint8Array.of(
+        kinds[tag.type],
+        length >> 16,
+        length >> 8,
+        length,
+        ms >> 16,
+        ms >> 8,
+        ms,
+        ms >>> 24,
+        0,
+        0,
+        0,
+      ),
       tag.payload,
       Uint8Array.of(0, (length + 11) >> 16, (length + 11) >> 8, length + 11),
     );

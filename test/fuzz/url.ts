@@ -23,7 +23,8 @@ export const url: Target = {
       if (!/^[0-9a-f]{32}$/.test(route.playback)) throw new Error(`playback ${route.playback}`);
       lifecycleOf(route.playback, undefined);
     }
-    if (route && "number" in route && !Number.isSafeInteger(route.number)) throw new Error(`number ${route.number}`);
+    if (route && "number" in route && !Number.isSafeInteger(route.number))
+      throw new Error(`number ${route.number}`);
     const directives = parseDirectives(query);
     if ("refuse" in directives) throw new BadMedia("bad_flv", directives.message);
     for (const number of [directives.number, directives.part])

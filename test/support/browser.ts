@@ -16,7 +16,7 @@ const PLACES = [
 ];
 
 /** The path of an installed Chromium; throws with the command to type when there is none. */
-export function findChromium(): string {
+function findChromium(): string {
   for (const path of PLACES) {
     try {
       if (path) accessSync(path, constants.X_OK);

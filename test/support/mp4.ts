@@ -64,7 +64,7 @@ const entryFields: Readonly<Record<string, number>> = {
 };
 
 /** Every box, nested. A size that does not fit throws. */
-export function readBoxes(bytes: Uint8Array, from = 0, to = bytes.length): Box[] {
+function readBoxes(bytes: Uint8Array, from = 0, to = bytes.length): Box[] {
   const view = viewOf(bytes);
   const boxes: Box[] = [];
   let at = from;

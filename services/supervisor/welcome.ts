@@ -1,0 +1,35 @@
+import type { Config } from "../config.ts";
+import { publicUrls } from "../urls.ts";
+
+/** What a person needs next, as one block of text. */
+export function welcome(options: {
+  readonly config: Config;
+  /** The default live input; unknown where control runs elsewhere. */
+  readonly person: { readonly uid: string; readonly streamKey: string } | undefined;
+  /** Base URL of the figures. */
+  readonly metrics: string;
+  /** How long the start took. */
+  readonly seconds: string;
+}): string {
+  const { config, person, metrics, seconds } = options;
+  const urls = publicUrls(config);
+  const lines = [`Sluice is ready (${seconds} s)`, ""];
+  const row = (name: string, value: string) => lines.push(`  ${name.padEnd(12)}${value}`);
+  if (config.roles.includes("ingest")) {
+    lines.push("  OBS: Settings > Stream > Service Custom");
+    row("Server", urls.rtmp ?? urls.rtmps);
+    if (person) row("Stream Key", person.streamKey);
+    if (urls.rtmp) row("RTMPS", urls.rtmps);
+    row("", config.tlsCert ? "with your certificate; OBS checks that it is for this name" : selfSigned);
+    lines.push("");
+  }
+  if (config.roles.includes("origin")) {
+    if (person) row("Watch", `${urls.http}/${person.uid}/watch`);
+    row("API", `${urls.http}/docs`);
+  }
+  row("Metrics", `${metrics}/metrics`);
+  return `\n${lines.join("\n")}\n`;
+}
+
+const selfSigned =
+  "OBS trusts only a real certificate for a DNS name: --tls-cert FILE --tls-key FILE. ffmpeg takes this one";

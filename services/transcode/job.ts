@@ -1,0 +1,345 @@
+import type { IncomingMessage } from "node:http";
+import { Failure } from "../lib/errors.ts";
+import { openInternal, requestInternal } from "../lib/http.ts";
+import type { Log } from "../lib/log.ts";
+import { backoffMs, pause } from "../lib/retry.ts";
+import { z } from "../lib/schema.ts";
+import {
+  FlvReader,
+  flvHeader,
+  readScript,
+  readVideo,
+  scriptTag,
+  tagHeader,
+  videoTag,
+  writeScript,
+} from "../packager/flv.ts";
+import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
+import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
+import { commandFor, type Rung, type Source } from "./ladder.ts";
+import { Retimer } from "./retimer.ts";
+import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
+
+/** The ladder of one publish, as the origin enqueues it. */
+export interface LadderJob {
+  /** Names the job in the queue: while one of this name is there, another is not taken. */
+  readonly id: string;
+  readonly uid: string;
+  readonly video: string;
+  readonly publish: string;
+  /** Ingest's internal address, and the feed's path there. */
+  readonly feed: string;
+  readonly path: string;
+  /** The origin's internal address. */
+  readonly origin: string;
+  readonly rungs: readonly Rung[];
+  readonly source: Source;
+}
+
+/**
+ * `done`: nothing is left to encode, or nobody here can go on with it and the origin may enqueue it again. `failed`: no worker
+ * with this ffmpeg will do better; `why` is for the operator.
+ */
+export type JobEnd =
+  | { readonly how: "done"; readonly why: string }
+  | { readonly how: "failed"; readonly why: string };
+
+/** What a job tells about itself while it runs. */
+export interface JobFigures {
+  /** From a picture that arrived to the same picture of a rung, in seconds. */
+  readonly delay: (seconds: number) => void;
+  /** An ffmpeg has ended. */
+  readonly ended: (how: EncodeEnd["how"]) => void;
+  /** A tag was left out because the origin does not read. */
+  readonly dropped: () => void;
+}
+
+export interface JobTools {
+  readonly ffmpeg: Ffmpeg;
+  /** Who we are, for the origin's log. */
+  readonly worker: string;
+  readonly secret: string | undefined;
+  readonly figures: JobFigures;
+  readonly log: Log;
+  /** For tests that cannot wait as long. */
+  readonly limits?: Partial<EncodeLimits>;
+}
+
+/** Peers that do not answer for this long leave the job to the origin, which enqueues it again when it is back. */
+const patienceMs = 30_000;
+/** A run of this length was healthy: what ends it is not the same trouble again. */
+const healthyMs = 10_000;
+/** An ffmpeg that ends without a picture this often in a row will not give one. */
+const muteTries = 3;
+
+/**
+ * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `signal` is aborted. A crashed
+ * ffmpeg and a broken connection are mended here, with a new epoch each time; the outcome is a value, and it never throws for
+ * what a peer does.
+ */
+export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSignal): Promise<JobEnd> {
+  const log = tools.log.child({ video: job.video, publish: job.publish });
+  let attempt = 0;
+  let mute = 0;
+  let troubledSince: number | undefined;
+  while (!signal.aborted) {
+    const began = performance.now();
+    const end = await encodeOnce(job, tools, signal, log);
+    if (end.how === "over") return { how: "done", why: end.why };
+    if (end.how === "hopeless") return { how: "failed", why: end.why };
+    const healthy = end.pictures > 0 && performance.now() - began > healthyMs;
+    if (healthy) attempt = 0;
+    if (end.pictures > 0 || healthy) troubledSince = undefined;
+    troubledSince ??= began;
+    mute = end.mute ? mute + 1 : 0;
+    if (mute >= muteTries) return { how: "failed", why: end.why };
+    if (performance.now() - troubledSince > patienceMs) return { how: "done", why: end.why };
+    await pause(backoffMs(attempt++, 100, 3_000), signal);
+  }
+  return { how: "done", why: "told to stop" };
+}
+
+/** How one run of ffmpeg, or the try at one, ended. */
+type RunEnd =
+  | { readonly how: "over"; readonly why: string }
+  | { readonly how: "hopeless"; readonly why: string }
+  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. */
+  | { readonly how: "broke"; readonly why: string; readonly pictures: number; readonly mute?: boolean };
+
+const grantSchema = z.object({
+  epoch: z.number().int().nonnegative(),
+  /** Those of the job that are still wanted. */
+  rungs: z.array(z.object({ name: z.string() })).optional(),
+});
+
+async function encodeOnce(job: LadderJob, tools: JobTools, signal: AbortSignal, log: Log): Promise<RunEnd> {
+  const stop = new AbortController();
+  const forward = () => stop.abort();
+  signal.addEventListener("abort", forward, { once: true });
+  try {
+    const grant = await askGrant(job, tools, stop.signal);
+    if (grant.how !== "granted") return grant;
+    const { epoch } = grant;
+    const rungs = job.rungs.filter(({ name }) => !grant.names || grant.names.includes(name));
+    if (rungs.length === 0) return { how: "over", why: "no rung is wanted" };
+    const feed = await openInternal(job.feed, job.path, { signal: stop.signal, secret: tools.secret });
+    return await new Run({ job, tools, log, epoch, rungs, feed, signal: stop.signal }).ended;
+  } catch (error) {
+    if (signal.aborted) return { how: "over", why: "told to stop" };
+    if (!(error instanceof Failure)) throw error;
+    if (error.code === "not_found") return { how: "over", why: "the publish is gone" };
+    return { how: "broke", why: error.message, pictures: 0 };
+  } finally {
+    signal.removeEventListener("abort", forward);
+    stop.abort();
+  }
+}
+
+type Granted = {
+  readonly how: "granted";
+  readonly epoch: number;
+  readonly names: readonly string[] | undefined;
+};
+
+async function askGrant(
+  job: LadderJob,
+  { worker, secret }: JobTools,
+  signal: AbortSignal,
+): Promise<Granted | RunEnd> {
+  const { status, json } = await requestInternal(job.origin, `/internal/rungs/${job.video}/grant`, {
+    json: { publish: job.publish, worker, job: job.id },
+    signal,
+    secret,
+  });
+  if (status === 404 || status === 409) return { how: "over", why: "the origin wants no ladder of it" };
+  const grant = grantSchema.safeParse(json);
+  if (status !== 200 || !grant.success)
+    return { how: "broke", why: `the origin answered ${status} to a grant`, pictures: 0 };
+  return { how: "granted", epoch: grant.data.epoch, names: grant.data.rungs?.map(({ name }) => name) };
+}
+
+/** Pictures that have not come back from every rung are remembered, but no more than these: about ten seconds. */
+const rememberedPictures = 600;
+
+/** One ffmpeg between a feed and its rungs' uploads. Whatever ends first ends the others. */
+class Run {
+  readonly ended: Promise<RunEnd>;
+  readonly #job: LadderJob;
+  readonly #tools: JobTools;
+  readonly #log: Log;
+  readonly #retimer = new Retimer();
+  readonly #rungs: readonly { readonly upload: Upload; readonly reader: FlvReader }[];
+  readonly #encode: Encode;
+  readonly #feed: IncomingMessage;
+  readonly #feedReader = new FlvReader();
+  /** When each picture came, by its raw presentation time. */
+  readonly #arrived = new Map<number, number>();
+  readonly #done = Promise.withResolvers<RunEnd>();
+  #pictures = 0;
+  #publishEnded = false;
+
+  constructor(options: {
+    readonly job: LadderJob;
+    readonly tools: JobTools;
+    readonly log: Log;
+    readonly epoch: number;
+    readonly rungs: readonly Rung[];
+    readonly feed: IncomingMessage;
+    readonly signal: AbortSignal;
+  }) {
+    const { job, tools, log, epoch, rungs, feed, signal } = options;
+    this.#job = job;
+    this.#tools = tools;
+    this.#log = log;
+    this.#feed = feed;
+    this.#rungs = rungs.map(({ name }) => ({
+      reader: new FlvReader(),
+      upload: openUpload({
+        address: job.origin,
+        path: `/internal/rungs/${job.video}/${encodeURIComponent(name)}?epoch=${epoch}`,
+        secret: tools.secret,
+        onDropped: tools.figures.dropped,
+      }),
+    }));
+    const args = ffmpegArguments(commandFor(rungs, tools.ffmpeg.version));
+    this.#encode = runEncode({
+      program: tools.ffmpeg.program,
+      args,
+      outputs: rungs.length,
+      onData: (output, bytes) => this.#encoded(output, bytes),
+      ...(tools.limits && { limits: tools.limits }),
+    });
+    const command = pasteable(tools.ffmpeg.program, args);
+    log.info(
+      { epoch, rungs: rungs.map(({ name }) => name), pid: this.#encode.pid, command },
+      "encode opened",
+    );
+
+    for (const bytes of this.#opening()) this.#encode.write(bytes);
+    feed.on("data", (bytes: Buffer) => this.#fed(bytes));
+    feed.on("error", () => undefined);
+    feed.once("close", () => this.#encode.finish());
+    signal.addEventListener("abort", () => this.#finish({ how: "over", why: "told to stop" }), {
+      once: true,
+    });
+    for (const { upload } of this.#rungs) void upload.ended.then((end) => this.#uploadEnded(end));
+    void this.#encode.ended.then((end) => this.#encodeEnded(end));
+    const opened = performance.now();
+    this.ended = this.#done.promise.then((end) => {
+      const seconds = Math.round((performance.now() - opened) / 100) / 10;
+      log.info({ epoch, end: end.how, why: end.why, pictures: this.#pictures, seconds }, "encode closed");
+      return end;
+    });
+  }
+
+  /** An FLV of video alone, so that ffmpeg does not look for sound; the frame rate, because it is not to look for that either. */
+  *#opening(): Iterable<Uint8Array> {
+    const header = flvHeader();
+    header[4] = 1;
+    yield header;
+    const { frameRate } = this.#job.source;
+    if (frameRate) yield tagBytes(scriptTag, 0, writeScript("onMetaData", { framerate: frameRate }));
+  }
+
+  #fed(bytes: Buffer): void {
+    try {
+      for (const tag of this.#feedReader.push(bytes)) {
+        if (tag.type === "script") this.#publishEnded ||= readScript(tag.payload).name === "onPublishEnd";
+        if (tag.type !== "video") continue;
+        const message = readVideo(tag.payload);
+        if (message.type === "ignore" || message.type === "end") continue;
+        if (message.type === "frame") this.#remember(tag.timestampMs + message.compositionMs);
+        this.#encode.write(tagBytes(videoTag, this.#retimer.toEncoder(tag.timestampMs), tag.payload));
+      }
+    } catch (error) {
+      this.#finish(this.#broken(`the feed cannot be read: ${messageOf(error)}`));
+    }
+  }
+
+  #encoded(output: number, bytes: Buffer): void {
+    const { reader, upload } = this.#rungs[output]!;
+    try {
+      for (const tag of reader.push(bytes)) {
+        if (tag.type !== "video") continue;
+        const timestampMs = this.#retimer.toRaw(tag.timestampMs);
+        const message = readVideo(tag.payload);
+        if (message.type !== "config" && message.type !== "frame") continue;
+        if (message.type === "frame") {
+          this.#pictures++;
+          const arrived = this.#arrived.get(timestampMs);
+          if (arrived !== undefined) this.#tools.figures.delay((performance.now() - arrived) / 1000);
+        }
+        const kind = message.type === "config" ? "config" : message.key ? "key" : "other";
+        upload.write(tagBytes(videoTag, timestampMs, tag.payload), kind);
+      }
+    } catch (error) {
+      this.#finish(this.#broken(`ffmpeg's output cannot be read: ${messageOf(error)}`));
+    }
+  }
+
+  #remember(rawMs: number): void {
+    this.#arrived.set(rawMs >>> 0, performance.now());
+    if (this.#arrived.size > rememberedPictures) this.#arrived.delete(this.#arrived.keys().next().value!);
+  }
+
+  #uploadEnded(end: UploadEnd): void {
+    if (end.how === "taken") return;
+    if (end.how === "broken") this.#finish(this.#broken(`the origin is gone: ${end.message}`));
+    else if (end.status === 409) this.#finish({ how: "over", why: "another worker was granted the rungs" });
+    else if (end.status === 404) this.#finish({ how: "over", why: "the broadcast is over" });
+    else this.#finish(this.#broken(`the origin refuses a rung with ${end.status}: ${end.message}`));
+  }
+
+  async #encodeEnded(end: EncodeEnd): Promise<void> {
+    this.#tools.figures.ended(end.how);
+    if (end.how !== "drained") {
+      if (end.how !== "killed")
+        this.#log.warn({ how: end.how, exit: end.exit, said: end.said }, "ffmpeg failed");
+      return this.#finish(verdict(end, this.#pictures));
+    }
+    for (const { upload } of this.#rungs) upload.finish();
+    const answers = await Promise.all(this.#rungs.map(({ upload }) => upload.ended));
+    // A refusal has already ended this run.
+    if (answers.some(({ how }) => how !== "taken")) return;
+    this.#finish(
+      this.#publishEnded ? { how: "over", why: "the publish has ended" } : this.#broken("the feed broke off"),
+    );
+  }
+
+  #broken(why: string): RunEnd {
+    return { how: "broke", why, pictures: this.#pictures };
+  }
+
+  #finish(end: RunEnd): void {
+    this.#feed.destroy();
+    for (const { upload } of this.#rungs) upload.abort();
+    this.#encode.kill();
+    // The next run, of ours or of another, must not share the processor with this one.
+    void this.#encode.ended.then(() => this.#done.resolve(end));
+  }
+}
+
+/** What ffmpeg says of arguments that it does not take, in any of its versions. */
+const refusal =
+  /unrecognized option|option not found|unknown encoder|encoder not found|no such filter|error setting|unable to parse|undefined constant|incorrect parameters|error (while )?(initializing|opening|parsing)|error applying option/i;
+
+function verdict({ how, exit, code, said }: EncodeEnd, pictures: number): RunEnd {
+  const complaints = said.filter((line) => /\[(error|fatal)\]/.test(line));
+  const line = complaints.find((each) => refusal.test(each)) ?? complaints.at(-1) ?? said.at(-1);
+  const why = `ffmpeg ${how} (${exit})${line ? `: ${line}` : ""}`;
+  const byItself = code !== undefined && how === "crashed" && pictures === 0;
+  if (byItself && line && refusal.test(line)) return { how: "hopeless", why };
+  return { how: "broke", why, pictures, mute: byItself };
+}
+
+/** A whole tag with PreviousTagSize behind it. */
+function tagBytes(type: number, timestampMs: number, payload: Uint8Array): Buffer {
+  const head = tagHeader(type, timestampMs, payload.length);
+  const bytes = Buffer.allocUnsafe(head.length + payload.length + 4);
+  bytes.set(head);
+  bytes.set(payload, head.length);
+  bytes.writeUInt32BE(head.length + payload.length, head.length + payload.length);
+  return bytes;
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
