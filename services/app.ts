@@ -47,12 +47,13 @@ export async function startRole(
   try {
     const metrics = createMetrics(name);
     let ready = false;
+    let unwell: () => readonly string[] = () => [];
     scope.own(
       "health",
       await serveHealth({
         address: config.metricsAddress,
         text: metrics.text,
-        waiting: () => (ready ? [] : [name]),
+        waiting: () => (ready ? unwell() : [name]),
       }),
     );
     const message = await roles[name]({
@@ -61,6 +62,9 @@ export async function startRole(
       metrics,
       tell,
       own: (owned, what) => scope.own(owned, what),
+      watch: (reasons) => {
+        unwell = reasons;
+      },
     });
     ready = true;
     tell({ type: "ready", ...message });
@@ -77,13 +81,15 @@ interface Wiring {
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly tell: (message: RoleMessage) => void;
   readonly own: Scope["own"];
+  /** Why the role is not ready although it runs; asked for at each look at /readyz. */
+  readonly watch: (reasons: () => readonly string[]) => void;
 }
 
 type Started = Omit<ReadyMessage, "type">;
 
 /** A role's modules are imported when it starts, so that no process carries another's. */
 const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = {
-  async control({ config, log, own }) {
+  async control({ config, log, own, watch }) {
     const { startControl } = await import("./control/control.ts");
     const control = own(
       "control",
@@ -96,6 +102,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         log,
       }),
     );
+    watch(() => control.troubles());
     return { ports: {}, ...control.ready };
   },
 

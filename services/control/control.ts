@@ -28,10 +28,8 @@ export interface Control extends Running {
   readonly address: string;
   /** What a person needs first: the oldest live input with its key, and the administrator's token. */
   readonly ready: { readonly uid: string; readonly streamKey: string; readonly apiToken: string };
-  /** Replaces the public URLs, once the ports of the other roles are known. */
-  announce(urls: PublicUrls): void;
-  /** False with the reasons when the store cannot be written. */
-  health(): { readonly ok: boolean; readonly reasons: readonly string[] };
+  /** Why control cannot do its work; nothing while the store can be written. */
+  troubles(): readonly string[];
 }
 
 /** How long an answer to a change waits for the roles to have it. */
@@ -54,13 +52,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     records.onChange = (change) => links.changed(change);
     const internal = internalCalls(records, links, log);
 
-    let urls = options.publicUrls;
     const deps = {
       records,
       keys,
       defaults,
       log,
-      urls: () => urls,
+      urls: options.publicUrls,
       settled: (version: number) => links.settled(version, settleMs),
     };
     let api: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;
@@ -89,13 +86,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     return {
       address: server.address,
       ready: { uid: first.uid, streamKey: keys.streamKey(first), apiToken },
-      announce(next) {
-        urls = next;
-      },
-      health() {
-        const reasons = records.broken ? [records.broken] : [];
-        return { ok: reasons.length === 0, reasons };
-      },
+      troubles: () => (records.broken ? [records.broken] : []),
       closed: scope.closed,
       close: () => scope.close(),
     };

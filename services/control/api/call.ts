@@ -9,7 +9,7 @@ export interface Deps {
   readonly records: Records;
   readonly keys: Keys;
   readonly defaults: { readonly timeoutSeconds: number };
-  readonly urls: () => PublicUrls;
+  readonly urls: PublicUrls;
   /** Waits until the roles have this version; names those that have not. */
   readonly settled: (version: number) => Promise<readonly string[]>;
   readonly log: Log;

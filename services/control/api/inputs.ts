@@ -24,7 +24,7 @@ const listLimit = 1_000;
 
 /** The calls about live inputs, in Cloudflare Stream's shapes. */
 export function inputCalls({ records, keys, urls, defaults, settled }: Deps): readonly Call[] {
-  const context = () => ({ keys, urls: urls(), timeoutSeconds: defaults.timeoutSeconds });
+  const context = () => ({ keys, urls, timeoutSeconds: defaults.timeoutSeconds });
   const view = async (input: LiveInput) => viewInput(input, await records.status(input.uid), context());
   const answer = async (input: LiveInput, version: number, body: InputBody = {}) => ({
     status: 200 as const,

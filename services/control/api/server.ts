@@ -57,7 +57,7 @@ export async function openApi(
 
   app.get("/docs/openapi.json", async (_request, reply) => {
     const { openapi } = await import("./docs.ts");
-    return reply.send(openapi(calls, deps.urls()));
+    return reply.send(openapi(calls, deps.urls));
   });
   app.get("/docs", async (_request, reply) => {
     const { page } = await import("./docs.ts");
@@ -65,7 +65,7 @@ export async function openApi(
       .header("content-type", "text/html; charset=utf-8")
       .header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'")
       .header("referrer-policy", "no-referrer")
-      .send(page(calls, deps.urls()));
+      .send(page(calls, deps.urls));
   });
 
   app.setNotFoundHandler((request, reply) =>

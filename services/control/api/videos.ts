@@ -18,7 +18,7 @@ const limit = z.coerce
 
 /** The calls about videos: broadcasts on air and what is recorded. */
 export function videoCalls({ records, urls }: Deps): readonly Call[] {
-  const view = async (video: Video) => viewVideo(video, await records.input(video.live_input), urls());
+  const view = async (video: Video) => viewVideo(video, await records.input(video.live_input), urls);
   const list = async (filter: VideoFilter, counted: boolean) => {
     const { videos, total } = await records.videos(filter);
     const result = await Promise.all(videos.map(view));
