@@ -1,7 +1,7 @@
 import type { Engine } from "./engines/engine.ts";
 
 export interface Stats {
-  /** Times that playback ran dry while the broadcast was on air, and for how long in all. */
+  /** Times that playback stood still for 0.1 s or more while the broadcast was on air, and for how long in all. */
   readonly stalls: number;
   readonly stallSeconds: number;
   /** Times that it ran dry because the encoder was away. */
@@ -17,6 +17,8 @@ export interface Stats {
 }
 
 const KEPT = 50;
+/** Shorter than this nobody sees it: three frames. */
+const STALL_MS = 100;
 
 /** Measures what a viewer of `video` gets, whatever engine feeds it. */
 export class Meter {
@@ -69,10 +71,11 @@ export class Meter {
   stats(): Stats {
     const video = this.#video as HTMLVideoElement & { webkitAudioDecodedByteCount?: number };
     const { totalVideoFrames, droppedVideoFrames } = video.getVideoPlaybackQuality();
-    const running = this.#dryAt !== undefined && !this.#excused;
+    const dryMs = this.#dryAt === undefined || this.#excused ? 0 : performance.now() - this.#dryAt;
+    const running = dryMs >= STALL_MS;
     return {
       stalls: this.#stalls + (running ? 1 : 0),
-      stallSeconds: (this.#stallMs + (running ? performance.now() - this.#dryAt! : 0)) / 1000,
+      stallSeconds: (this.#stallMs + (running ? dryMs : 0)) / 1000,
       interruptions: this.#interruptions + (this.#dryAt !== undefined && this.#excused ? 1 : 0),
       errors: [...this.#errors],
       warnings: [...this.#warnings],
@@ -115,10 +118,11 @@ export class Meter {
   #wet(playing: boolean): void {
     if (playing) this.#played = true;
     if (this.#dryAt === undefined) return;
+    const dryMs = performance.now() - this.#dryAt;
     if (this.#excused) this.#interruptions++;
-    else {
+    else if (dryMs >= STALL_MS) {
       this.#stalls++;
-      this.#stallMs += performance.now() - this.#dryAt;
+      this.#stallMs += dryMs;
     }
     this.#dryAt = undefined;
   }

@@ -10,17 +10,18 @@ const NEAR = 0.25;
 
 /** True when the media that ends at `dry` is followed by a gap. */
 export function gapAt(stretches: readonly Stretch[], dry: number): boolean {
-  return stretches.some(({ gap, start, end }) => gap && start <= dry + NEAR && end > dry - 0.05);
+  return stretches.some((stretch) => isAt(stretch, dry));
 }
 
 /**
  * Where playback continues when the buffer ends at `dry` and a gap follows: the start of the first media behind the
- * gap, once `least` seconds of it are listed. Undefined while there is no gap, or nothing behind it yet.
+ * gap. Undefined while there is no gap, or nothing behind it yet.
  */
-export function behindGap(stretches: readonly Stretch[], dry: number, least: number): number | undefined {
-  const first = stretches.findIndex(({ gap, start, end }) => gap && start <= dry + NEAR && end > dry - 0.05);
-  if (first < 0) return undefined;
-  const media = stretches.slice(first).filter(({ gap }) => !gap);
-  const [next, last] = [media[0], media.at(-1)];
-  return next && last && last.end - next.start >= least ? next.start : undefined;
+export function behindGap(stretches: readonly Stretch[], dry: number): number | undefined {
+  const first = stretches.findIndex((stretch) => isAt(stretch, dry));
+  return first < 0 ? undefined : stretches.slice(first).find(({ gap }) => !gap)?.start;
+}
+
+function isAt({ gap, start, end }: Stretch, dry: number): boolean {
+  return gap && start <= dry + NEAR && end > dry - 0.05;
 }

@@ -78,6 +78,8 @@ const config: Partial<HlsConfig> = {
   maxLiveSyncPlaybackRate: 1.05,
   // Every gap would count as a stall and add latency for good: `giveWay` raises it for real ones.
   liveSyncOnStallIncrease: 0,
+  // In a gap each try to get the playhead on counts, and the last would be fatal.
+  nudgeMaxRetry: 1000,
   backBufferLength: 30,
   capLevelToPlayerSize: true,
   abrEwmaDefaultEstimate: 3_000_000,
@@ -104,11 +106,13 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
   let troubled = false;
 
   const step = () => {
-    if (video.paused || video.seeking || video.readyState === 0) return;
     const details = hls.latestLevelDetails;
-    if (details?.live && stepOver(video, details, gone.signal)) return;
-    if (details?.live && isBehind(video, details)) video.currentTime = hls.liveSyncPosition ?? details.edge;
-    else jumpHole(video);
+    if (!details || video.paused || video.readyState === 0) return;
+    if (!details.live) {
+      if (nothingLeft(video, details)) onEvent({ type: "drained" });
+    } else if (stepOver(video, details, gone.signal)) return;
+    else if (isBehind(video, details)) video.currentTime = hls.liveSyncPosition ?? details.edge;
+    jumpHole(video);
   };
   hls.on(Events.ERROR, (_, data) => {
     const message = describe(data);
@@ -171,7 +175,8 @@ const HELD_MS = 3000;
 function stepOver(video: HTMLVideoElement, details: LevelDetails, gone: AbortSignal): boolean {
   const ahead = bufferedAhead(video);
   if (ahead > 0.3) return false;
-  const to = behindGap(stretchesOf(details), video.currentTime + ahead, details.partTarget * 0.6);
+  // Also while it seeks: hls.js may have nudged the playhead into the gap, where no seek ends.
+  const to = behindGap(stretchesOf(details), video.currentTime + ahead);
   if (to === undefined || to <= video.currentTime) return false;
   video.currentTime = to + 0.02;
   video.playbackRate = 0;
@@ -185,8 +190,17 @@ function stepOver(video: HTMLVideoElement, details: LevelDetails, gone: AbortSig
 }
 
 /** True when playback ran dry before the window begins: an origin that lost its window leaves no gap to step over. */
-function isBehind(video: HTMLVideoElement, { fragmentStart }: LevelDetails): boolean {
-  return video.currentTime < fragmentStart - 0.5 && bufferedAhead(video) < 0.05;
+function isBehind(video: HTMLVideoElement, details: LevelDetails): boolean {
+  const behind = video.currentTime < details.fragmentStart - 0.5 && bufferedAhead(video) < 0.05;
+  return behind && stretchesOf(details).at(-1)?.gap === false;
+}
+
+/** True at the end of a broadcast whose encoder never came back: no `ended` is sent for an end without media. */
+function nothingLeft(video: HTMLVideoElement, details: LevelDetails): boolean {
+  const dry = video.currentTime + bufferedAhead(video);
+  return (
+    dry - video.currentTime < 0.05 && !stretchesOf(details).some(({ gap, end }) => !gap && end > dry + 0.25)
+  );
 }
 
 /** Whole segments, then the parts of the open one. */
@@ -201,7 +215,7 @@ function stretchesOf({ fragments, partList }: LevelDetails): Stretch[] {
 
 /** Goes to the next buffered range when this one has ended: a hole that no gap of the playlist explains. */
 function jumpHole(video: HTMLVideoElement): void {
-  if (bufferedAhead(video) > 0.05) return;
+  if (video.seeking || bufferedAhead(video) > 0.05) return;
   const { buffered, currentTime } = video;
   for (let i = 0; i < buffered.length; i++) {
     if (buffered.start(i) > currentTime) {

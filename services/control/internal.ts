@@ -52,7 +52,7 @@ export function internalCalls(records: Records, links: Links, log: Log) {
       // A newer role may tell what this version does not know: taken and left alone, or it would come for ever.
       const facts = events.filter((event) => known.has(event.type)).map((event) => parse(sentFact, event));
       const { result } = await records.write((tx) => applyFacts(tx, `${role}/${node}`, facts));
-      for (const { type, uid, id, at, ...fact } of result) log.info({ type, uid, ...fact }, "event");
+      for (const { type, uid, id, at, ...fact } of result) log.debug({ type, uid, ...fact }, "event");
       return sendJson(response, 204);
     }
     throw new Failure("not_found", `${call} is not an internal call of control`);

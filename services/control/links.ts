@@ -86,7 +86,7 @@ export class Links {
     this.#links.set(key, link);
     response.once("close", () => {
       link.lostAt = performance.now();
-      if (this.#links.get(key) === link) this.#log.info({ role, node }, "role left");
+      if (this.#links.get(key) === link) this.#log.info({ follower: role, node }, "role left");
       this.#wake();
     });
     const { version, inputs } = await this.#whole();
@@ -100,7 +100,7 @@ export class Links {
     const early = link.early ?? [];
     link.early = undefined;
     for (const change of early) this.#tell(link, change);
-    this.#log.info({ role, node, version, inputs: inputs.length }, "role follows");
+    this.#log.info({ follower: role, node, version, inputs: inputs.length }, "role follows");
   }
 
   /** A role has `version` on disk. */

@@ -127,7 +127,7 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
           if (failures > 0) log.info({ failures, version: this.#version }, "control is back");
           failures = 0;
         });
-        if (!signal.aborted) log.warn({ role }, "control ended the link; working from the last snapshot");
+        if (!signal.aborted) log.warn("control ended the link; working from the last snapshot");
       } catch (error) {
         if (signal.aborted) break;
         // One line when it begins; the rest of an outage says nothing new.

@@ -84,7 +84,7 @@ export function openWorker(options: {
   const { lockMs, stalledMs } = options.times ?? usualTimes;
   const connection = connectionTo(redis);
   /** What runs, with the way to stop it. */
-  const running = new Map<Promise<unknown>, AbortController>();
+  const running = new Map<Promise<void>, AbortController>();
   const leaving = Promise.withResolvers<"leaving">();
   const closed = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
@@ -92,10 +92,8 @@ export function openWorker(options: {
   function start(job: LadderJob): { work: Promise<JobEnd>; stop: AbortController } {
     const stop = new AbortController();
     const work = options.run(job, stop.signal);
-    const entry = work.then(
-      () => running.delete(entry),
-      () => running.delete(entry),
-    );
+    const forget = () => void running.delete(entry);
+    const entry: Promise<void> = work.then(forget, forget);
     running.set(entry, stop);
     return { work, stop };
   }
