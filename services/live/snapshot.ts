@@ -117,7 +117,7 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
   }
 
   async #run(): Promise<void> {
-    const { log, role } = this.#options;
+    const { log } = this.#options;
     const { signal } = this.#stop;
     await this.#load();
     let failures = 0;

@@ -164,7 +164,6 @@ const rememberedPictures = 600;
 /** One ffmpeg between a feed and its rungs' uploads. Whatever ends first ends the others. */
 class Run {
   readonly ended: Promise<RunEnd>;
-  readonly #job: LadderJob;
   readonly #tools: JobTools;
   readonly #log: Log;
   readonly #retimer = new Retimer();
@@ -188,7 +187,6 @@ class Run {
     readonly signal: AbortSignal;
   }) {
     const { job, tools, log, epoch, rungs, feed, signal } = options;
-    this.#job = job;
     this.#tools = tools;
     this.#log = log;
     this.#feed = feed;
@@ -215,7 +213,12 @@ class Run {
       "encode opened",
     );
 
-    for (const bytes of this.#opening()) this.#encode.write(bytes);
+    for (const { upload } of this.#rungs) upload.write(videoOnly(), "config");
+    this.#encode.write(videoOnly());
+    // ffmpeg does not look for the frame rate; its rate control begins with this one.
+    const { frameRate } = job.source;
+    if (frameRate)
+      this.#encode.write(tagBytes(scriptTag, 0, writeScript("onMetaData", { framerate: frameRate })));
     feed.on("data", (bytes: Buffer) => this.#fed(bytes));
     feed.on("error", () => undefined);
     feed.once("close", () => this.#encode.finish());
@@ -230,15 +233,6 @@ class Run {
       log.info({ epoch, end: end.how, why: end.why, pictures: this.#pictures, seconds }, "encode closed");
       return end;
     });
-  }
-
-  /** An FLV of video alone, so that ffmpeg does not look for sound; the frame rate, because it is not to look for that either. */
-  *#opening(): Iterable<Uint8Array> {
-    const header = flvHeader();
-    header[4] = 1;
-    yield header;
-    const { frameRate } = this.#job.source;
-    if (frameRate) yield tagBytes(scriptTag, 0, writeScript("onMetaData", { framerate: frameRate }));
   }
 
   #fed(bytes: Buffer): void {
@@ -330,6 +324,13 @@ function verdict({ how, exit, code, said }: EncodeEnd, pictures: number): RunEnd
   const byItself = code !== undefined && how === "crashed" && pictures === 0;
   if (byItself && line && refusal.test(line)) return { how: "hopeless", why };
   return { how: "broke", why, pictures, mute: byItself };
+}
+
+/** How an FLV of video alone begins: whoever reads it does not wait for sound. */
+function videoOnly(): Uint8Array {
+  const header = flvHeader();
+  header[4] = 1;
+  return header;
 }
 
 /** A whole tag with PreviousTagSize behind it. */
