@@ -5,7 +5,9 @@ import { Failure } from "./lib/errors.ts";
 import { type Running, Scope } from "./lib/lifecycle.ts";
 import type { Log } from "./lib/log.ts";
 import { createMetrics, serveHealth } from "./lib/metrics.ts";
-import { productFolder } from "./supervisor/programs.ts";
+import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
+import type { Ladder } from "./live/ladder.ts";
+import type { VideoTrack } from "./packager/track.ts";
 import type { LiveStatus } from "./supervisor/terminal.ts";
 import { publicUrls } from "./urls.ts";
 
@@ -146,6 +148,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
       import("./live/snapshot.ts"),
       import("./live/events.ts"),
     ]);
+    const ladder = await ladderOf(config, log, own);
     const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
     const events = own("events", openEvents({ ...fromControl(config, "origin", "events", log) }));
     const snapshot = own(
@@ -164,6 +167,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         address: address(config, "origin"),
         secret: config.internalSecret,
         controlAddress: address(config, "control"),
+        ladder,
         dataDir: config.data,
         playerDir: join(productFolder, "player/dist"),
         log,
@@ -173,9 +177,42 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     );
     return { ports: origin.ports };
   },
+
+  async worker({ config, log, metrics, own }) {
+    const { startWorker } = await import("./transcode/worker.ts");
+    const { redisUrl: redis, internalSecret: secret } = config;
+    if (!redis) throw new Failure("bad_request", "redisUrl is not set; a worker takes its jobs from there");
+    own("worker", await startWorker({ redis, program: findFfmpeg(), secret, log, metrics }));
+    return { ports: {} };
+  },
 };
 
-function address(config: Config, role: RoleName): string {
+/** The queue as the origin sees it; undefined where nobody is to encode. */
+async function ladderOf(config: Config, log: Log, own: Wiring["own"]): Promise<Ladder | undefined> {
+  const { redisUrl: redis, ladder } = config;
+  if (!redis || ladder === "none") return undefined;
+  const [{ openQueue }, { planLadder, profiles }] = await Promise.all([
+    import("./transcode/queue.ts"),
+    import("./transcode/ladder.ts"),
+  ]);
+  const queue = own("queue", openQueue({ redis, log }));
+  const plan = ({ width, height, frameRate, codec }: VideoTrack) =>
+    planLadder({ width, height, frameRate, codec }, profiles[ladder]);
+  return {
+    plan: (source) =>
+      plan(source).map(({ name, width, height, frameRate, codecs, bandwidth }) => ({
+        name,
+        width,
+        height,
+        frameRate,
+        codec: codecs,
+        ...bandwidth,
+      })),
+    add: ({ source, ...job }) => queue.add({ ...job, source, rungs: plan(source) }),
+  };
+}
+
+function address(config: Config, role: Exclude<RoleName, "worker">): string {
   const given = config[`${role}Address`];
   if (given) return given;
   throw new Failure(

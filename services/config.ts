@@ -56,7 +56,7 @@ const isHostPort = (text: string) => {
   return url !== undefined && /:\d+$/.test(text) && url.pathname === "/" && url.username === "";
 };
 
-const roleNames = ["control", "ingest", "origin"] as const;
+const roleNames = ["control", "ingest", "origin", "worker"] as const;
 
 /** The name of a process that Sluice consists of. */
 export type RoleName = (typeof roleNames)[number];
@@ -133,6 +133,11 @@ const schema = z.strictObject({
     "How long a broadcast waits for an encoder that dropped; each live input may differ",
   ),
   partSeconds: seconds(0.2, 1, 0.5, "Length of an LL-HLS part: smaller is less delay and more requests"),
+  ladder: setting(z.enum(["default", "full", "none"]).default("default"), {
+    about: "Renditions that are encoded below the source: 720p to 360p, 1080p to 240p, or none",
+    kind: "text",
+    allowed: "default, full or none",
+  }),
   demo: yesNo(false, "Publish a moving test pattern with tone"),
   readyFile: setting(z.string().min(1).optional(), {
     about: "Write addresses, key and token as JSON to this file once everything listens",
@@ -326,7 +331,7 @@ function contradictions(config: Config): string[] {
       problems.push(
         `${role}Address: not set, but roles has no ${role} on this machine; say where it is, like http://10.0.0.2:7000`,
       );
-  for (const role of roleNames)
+  for (const role of ["control", "ingest", "origin"] as const)
     if (config[`${role}Address`]?.startsWith("http:") && config.internalSecret === undefined)
       problems.push(
         `internalSecret: not set, but ${role}Address is reachable over TCP; give all machines the same long random text`,

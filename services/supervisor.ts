@@ -36,6 +36,8 @@ const firstStartTries = 4;
 const controlFirstMs = 2_000;
 const scrapeMs = 5_000;
 const onAirLogMs = 30_000;
+/** glibc keeps what media needed once; with these it gives large blocks back as soon as they are free. */
+const allocator = { MALLOC_ARENA_MAX: "2", MALLOC_MMAP_THRESHOLD_: "102400" };
 
 /**
  * Runs everything that `config` names until a signal, and answers with the exit code: 0 after an orderly stop, 1 when it could not
@@ -49,6 +51,8 @@ export async function runSupervisor(config: Config, began = performance.now()): 
     const redis = config.redisUrl ? undefined : findRedis();
     if (!config.redisUrl && !redis)
       log.info("redis-server is not installed, so no job queue: live and playback go on without it");
+    if (!findFfmpeg() && config.ladder !== "none")
+      log.info("ffmpeg is not installed, so no renditions below the source; everything else goes on");
     const settled = await settle(config, place, redis !== undefined);
     return await new Supervisor({ config: settled, place, terminal, log, redis, began }).run();
   } finally {
@@ -127,7 +131,7 @@ class Supervisor {
       const late = setTimeout(this.#controlAnswered.resolve, controlFirstMs);
       if (config.roles.includes("control")) await this.#controlAnswered.promise;
       clearTimeout(late);
-      for (const role of ["origin", "ingest"] as const)
+      for (const role of ["origin", "ingest", "worker"] as const)
         if (config.roles.includes(role) && !this.#stopping) this.#startRole(role);
     }
     const code = await this.#stopped.promise;
@@ -159,7 +163,7 @@ class Supervisor {
           metricsAddress: this.#healthSocket(name),
         };
         const child = fork(main, ["role", name], {
-          env: { ...process.env, SLUICE_CONFIG: JSON.stringify(config) },
+          env: { ...allocator, ...process.env, SLUICE_CONFIG: JSON.stringify(config) },
           stdio: ["ignore", "pipe", "pipe", "ipc"],
         });
         child.on("message", (message) => this.#heard(name, message as RoleMessage));
@@ -349,8 +353,14 @@ async function settle(config: Config, place: Place, privateRedis: boolean): Prom
   const zero = doors.filter((door) => config[door] === 0);
   const free = await freePorts(config.host, zero.length);
   const socket = (name: string) => `unix:${join(place.runtime, `${name}.sock`)}`;
+  // With a Redis of one's own the workers may be elsewhere; alone, a ladder needs both of these here.
+  const encodes = config.redisUrl !== undefined || (privateRedis && findFfmpeg() !== undefined);
+  const ladder = encodes ? config.ladder : "none";
+  const works = ladder !== "none" && findFfmpeg() !== undefined;
   return {
     ...config,
+    ladder,
+    roles: config.roles.filter((role) => role !== "worker" || works),
     ...Object.fromEntries(zero.map((door, index) => [door, free[index]])),
     controlAddress: config.controlAddress ?? socket("control"),
     ingestAddress: config.ingestAddress ?? socket("ingest"),

@@ -95,6 +95,8 @@ const config: Partial<HlsConfig> = {
   enableEmsgMetadataCues: false,
 };
 
+/** How long after the first frame playback may still jump to where it should have begun. */
+const SETTLE_MS = 3000;
 /** What a stall that is no gap adds to the latency that is aimed at, and how far that may go. */
 const STEP_SECONDS = 0.25;
 const MOST_SECONDS = 2;
@@ -130,6 +132,19 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
     troubled = false;
   });
   hls.on(Events.MEDIA_ENDED, () => onEvent({ type: "drained" }));
+  // Where playback is to begin is decided when the playlist comes; until the first frame shows, the edge has moved
+  // on by as long as the browser took. To catch up by speed would take twenty times that.
+  let settleUntil = Number.POSITIVE_INFINITY;
+  const settle = () => {
+    settleUntil = Math.min(settleUntil, performance.now() + SETTLE_MS);
+    const to = hls.liveSyncPosition;
+    if (to === null || video.seeking || !hls.latestLevelDetails?.live) return;
+    const late = to - video.currentTime;
+    if (performance.now() > settleUntil) video.removeEventListener("timeupdate", settle);
+    else if (late > 0.5 && bufferedAhead(video) > late + 0.5) video.currentTime = to;
+  };
+  video.addEventListener("timeupdate", settle, { signal: gone.signal });
+
   hls.on(Events.LEVEL_UPDATED, step);
   hls.on(Events.BUFFER_APPENDED, step);
   video.addEventListener("waiting", step, { signal: gone.signal });

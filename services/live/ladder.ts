@@ -1,4 +1,3 @@
-import type { Rung } from "../packager/rung.ts";
 import type { VideoTrack } from "../packager/track.ts";
 
 /** What a worker needs to make the rungs of one publish. */
@@ -14,7 +13,7 @@ export interface LadderJob {
   readonly path: string;
   /** The origin's internal address, where the rungs go. */
   readonly origin: string;
-  readonly rungs: readonly Rung[];
+  readonly source: VideoTrack;
 }
 
 /** Whoever encodes, as the origin sees it: a plan, and a place for jobs. */

@@ -264,8 +264,10 @@ export class Stage implements Running {
     if (nowMs - act.askedMs < askAgainMs) return;
     act.askedMs = nowMs;
     const { uid, publish, feed, path } = announcement;
-    const { video, rungs } = broadcast;
-    const job = { id: `${video}-${publish}`, uid, video, publish, feed, path, origin: address, rungs };
+    const { video } = broadcast;
+    const source = broadcast.renditions.get("source")?.track;
+    if (source?.kind !== "video") return;
+    const job = { id: `${video}-${publish}`, uid, video, publish, feed, path, origin: address, source };
     ladder
       .add(job)
       .catch((error) =>
