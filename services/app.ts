@@ -5,9 +5,9 @@ import { Failure } from "./lib/errors.ts";
 import { type Running, Scope } from "./lib/lifecycle.ts";
 import type { Log } from "./lib/log.ts";
 import { createMetrics, serveHealth } from "./lib/metrics.ts";
-import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
 import type { Ladder } from "./live/ladder.ts";
 import type { VideoTrack } from "./packager/track.ts";
+import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
 import type { LiveStatus } from "./supervisor/terminal.ts";
 import { publicUrls } from "./urls.ts";
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -6,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { openCertificates } from "../infra/certs.ts";
 import type { ReadyMessage, RoleMessage } from "./app.ts";
 import type { Config, RoleName } from "./config.ts";
-import { replaceFile } from "./lib/durable.ts";
 import { Failure } from "./lib/errors.ts";
 import { openInternal } from "./lib/http.ts";
 import { createLogTo, type Log } from "./lib/log.ts";
@@ -231,7 +231,7 @@ class Supervisor {
     this.#terminal.line(welcome({ config, person: this.#person, metrics: this.#health, seconds: took }));
     if (config.readyFile) {
       const ready = { ...baseUrls(config, localHost(config)), ...this.#person, metrics: this.#health };
-      await replaceFile(config.readyFile, `${JSON.stringify(ready, null, 2)}\n`);
+      writeWhole(config.readyFile, `${JSON.stringify(ready, null, 2)}\n`);
     }
     if (config.demo) this.#startDemo(config);
     this.#show([]);
@@ -390,4 +390,10 @@ async function freePorts(host: string, count: number): Promise<readonly number[]
   });
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+/** There at once and whole, for whoever waits for it to appear; it need not survive a power cut, and its folder may go next. */
+function writeWhole(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text, { mode: 0o600 });
+  renameSync(`${file}.new`, file);
 }

@@ -1,3 +1,4 @@
+import type { Rung } from "../packager/rung.ts";
 import type { VideoTrack } from "../packager/track.ts";
 
 /** What a worker needs to make the rungs of one publish. */

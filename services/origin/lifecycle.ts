@@ -22,7 +22,7 @@ export function lifecycleOf(playback: string, broadcast: Broadcast | undefined):
   const status =
     broadcast === undefined
       ? "idle"
-      : broadcast.state === "live" && !broadcast.listed
+      : broadcast.state !== "ended" && !broadcast.listed
         ? "idle"
         : broadcast.state;
   return {

@@ -66,7 +66,7 @@ export interface JobTools {
 }
 
 /** Peers that do not answer for this long leave the job to the origin, which enqueues it again when it is back. */
-const patienceMs = 30_000;
+const patienceMs = 10_000;
 /** A run of this length was healthy: what ends it is not the same trouble again. */
 const healthyMs = 10_000;
 /** An ffmpeg that ends without a picture this often in a row will not give one. */

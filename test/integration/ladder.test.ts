@@ -13,7 +13,14 @@ import type { LadderJob } from "../../services/transcode/job.ts";
 import { planLadder, type Rung, type Source } from "../../services/transcode/ladder.ts";
 import { type LadderQueue, openQueue } from "../../services/transcode/queue.ts";
 import { startWorker } from "../../services/transcode/worker.ts";
-import { type Bench, makePicture, openBench, openIngest, openOrigin, type Picture } from "../support/ladder.ts";
+import {
+  type Bench,
+  makePicture,
+  openBench,
+  openIngest,
+  openOrigin,
+  type Picture,
+} from "../support/ladder.ts";
 
 const log = createLog("test", process.env.LADDER_LOG ?? "silent", false);
 const source: Source = { width: 320, height: 180, frameRate: 30, codec: "avc1.42c00d" };
@@ -39,8 +46,9 @@ beforeAll(async () => {
   queue = openQueue({ redis: bench.redis, log });
 });
 
+// In the order of opening: a broadcast that is over ends its job, so that none is left in the queue.
 afterEach(async () => {
-  for (const close of closing.splice(0).toReversed()) await close();
+  for (const close of closing.splice(0)) await close();
 });
 
 afterAll(async () => {
@@ -100,6 +108,7 @@ async function workerProcess(): Promise<ChildProcess> {
   closing.push(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, "exit");
+    child.kill("SIGCONT");
     child.kill("SIGTERM");
     await gone;
   });
@@ -127,7 +136,9 @@ function read(file: string): string {
 /** Resolves when the process is gone. */
 async function gone(pid: number): Promise<void> {
   expect(pid).toBeGreaterThan(0);
-  await expect.poll(() => /^State:\s+[^Z]/m.test(read(`/proc/${pid}/status`)), { timeout: 10_000 }).toBe(false);
+  await expect
+    .poll(() => /^State:\s+[^Z]/m.test(read(`/proc/${pid}/status`)), { timeout: 10_000 })
+    .toBe(false);
 }
 
 /** A measured figure, for who runs this test to see. */

@@ -65,7 +65,18 @@ export async function makePicture(options: {
   try {
     await promisify(execFile)("ffmpeg", [
       ...["-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", `testsrc2=size=${size}:rate=${rate}`],
-      ...["-t", `${seconds}`, "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-threads", "1"],
+      ...[
+        "-t",
+        `${seconds}`,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-threads",
+        "1",
+      ],
       ...["-bf", "2", "-g", "9999", "-sc_threshold", "0", "-force_key_frames", keys.join(",")],
       ...["-f", "flv", file],
     ]);
