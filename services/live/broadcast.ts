@@ -49,6 +49,7 @@ export class Broadcast {
   #partTarget = 0;
   #state: State = "reconnecting";
   #advice: string | undefined;
+  #wasListed = false;
 
   constructor(options: BroadcastOptions) {
     this.input = options.input;
@@ -173,6 +174,11 @@ export class Broadcast {
       }
     }
     for (const [name, list] of steps) this.renditions.get(name)?.apply(list);
+    // Whoever waits for something to play is told when there is.
+    if (!this.#wasListed && this.listed) {
+      this.#wasListed = true;
+      added = true;
+    }
     const advice = adviceFor(this.#packager.health.gopSeconds);
     if (added || advice !== this.#advice) {
       this.#advice = advice;

@@ -82,7 +82,9 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     port = (server.address() as AddressInfo).port;
     if (protocol === "HTTP/2") session = http2api.connect(`http://127.0.0.1:${port}`);
+    const began = get(`/${input}/lifecycle?wait=idle`);
     set.play(9);
+    expect(JSON.parse((await began).body.toString())).toMatchObject({ status: "live" });
   });
   afterAll(async () => {
     session?.destroy();

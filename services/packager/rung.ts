@@ -82,7 +82,8 @@ export class RungWriter {
       const end = this.#table.after(row.number);
       const behind = this.#table.horizon - (this.#held?.dts ?? this.#edge);
       const silent = row.gap || (end?.gap === true && behind > this.#out.limits.partTicks);
-      if (!silent && behind < 3 * this.#out.limits.partTicks) break;
+      // A late encoder is given as long as players hold back; one that is gone is followed closely.
+      if (!silent && behind < (this.#waits ? 2 : 3) * this.#out.limits.partTicks) break;
       this.#giveUp();
       if (!this.#out.row) this.#out.open(row, row.dts, this.#version, false, 0);
       this.#gapTo(

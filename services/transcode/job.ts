@@ -37,12 +37,13 @@ export interface LadderJob {
 }
 
 /**
- * `done`: nothing is left to encode, or nobody here can go on with it and the origin may enqueue it again. `failed`: no worker
- * with this ffmpeg will do better; `why` is for the operator.
+ * `done`: nothing is left to encode, or nobody here can go on with it and the origin may enqueue it again. `stopped`: by the
+ * signal. `failed`: no worker with this ffmpeg will do better; `why` is for the operator.
  */
-export type JobEnd =
-  | { readonly how: "done"; readonly why: string }
-  | { readonly how: "failed"; readonly why: string };
+export interface JobEnd {
+  readonly how: "done" | "stopped" | "failed";
+  readonly why: string;
+}
 
 /** What a job tells about itself while it runs. */
 export interface JobFigures {
@@ -85,6 +86,7 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
   while (!signal.aborted) {
     const began = performance.now();
     const end = await encodeOnce(job, tools, signal, log);
+    if (end.how === "stopped") break;
     if (end.how === "over") return { how: "done", why: end.why };
     if (end.how === "hopeless") return { how: "failed", why: end.why };
     const healthy = end.pictures > 0 && performance.now() - began > healthyMs;
@@ -96,13 +98,12 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
     if (performance.now() - troubledSince > patienceMs) return { how: "done", why: end.why };
     await pause(backoffMs(attempt++, 100, 3_000), signal);
   }
-  return { how: "done", why: "told to stop" };
+  return { how: "stopped", why: "told to stop" };
 }
 
 /** How one run of ffmpeg, or the try at one, ended. */
 type RunEnd =
-  | { readonly how: "over"; readonly why: string }
-  | { readonly how: "hopeless"; readonly why: string }
+  | { readonly how: "over" | "stopped" | "hopeless"; readonly why: string }
   /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. */
   | { readonly how: "broke"; readonly why: string; readonly pictures: number; readonly mute?: boolean };
 
@@ -125,7 +126,7 @@ async function encodeOnce(job: LadderJob, tools: JobTools, signal: AbortSignal, 
     const feed = await openInternal(job.feed, job.path, { signal: stop.signal, secret: tools.secret });
     return await new Run({ job, tools, log, epoch, rungs, feed, signal: stop.signal }).ended;
   } catch (error) {
-    if (signal.aborted) return { how: "over", why: "told to stop" };
+    if (signal.aborted) return { how: "stopped", why: "told to stop" };
     if (!(error instanceof Failure)) throw error;
     if (error.code === "not_found") return { how: "over", why: "the publish is gone" };
     return { how: "broke", why: error.message, pictures: 0 };
@@ -222,7 +223,7 @@ class Run {
     feed.on("data", (bytes: Buffer) => this.#fed(bytes));
     feed.on("error", () => undefined);
     feed.once("close", () => this.#encode.finish());
-    signal.addEventListener("abort", () => this.#finish({ how: "over", why: "told to stop" }), {
+    signal.addEventListener("abort", () => this.#finish({ how: "stopped", why: "told to stop" }), {
       once: true,
     });
     for (const { upload } of this.#rungs) void upload.ended.then((end) => this.#uploadEnded(end));

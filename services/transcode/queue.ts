@@ -109,12 +109,12 @@ export function openWorker(options: {
           void pause(handoverMs, stop.signal).then(() => stop.abort());
         };
         lost?.addEventListener("abort", onLost, { once: true });
-        const end = await Promise.race([work, leaving.promise]);
-        if (end === "leaving") {
-          if (!(await isThereAnother())) {
-            stop.abort();
-            await work;
-          }
+        let end = await Promise.race([work, leaving.promise]);
+        if (end === "leaving" && !(await isThereAnother())) {
+          stop.abort();
+          end = await work;
+        }
+        if (end === "leaving" || end.how === "stopped") {
           await job.moveToWait(token);
           throw new WaitingError();
         }

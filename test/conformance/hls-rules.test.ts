@@ -113,7 +113,7 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ["date-continuous", /(\d\d)\.000Z(?=\n#EXTINF:2.00000,\nsource\/0\/5)/, "$1.200Z"],
   ["date-continuous", /(\d\d)\.000Z(?=\n#EXT-X-PART.*8\.0)/, "$1.000+01:00"],
   ["gap-before-discontinuity-adds-up", /(\d\d)\.000Z(?=\n#EXT-X-PART.*8\.0)/, "$1.300Z"],
-  ["gap-parts", "#EXTINF:2.00000,\nsource/1/12.m4s", "#EXT-X-GAP\n#EXTINF:2.00000,\nsource/1/12.m4s"],
+  ["gap-parts", 'URI="source/1/12.3.m4s"', 'URI="source/1/12.3.m4s",GAP=YES'],
   ["part-attributes", 'URI="source/1/12.1.m4s"', 'URI=""'],
   ["part-attributes", 'DURATION=0.50000,URI="source/1/12.1', 'URI="source/1/12.1'],
   ["part-over-target", 'DURATION=0.50000,URI="source/1/12.1', 'DURATION=0.52351,URI="source/1/12.1'],

@@ -109,8 +109,8 @@ export const mediaRules: readonly Rule<Reading>[] = [
   }),
   rule("4.4.4.7", "gap-parts", function* ({ complete }) {
     for (const one of complete)
-      if (one.gap && one.parts.some((part) => !part.gap))
-        yield `segment ${one.number} is a gap with a part that is none`;
+      if (!one.gap && one.parts.some((part) => part.gap))
+        yield `segment ${one.number} is whole although a part of it is a gap`;
   }),
   rule("4.4.4.9", "part-attributes", function* (reading) {
     for (const one of entriesOf(reading))
