@@ -12,6 +12,9 @@ export interface Entry {
   readonly resume: Resume | undefined;
 }
 
+/** How many epochs one write takes. */
+const block = 1000;
+
 /**
  * What is on air here, on disk: who may write, durable before it is granted, and what the playlists show, written with
  * each segment and safe from kill -9 (a power cut may cost the last of it, and then the broadcast ends).
@@ -19,16 +22,23 @@ export interface Entry {
 export class Ledger {
   readonly #folder: string;
   readonly #entries = new Map<string, Entry>();
+  /** The last epoch granted, and the highest that is on disk as taken: no epoch comes twice, whatever ended meanwhile. */
+  #epoch: number;
+  #taken: number;
+  #taking: Promise<void> | undefined;
   readonly #writes = new Map<string, Promise<void>>();
 
-  private constructor(folder: string) {
+  private constructor(folder: string, taken: number) {
     this.#folder = folder;
+    this.#epoch = taken;
+    this.#taken = taken;
   }
 
   /** Reads what the last origin left behind; files that cannot be read are no broadcast. */
   static async open(folder: string): Promise<Ledger> {
-    const ledger = new Ledger(folder);
     await mkdir(folder, { recursive: true });
+    const taken = Number(await readFile(join(folder, "epochs"), "utf8").catch(() => "0"));
+    const ledger = new Ledger(folder, Number.isSafeInteger(taken) ? taken : 0);
     const names = await readdir(folder);
     for (const name of names) {
       const input = /^([0-9a-f]{32})\.json$/.exec(name)?.[1];
@@ -58,19 +68,20 @@ export class Ledger {
     return [...this.#entries.keys()];
   }
 
-  /** The next epoch of this input, on disk before it is returned. */
+  /** An epoch above every earlier one, on disk before it is returned. */
   async grant(input: string, video: string): Promise<number> {
+    const epoch = ++this.#epoch;
+    if (epoch > this.#taken) {
+      this.#taken = epoch + block;
+      this.#taking = replaceFile(join(this.#folder, "epochs"), String(this.#taken));
+    }
+    await this.#taking;
     const known = this.#entries.get(input);
-    const entry = {
-      video,
-      epoch: (known?.epoch ?? 0) + 1,
-      resume: known?.video === video ? known.resume : undefined,
-    };
-    this.#entries.set(input, entry);
-    await this.#queue(input, () =>
-      replaceFile(join(this.#folder, `${input}.json`), JSON.stringify({ video, epoch: entry.epoch })),
-    );
-    return entry.epoch;
+    const resume = known?.video === video ? known.resume : undefined;
+    this.#entries.set(input, { video, epoch, resume });
+    const file = join(this.#folder, `${input}.json`);
+    await this.#queue(input, () => replaceFile(file, JSON.stringify({ video, epoch })));
+    return epoch;
   }
 
   /** Remembers what the playlists show from now on. */
