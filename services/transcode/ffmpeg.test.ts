@@ -1,5 +1,8 @@
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ffmpegArguments, testPattern } from "./ffmpeg.ts";
+import { encodersIn, ffmpegArguments, pasteable, probeFfmpeg, testPattern, versionIn } from "./ffmpeg.ts";
 
 test("one input on standard input becomes three outputs on pipes of their own", () => {
   const rung = (target: string, height: number) => ({
@@ -38,4 +41,61 @@ test("with a font the wall clock is drawn", () => {
     "testsrc2=size=1280x720:rate=30,drawtext=fontfile=/fonts/Mono.ttf:text='%{localtime\\:%X}'" +
       ":fontsize=48:fontcolor=white:box=1:boxborderw=12:boxcolor=black@0.6:x=(w-tw)/2:y=h-96",
   );
+});
+
+test("the command can be pasted into a shell", () => {
+  expect(pasteable("/usr/bin/ffmpeg", ["-i", "pipe:0", "-vf", "select='key'", "pipe:3", "pipe:4"])).toBe(
+    "/usr/bin/ffmpeg -i pipe:0 -vf 'select='\\''key'\\''' pipe:3 pipe:4 <in.flv 3>out3.flv 4>out4.flv",
+  );
+});
+
+test.for([
+  { said: "ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026", version: { major: 5, minor: 1 } },
+  { said: "ffmpeg version n6.1.1 Copyright", version: { major: 6, minor: 1 } },
+  { said: "ffmpeg version 7.0.2-static https://johnvansickle.com/", version: { major: 7, minor: 0 } },
+  { said: "ffmpeg version 4.4.2-0ubuntu0.22.04.1", version: { major: 4, minor: 4 } },
+  { said: "ffmpeg version N-118000-g1234abcd Copyright", version: { major: 99, minor: 0 } },
+])("'$said' is $version.major.$version.minor", ({ said, version }) => {
+  expect(versionIn(said)).toEqual(version);
+});
+
+test("encoders are the names in ffmpeg's list", () => {
+  const list = [
+    "Encoders:",
+    " V..... = Video",
+    " ------",
+    " V....D libx264              libx264 H.264 / AVC (codec h264)",
+    " V....D h264_nvenc           NVIDIA NVENC H.264 encoder (codec h264)",
+    " A....D aac                  AAC (Advanced Audio Coding)",
+  ].join("\n");
+  expect([...encodersIn(list)]).toEqual(["libx264", "h264_nvenc", "aac"]);
+});
+
+test.for([
+  {
+    name: "too old",
+    version: "4.4.2",
+    encoders: " V....D libx264  x",
+    says: "ffmpeg 4.4 is too old: install 5 or newer",
+  },
+  {
+    name: "without x264",
+    version: "6.1",
+    encoders: " V....D mpeg4  x",
+    says: "this ffmpeg has no libx264 encoder: install a build with it",
+  },
+])("an ffmpeg $name is refused with what to do", async ({ version, encoders, says }) => {
+  const folder = await mkdtemp(join(tmpdir(), "sluice-ffmpeg-"));
+  const program = join(folder, "ffmpeg");
+  try {
+    await writeFile(
+      program,
+      `#!/bin/sh\n[ "$2" = -version ] && echo "ffmpeg version ${version}" || echo "${encoders}"\n`,
+    );
+    await chmod(program, 0o755);
+    await expect(probeFfmpeg(program)).rejects.toThrow(says);
+    await expect(probeFfmpeg(join(folder, "none"))).rejects.toThrow("does not run");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });

@@ -86,24 +86,32 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
   while (!signal.aborted) {
     const began = performance.now();
     const end = await encodeOnce(job, tools, signal, log);
-    if (end.how === "stopped") break;
-    if (end.how === "over") return { how: "done", why: end.why };
-    if (end.how === "hopeless") return { how: "failed", why: end.why };
-    const healthy = end.pictures > 0 && performance.now() - began > healthyMs;
-    if (healthy) attempt = 0;
-    if (end.pictures > 0 || healthy) troubledSince = undefined;
+    if (end.how === "failed") return giveUp(job, tools, end.why);
+    if (end.how !== "broke") return end;
+    if (end.pictures > 0) troubledSince = undefined;
+    if (end.pictures > 0 && performance.now() - began > healthyMs) attempt = 0;
     troubledSince ??= began;
     mute = end.mute ? mute + 1 : 0;
-    if (mute >= muteTries) return { how: "failed", why: end.why };
+    if (mute >= muteTries) return giveUp(job, tools, end.why);
     if (performance.now() - troubledSince > patienceMs) return { how: "done", why: end.why };
     await pause(backoffMs(attempt++, 100, 3_000), signal);
   }
   return { how: "stopped", why: "told to stop" };
 }
 
+/** Tells the origin, which then asks for this ladder no more and can tell the owner why. */
+async function giveUp(job: LadderJob, { worker, secret, log }: JobTools, why: string): Promise<JobEnd> {
+  const told = { publish: job.publish, worker, job: job.id, why };
+  await requestInternal(job.origin, `/internal/rungs/${job.video}/failed`, { json: told, secret }).catch(
+    (error: unknown) =>
+      log.warn({ err: error, video: job.video }, "the origin does not know of a failed ladder"),
+  );
+  return { how: "failed", why };
+}
+
 /** How one run of ffmpeg, or the try at one, ended. */
 type RunEnd =
-  | { readonly how: "over" | "stopped" | "hopeless"; readonly why: string }
+  | JobEnd
   /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. */
   | { readonly how: "broke"; readonly why: string; readonly pictures: number; readonly mute?: boolean };
 
@@ -122,13 +130,13 @@ async function encodeOnce(job: LadderJob, tools: JobTools, signal: AbortSignal, 
     if (grant.how !== "granted") return grant;
     const { epoch } = grant;
     const rungs = job.rungs.filter(({ name }) => !grant.names || grant.names.includes(name));
-    if (rungs.length === 0) return { how: "over", why: "no rung is wanted" };
+    if (rungs.length === 0) return { how: "done", why: "no rung is wanted" };
     const feed = await openInternal(job.feed, job.path, { signal: stop.signal, secret: tools.secret });
     return await new Run({ job, tools, log, epoch, rungs, feed, signal: stop.signal }).ended;
   } catch (error) {
     if (signal.aborted) return { how: "stopped", why: "told to stop" };
     if (!(error instanceof Failure)) throw error;
-    if (error.code === "not_found") return { how: "over", why: "the publish is gone" };
+    if (error.code === "not_found") return { how: "done", why: "the publish is gone" };
     return { how: "broke", why: error.message, pictures: 0 };
   } finally {
     signal.removeEventListener("abort", forward);
@@ -152,7 +160,7 @@ async function askGrant(
     signal,
     secret,
   });
-  if (status === 404 || status === 409) return { how: "over", why: "the origin wants no ladder of it" };
+  if (status === 404 || status === 409) return { how: "done", why: "the origin wants no ladder of it" };
   const grant = grantSchema.safeParse(json);
   if (status !== 200 || !grant.success)
     return { how: "broke", why: `the origin answered ${status} to a grant`, pictures: 0 };
@@ -280,8 +288,8 @@ class Run {
   #uploadEnded(end: UploadEnd): void {
     if (end.how === "taken") return;
     if (end.how === "broken") this.#finish(this.#broken(`the origin is gone: ${end.message}`));
-    else if (end.status === 409) this.#finish({ how: "over", why: "another worker was granted the rungs" });
-    else if (end.status === 404) this.#finish({ how: "over", why: "the broadcast is over" });
+    else if (end.status === 409) this.#finish({ how: "done", why: "another worker was granted the rungs" });
+    else if (end.status === 404) this.#finish({ how: "done", why: "the broadcast is over" });
     else this.#finish(this.#broken(`the origin refuses a rung with ${end.status}: ${end.message}`));
   }
 
@@ -297,7 +305,7 @@ class Run {
     // A refusal has already ended this run.
     if (answers.some(({ how }) => how !== "taken")) return;
     this.#finish(
-      this.#publishEnded ? { how: "over", why: "the publish has ended" } : this.#broken("the feed broke off"),
+      this.#publishEnded ? { how: "done", why: "the publish has ended" } : this.#broken("the feed broke off"),
     );
   }
 
@@ -323,7 +331,7 @@ function verdict({ how, exit, code, said }: EncodeEnd, pictures: number): RunEnd
   const line = complaints.find((each) => refusal.test(each)) ?? complaints.at(-1) ?? said.at(-1);
   const why = `ffmpeg ${how} (${exit})${line ? `: ${line}` : ""}`;
   const byItself = code !== undefined && how === "crashed" && pictures === 0;
-  if (byItself && line && refusal.test(line)) return { how: "hopeless", why };
+  if (byItself && line && refusal.test(line)) return { how: "failed", why };
   return { how: "broke", why, pictures, mute: byItself };
 }
 

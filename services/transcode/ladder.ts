@@ -60,7 +60,9 @@ export const profiles = {
 export function planLadder(source: Source, profile: Profile = profiles.default): Rung[] {
   const short = Math.min(source.width, source.height);
   if (!(short >= minSide)) return [];
-  const steps = profile.filter(({ height }) => height < short).toSorted((a, b) => b.height - a.height);
+  const steps = profile
+    .filter(({ height }) => height <= short * worthwhile)
+    .toSorted((a, b) => b.height - a.height);
   if (!playsEverywhere(source.codec)) steps.unshift({ height: short, kbps: kbpsFor(source) });
   return steps.map(({ height, kbps }, index) => {
     const size = scaled(source, height);
@@ -119,6 +121,8 @@ export function commandFor(rungs: readonly Rung[], version: Version): Command {
 /** The first descriptor after standard error: rung n is on this plus n. */
 export const firstPipe = 3;
 
+/** A rung that is hardly smaller than its source costs as much as any and helps nobody. */
+const worthwhile = 0.9;
 const minSide = 16;
 const minKbps = 100;
 /** Above this a rate counts as 50 or 60. */
@@ -172,7 +176,8 @@ function bandwidthOf(kbps: number, frameRate = 30): Rung["bandwidth"] {
   return {
     // rfc8216bis 4.4.6.2: the peak is over half a target duration and more. The rate control holds maxrate plus one buffer.
     peak: Math.round((maxrateOf(kbps) + bufferOf(kbps) / 2) * 1000 + around),
-    average: Math.round(kbps * 1000 + around),
+    // Rate control over a few seconds ends up to 3 % above what it is told.
+    average: Math.round(kbps * 1040 + around),
   };
 }
 

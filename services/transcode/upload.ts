@@ -24,8 +24,8 @@ export interface Upload {
 }
 
 /** More unread than this and tags are left out; below the second figure they may begin again. */
-const fullBytes = 4 << 20;
-const roomBytes = 1 << 20;
+const fullBytes = 2 << 20;
+const roomBytes = 1 << 19;
 /** How long the origin has to answer a body that has ended. */
 const answerMs = 3_000;
 

@@ -7,7 +7,7 @@ import { type JobTools, runJob } from "./job.ts";
 import { type LockTimes, openWorker } from "./queue.ts";
 
 /** Ladders that this machine takes at a time when nothing is said: each needs about a third of a core. */
-export const defaultSlots = () => Math.max(1, Math.floor(availableParallelism() * 1.5));
+const defaultSlots = () => Math.max(1, Math.floor(availableParallelism() * 1.5));
 
 /**
  * The worker role: takes ladders from the queue at `redis` and encodes them with the ffmpeg at `program`. An ffmpeg that is missing or of no use

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLog, createLogTo } from "../../services/lib/log.ts";
 import { createMetrics, type Metrics } from "../../services/lib/metrics.ts";
 import type { FlvTag } from "../../services/packager/flv.ts";
@@ -41,17 +41,18 @@ const closing: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
   tags = await makePicture({ seconds: 6, keys });
+});
+
+// A Redis for each test: a job that one leaves behind is not the next one's.
+beforeEach(async () => {
   bench = await openBench();
   ingest = await openIngest(`unix:${join(bench.folder, "ingest.sock")}`);
   queue = openQueue({ redis: bench.redis, log });
 });
 
-// In the order of opening: a broadcast that is over ends its job, so that none is left in the queue.
 afterEach(async () => {
   for (const close of closing.splice(0)) await close();
-});
-
-afterAll(async () => {
+  expect(encodersOf(process.pid)).toEqual([]);
   await queue.close();
   await ingest.close();
   await bench.close();
@@ -60,12 +61,18 @@ afterAll(async () => {
 let count = 0;
 
 /** A publish on air, an origin that wants its ladder, and the job for it. */
-async function goLive(options: { startMs?: number; rungs?: readonly Rung[] } = {}) {
+async function goLive(
+  options: {
+    readonly startMs?: number;
+    readonly rungs?: readonly Rung[];
+    readonly tags?: readonly FlvTag[];
+  } = {},
+) {
   const publish = `publish${++count}`;
   const video = `video${count}`;
   origin = await openOrigin(`unix:${join(bench.folder, `origin${count}.sock`)}`);
   origin.live.add(video);
-  const live = ingest.publish(publish, tags, options.startMs);
+  const live = ingest.publish(publish, options.tags ?? tags, options.startMs);
   closing.push(async () => {
     origin.live.clear();
     origin.fence();
@@ -112,7 +119,11 @@ async function workerProcess(): Promise<ChildProcess> {
     child.kill("SIGTERM");
     await gone;
   });
-  await once(child, "message");
+  const died = once(child, "exit").then(([code]) => {
+    throw new Error(`the worker ended with ${code} before it was ready`);
+  });
+  await Promise.race([once(child, "message"), died]);
+  died.catch(() => undefined);
   return child;
 }
 
@@ -210,6 +221,37 @@ test("a killed ffmpeg is started again within two seconds", async () => {
   expect(origin.of(2, rungs[0]!.name)!.pictures[0]!.key).toBe(true);
 });
 
+test("an ffmpeg that hangs is killed and started again", async () => {
+  const { job } = await goLive();
+  const child = await workerProcess();
+  await queue.add(job);
+  await flowing(1);
+  const [encoder] = encodersOf(child.pid!);
+  const began = performance.now();
+  process.kill(encoder!, "SIGSTOP");
+  await flowing(2);
+  figure("ffmpeg hangs -> rungs flow again", performance.now() - began);
+  expect(performance.now() - began).toBeLessThan(5_000);
+  await gone(encoder!);
+});
+
+test("a rung at half the pictures loses no keyframe", async () => {
+  const fast = await makePicture({ seconds: 2, keys: [0, 0.35, 1.05], rate: 60 });
+  const [whole, half] = planLadder({ ...source, frameRate: 60 }, [
+    { height: 144, kbps: 200 },
+    { height: 90, kbps: 100 },
+  ]);
+  const { live, job } = await goLive({ tags: fast, rungs: [whole!, half!] });
+  await worker();
+  await queue.add(job);
+  await flowing(1, 100);
+  live.end();
+  await origin.until(() => rungs.every(({ name }) => origin.of(1, name)?.whole === true));
+  const [all, some] = [whole!, half!].map(({ name }) => origin.of(1, name)!.pictures);
+  expect(keyTimes(some!)).toEqual(keyTimes(all!));
+  expect(some!.length / all!.length).toBeCloseTo(0.5, 1);
+});
+
 test("a refused rung ends the encode, and the job with it", async () => {
   const { job } = await goLive();
   const child = await workerProcess();
@@ -223,13 +265,15 @@ test("a refused rung ends the encode, and the job with it", async () => {
 });
 
 test("a rung that the origin does not read holds up no other", async () => {
-  // Large enough to fill every buffer on the way within seconds.
+  // Enough to fill every buffer on the way within seconds.
+  const noise = await makePicture({ seconds: 2, keys: [0, 1], noise: true });
   const wide = rungs.map((rung, index) => (index === 0 ? { ...rung, videoKbps: 40_000 } : rung));
-  const { job } = await goLive({ rungs: wide });
+  const { job } = await goLive({ rungs: wide, tags: noise });
   origin.unread.add(wide[0]!.name);
   const metrics = await worker();
   await queue.add(job);
-  await origin.until(() => (origin.of(1, wide[1]!.name)?.pictures.length ?? 0) > 150);
+  const dropped = /^sluice_rung_tags_dropped_total\S* [1-9]/m;
+  await expect.poll(() => metrics.text(), { timeout: 12_000 }).toMatch(dropped);
   const { pictures } = origin.of(1, wide[1]!.name)!;
   const gaps = pictures.slice(60).map((picture, index) => picture.at - pictures[59 + index]!.at);
   expect(Math.max(...gaps)).toBeLessThan(1_000);
@@ -258,6 +302,7 @@ test("an option that ffmpeg does not know fails the job once, with ffmpeg's own 
   await queue.add(job);
   await failed.promise;
   expect(said.join("")).toContain("Error setting preset/tune nonsense");
+  expect(origin.given).toEqual([expect.stringContaining("Error setting preset/tune nonsense")]);
   // Another call for the same publish does not begin it again.
   await queue.add(job);
   expect(origin.granted).toHaveLength(1);
@@ -273,7 +318,8 @@ test("a feed that breaks off is left alone when the origin has no broadcast any 
   origin.live.delete(video);
   live.drop();
   await gone(encoder!);
-  await origin.until(() => origin.written.every(({ whole }) => whole === true));
+  await origin.until(() => origin.turnedAway === 1);
+  expect(origin.written.map(({ whole }) => whole)).toEqual([true, true]);
   expect(origin.granted).toHaveLength(1);
 });
 

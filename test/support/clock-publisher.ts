@@ -88,6 +88,8 @@ export function publishClock(options: ClockOptions): ClockPublisher {
       closing = true;
       clearTimeout(timer);
       child.kill("SIGINT");
+      // It looks at the signal when its read returns.
+      child.stdin.end();
       await closed.promise;
     },
   };

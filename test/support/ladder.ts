@@ -58,13 +58,16 @@ export async function makePicture(options: {
   readonly keys: readonly number[];
   readonly size?: string;
   readonly rate?: number;
+  /** Snow on top, which takes as many bits as it gets. */
+  readonly noise?: boolean;
 }): Promise<FlvTag[]> {
   const { seconds, keys, size = "320x180", rate = 30 } = options;
+  const picture = `testsrc2=size=${size}:rate=${rate}${options.noise ? ",noise=alls=80:allf=t" : ""}`;
   const folder = await mkdtemp(join(tmpdir(), "sluice-flv-"));
   const file = join(folder, "made.flv");
   try {
     await promisify(execFile)("ffmpeg", [
-      ...["-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", `testsrc2=size=${size}:rate=${rate}`],
+      ...["-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", picture],
       ...[
         "-t",
         `${seconds}`,
@@ -126,7 +129,7 @@ export async function openIngest(address: string) {
       feeds.set(name, { feed, responses });
       const sent: Picture[] = [];
       const began = performance.now();
-      const frames = tags.filter(({ payload }) => readVideo(payload).type === "frame");
+      const frames = tags.filter((tag) => tag.type === "video" && readVideo(tag.payload).type === "frame");
       const loopMs = Math.round(
         ((frames.at(-1)!.timestampMs - frames[0]!.timestampMs) * frames.length) / (frames.length - 1),
       );
@@ -137,14 +140,15 @@ export async function openIngest(address: string) {
           const { type, timestampMs, payload } = tags[next]!;
           const dueMs = timestampMs + loop * loopMs;
           if (dueMs > performance.now() - began) return;
-          const message = readVideo(payload);
+          const message = type === "video" ? readVideo(payload) : undefined;
           const rawMs = (dueMs + startMs) % 2 ** 32;
-          if (message.type === "frame" || loop === 0) {
+          // Configurations and metadata go out once.
+          if (message?.type === "frame" || (type === "audio" && payload[1] === 1) || loop === 0) {
             const tag = new Uint8Array(tagHeadBytes + payload.length + tagTailBytes);
             tag.set(payload, tagHeadBytes);
             feed.write(numbers[type], rawMs, tag);
           }
-          if (message.type === "frame") {
+          if (message?.type === "frame") {
             const ms = (rawMs + message.compositionMs) % 2 ** 32;
             sent.push({ ms, key: message.key, at: performance.now() });
           }
@@ -199,6 +203,8 @@ export async function openOrigin(address: string) {
     for (const wake of waiting) wake();
   };
   let epoch = 0;
+  let turnedAway = 0;
+  const given: string[] = [];
   const refuse = (response: ServerResponse, status: number) =>
     sendJson(response, status, { code: status === 409 ? "conflict" : "not_found", message: "refused" });
 
@@ -231,7 +237,16 @@ export async function openOrigin(address: string) {
   const server = await listenInternal(address, async (request, response) => {
     const url = new URL(request.url!, "http://origin");
     const [, , , video, rung] = url.pathname.split("/");
-    if (!live.has(video!)) return refuse(response, 404);
+    if (!live.has(video!)) {
+      if (rung === "grant") turnedAway++;
+      refuse(response, 404);
+      return tell();
+    }
+    if (rung === "failed") {
+      given.push(((await readJson(request)) as { why: string }).why);
+      sendJson(response, 204);
+      return tell();
+    }
     if (rung !== "grant") return take(request, response, rung!, Number(url.searchParams.get("epoch")));
     const { worker } = (await readJson(request)) as { worker: string };
     epoch++;
@@ -250,6 +265,12 @@ export async function openOrigin(address: string) {
     granted,
     written,
     unread,
+    /** Why ladders were given up. */
+    given,
+    /** Grants that were asked for in vain. */
+    get turnedAway() {
+      return turnedAway;
+    },
     /** What epoch `number` has written, by rung. */
     of: (number: number, rung: string) => written.find((one) => one.epoch === number && one.rung === rung),
     /** Resolves when `holds` does, which is asked at everything that comes. */

@@ -1,0 +1,132 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ffmpegArguments } from "./ffmpeg.ts";
+import { commandFor, planLadder, profiles, type Source } from "./ladder.ts";
+
+const source = (width: number, height: number, more: Partial<Source> = {}): Source => ({
+  width,
+  height,
+  frameRate: 30,
+  codec: "avc1.64001f",
+  ...more,
+});
+
+test.for([
+  { name: "720p", source: source(1280, 720), rungs: "480p 854x480, 360p 640x360" },
+  { name: "1080p", source: source(1920, 1080), rungs: "720p 1280x720, 480p 854x480, 360p 640x360" },
+  { name: "portrait", source: source(720, 1280), rungs: "480p 480x854, 360p 360x640" },
+  { name: "an odd size", source: source(1279, 719), rungs: "480p 854x480, 360p 640x360" },
+  { name: "4:3", source: source(640, 480), rungs: "360p 480x360" },
+  { name: "a square", source: source(800, 800), rungs: "720p 720x720, 480p 480x480, 360p 360x360" },
+  { name: "cinema", source: source(1920, 800), rungs: "720p 1728x720, 480p 1152x480, 360p 864x360" },
+  { name: "a laptop's screen", source: source(1366, 768), rungs: "480p 854x480, 360p 640x360" },
+  { name: "a source as small as the last rung", source: source(640, 360), rungs: "" },
+  { name: "no size at all", source: source(0, 0), rungs: "" },
+])("$name becomes: $rungs", (c) => {
+  const rungs = planLadder(c.source);
+  expect(rungs.map(({ name, width, height }) => `${name} ${width}x${height}`).join(", ")).toBe(c.rungs);
+});
+
+test.for([
+  { name: "as the profile says", kbps: 6000, rungs: [1200, 700] },
+  { name: "as the profile says while nothing is measured", kbps: undefined, rungs: [1200, 700] },
+  { name: "by its share of a poor source", kbps: 1000, rungs: [545, 354] },
+  { name: "never next to nothing", kbps: 50, rungs: [100, 100] },
+])("bits are given $name", ({ kbps, rungs }) => {
+  expect(planLadder(source(1280, 720, { kbps })).map(({ videoKbps }) => videoKbps)).toEqual(rungs);
+});
+
+test.for([
+  { from: 60, rates: [60, 30, 30], thinned: [undefined, 30, 30], kbps: [3500, 1200, 700] },
+  { from: 50, rates: [50, 25, 25], thinned: [undefined, 25, 25], kbps: [3500, 1200, 700] },
+  { from: 59.94, rates: [59.94, 29.97, 29.97], thinned: [undefined, 29.97, 29.97], kbps: [3500, 1200, 700] },
+  { from: 30, rates: [30, 30, 30], thinned: [undefined, undefined, undefined], kbps: [2500, 1200, 700] },
+  {
+    from: undefined,
+    rates: [undefined, undefined, undefined],
+    thinned: [undefined, undefined, undefined],
+    kbps: [2500, 1200, 700],
+  },
+])("from $from frames a second the rungs have $rates", ({ from, rates, thinned, kbps }) => {
+  const rungs = planLadder(source(1920, 1080, { frameRate: from }));
+  expect(rungs.map(({ frameRate }) => frameRate)).toEqual(rates);
+  expect(rungs.map(({ maxFrameRate }) => maxFrameRate)).toEqual(thinned);
+  expect(rungs.map(({ videoKbps }) => videoKbps)).toEqual(kbps);
+});
+
+test.for([
+  { name: "HEVC", codec: "hvc1.1.6.L93.B0" },
+  { name: "AV1", codec: "av01.0.05M.08" },
+  { name: "H.264 in 10 bit", codec: "avc1.6e001f" },
+  { name: "H.264 in 4:2:2", codec: "avc1.7a001f" },
+])("$name comes at its own size first, for browsers that do not play it", ({ codec }) => {
+  const [first, second] = planLadder(source(1280, 720, { codec }));
+  expect(first).toMatchObject({ name: "720p", width: 1280, height: 720, codecs: "avc1.64001f" });
+  expect(second).toMatchObject({ name: "480p" });
+});
+
+test.for([
+  { size: source(1280, 720), profile: [{ height: 480, kbps: 1200 }], codecs: "avc1.64001f" },
+  { size: source(640, 480), profile: [{ height: 360, kbps: 700 }], codecs: "avc1.64001e" },
+  { size: source(2560, 1440), profile: [{ height: 1080, kbps: 4500 }], codecs: "avc1.640028" },
+  {
+    size: source(2560, 1440, { frameRate: 60 }),
+    profile: [{ height: 1080, kbps: 4500 }],
+    codecs: "avc1.64002a",
+  },
+])("a rung of $profile.0.height lines says $codecs before it exists", ({ size, profile, codecs }) => {
+  expect(planLadder(size, profile)[0]!.codecs).toBe(codecs);
+});
+
+test("every rung is even, smaller than the source, unlike the others and honest about its bits", () => {
+  const side = fc.integer({ min: 1, max: 4320 });
+  const rate = fc.option(fc.integer({ min: 1, max: 120 }), { nil: undefined });
+  const kbps = fc.option(fc.integer({ min: 1, max: 50_000 }), { nil: undefined });
+  fc.assert(
+    fc.property(side, side, rate, kbps, (width, height, frameRate, sourceKbps) => {
+      const rungs = planLadder(source(width, height, { frameRate, kbps: sourceKbps }), profiles.full);
+      expect(new Set(rungs.map(({ name }) => name)).size).toBe(rungs.length);
+      for (const rung of rungs) {
+        expect((rung.width % 2) + (rung.height % 2)).toBe(0);
+        expect(Math.min(rung.width, rung.height)).toBeLessThan(Math.min(width, height));
+        expect(rung.bandwidth.peak).toBeGreaterThan(rung.bandwidth.average);
+        expect(rung.bandwidth.average).toBeGreaterThanOrEqual(rung.videoKbps * 1000);
+      }
+    }),
+  );
+});
+
+const rungs = planLadder(source(1280, 720, { kbps: 3000 }));
+const commandLine = (major: number, minor: number, of = rungs) =>
+  ffmpegArguments(commandFor(of, { major, minor })).join(" ");
+const golden = (timing: string) =>
+  "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
+  " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
+  " -filter_complex [0:v]split=2[s0][s1];[s0]scale=854:480:flags=fast_bilinear,format=yuv420p[v0];" +
+  "[s1]scale=640:360:flags=fast_bilinear,format=yuv420p[v1]" +
+  " -f flv -map [v0] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v 3.1 -threads 1" +
+  " -b:v 1200k -maxrate 1296k -bufsize 720k -force_key_frames source -sc_threshold 0 -g 600" +
+  ` ${timing} passthrough -enc_time_base 1:1000` +
+  " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1 pipe:3" +
+  " -f flv -map [v1] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v 3.0 -threads 1" +
+  " -b:v 700k -maxrate 756k -bufsize 420k -force_key_frames source -sc_threshold 0 -g 600" +
+  ` ${timing} passthrough -enc_time_base 1:1000` +
+  " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1 pipe:4";
+
+test.for([
+  { version: "5.0", major: 5, minor: 0, timing: "-vsync" },
+  { version: "5.1", major: 5, minor: 1, timing: "-fps_mode" },
+  { version: "6.1", major: 6, minor: 1, timing: "-fps_mode" },
+  { version: "7.0", major: 7, minor: 0, timing: "-fps_mode" },
+  { version: "8.0", major: 8, minor: 0, timing: "-fps_mode" },
+])("what ffmpeg $version is told for two rungs", ({ major, minor, timing }) => {
+  expect(commandLine(major, minor)).toBe(golden(timing));
+});
+
+test("one rung needs no split, and a thinned one keeps every keyframe", () => {
+  const fast = planLadder(source(1920, 1080, { frameRate: 60 }));
+  expect(commandLine(5, 1, fast.slice(1, 2))).toContain(
+    " -filter_complex [0:v]select='isnan(prev_selected_t)+key+gte(t-prev_selected_t,0.0300)'," +
+      "scale=854:480:flags=fast_bilinear,format=yuv420p[v0] -f flv -map [v0] ",
+  );
+});
