@@ -58,7 +58,8 @@ const announcement = z.object({
   at: z.number(),
 });
 
-const claim = z.object({ publish: z.string().min(1).max(64) });
+const claim = z.object({ publish: z.string().min(1).max(64), job: z.string().min(1).max(160) });
+const failure = claim.extend({ why: z.string().max(4_096) });
 const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
 
 async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
@@ -141,8 +142,12 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         if (path === "/internal/publishes")
           sendJson(response, 200, await stage.accept(await read(request, announcement)));
         else if (video && rung === "grant")
-          sendJson(response, 200, await stage.grant(video, (await read(request, claim)).publish));
-        else if (video && rung) {
+          sendJson(response, 200, await stage.grant(video, await read(request, claim)));
+        else if (video && rung === "failed") {
+          const said = await read(request, failure);
+          stage.giveUp(video, said, said.why);
+          sendJson(response, 204);
+        } else if (video && rung) {
           await stage.takeRung(video, rung, Number(new URLSearchParams(query).get("epoch")), request);
           sendJson(response, 200, {});
         } else throw new Failure("not_found", "There is nothing here");

@@ -13,6 +13,8 @@ export class RungGate {
   #epoch = 0;
   #writing = new AbortController();
   #writers = 0;
+  /** Since when nobody delivers, in ms since 1970; a worker that was just granted is given time to begin. */
+  idleSinceMs = 0;
   /** Streams that came with an epoch of the past. */
   refused = 0;
 
@@ -21,9 +23,15 @@ export class RungGate {
     return this.#writers > 0;
   }
 
+  /** The last one granted; 0 before the first. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** From now on only `epoch` writes; streams of lower ones are cut off. */
   grant(epoch: number): void {
     this.#epoch = epoch;
+    this.idleSinceMs = Date.now();
     this.#writing.abort();
     this.#writing = new AbortController();
   }
@@ -52,7 +60,7 @@ export class RungGate {
       );
       await Promise.race([once(body, "end").catch(() => {}), ended, cut]);
     } finally {
-      this.#writers--;
+      if (--this.#writers === 0) this.idleSinceMs = Date.now();
     }
     if (signal.aborted) {
       this.refused++;

@@ -25,6 +25,12 @@ export interface Announcement {
   readonly at: number;
 }
 
+/** What a worker says when it asks for the rungs of a video. */
+export interface Claim {
+  readonly publish: string;
+  readonly job: string;
+}
+
 export interface StageOptions {
   readonly directory: Directory;
   readonly ledger: Ledger;
@@ -46,7 +52,9 @@ const targetDuration = 4;
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
 const keepMs = 60_000;
-/** How long an encode may take to begin before it is asked for again: the queue may have lost it. */
+/** How long a worker may take to begin or to restart its encoder before another is asked. */
+const beginMs = 2_000;
+/** How often the same is asked again: the queue may have lost it. */
 const askAgainMs = 5_000;
 
 interface Act {
@@ -55,8 +63,11 @@ interface Act {
   /** The publish on air. */
   announcement: Announcement;
   readonly gate: RungGate;
-  /** When its encode was asked for last. */
+  /** The encode that was asked for last, and when. */
+  job: string | undefined;
   askedMs: number;
+  /** Why no encoder can make its rungs; nobody is asked again. */
+  hopeless: string | undefined;
   abort: AbortController;
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
@@ -132,7 +143,9 @@ export class Stage implements Running {
         epoch,
         announcement,
         gate: new RungGate(),
+        job: undefined,
         askedMs: 0,
+        hopeless: undefined,
         abort: new AbortController(),
         timeout: undefined,
         removal: undefined,
@@ -149,19 +162,42 @@ export class Stage implements Running {
     }
     act.abort.abort();
     clearTimeout(act.timeout);
-    Object.assign(act, { epoch, announcement, askedMs: 0, abort: new AbortController(), timeout: undefined });
+    Object.assign(act, {
+      epoch,
+      announcement,
+      job: undefined,
+      askedMs: 0,
+      hopeless: undefined,
+      abort: new AbortController(),
+      timeout: undefined,
+    });
     void this.#play(act);
     return { epoch };
   }
 
-  /** The right to write the rungs of this video, to the worker that asks last; `publish` must be the one on air. */
-  async grant(video: string, publish: string): Promise<{ epoch: number }> {
+  /**
+   * The right to write the rungs of this video, to the worker that asks last. `publish` must be the one on air, `job` the
+   * encode that was asked for last: one that the queue revives after its worker was given up comes too late.
+   */
+  async grant(video: string, { publish, job }: Claim): Promise<{ epoch: number }> {
     const act = this.#actOf(video);
     if (act?.broadcast.state !== "live" || act.announcement.publish !== publish)
       throw new Failure("not_found", "This publish is not on air any more");
+    if (job !== act.job) throw new Failure("conflict", "Another encode of this publish was asked for since");
     const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
     act.gate.grant(epoch);
     return { epoch };
+  }
+
+  /** No encoder can do it: nobody is asked again for this publish, and its owner is told why. */
+  giveUp(video: string, { job }: Claim, why: string): void {
+    const act = this.#actOf(video);
+    if (!act || job !== act.job) return;
+    act.hopeless = why;
+    this.#options.log.error(
+      { uid: act.broadcast.input, why },
+      "this broadcast has no renditions below the source",
+    );
   }
 
   /** Takes one rung from a worker until its end. */
@@ -261,13 +297,17 @@ export class Stage implements Running {
     const { broadcast, gate, announcement } = act;
     const { ladder, address, log } = this.#options;
     if (!ladder || broadcast.rungs.length === 0 || broadcast.state !== "live" || gate.busy) return;
-    if (nowMs - act.askedMs < askAgainMs) return;
-    act.askedMs = nowMs;
     const { uid, publish, feed, path } = announcement;
     const { video } = broadcast;
     const source = broadcast.renditions.get("source")?.track;
-    if (source?.kind !== "video") return;
-    const job = { id: `${video}-${publish}`, uid, video, publish, feed, path, origin: address, source };
+    if (source?.kind !== "video" || act.hopeless !== undefined) return;
+    // A worker that was granted and is gone keeps its job in the queue until its lock runs out: another id is free at once.
+    const id = `${video}-${publish}-${gate.epoch}`;
+    const since = id === act.job ? nowMs - act.askedMs - askAgainMs : nowMs - gate.idleSinceMs - beginMs;
+    if (since < 0) return;
+    act.job = id;
+    act.askedMs = nowMs;
+    const job = { id, uid, video, publish, feed, path, origin: address, source };
     ladder
       .add(job)
       .catch((error) =>
