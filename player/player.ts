@@ -1,5 +1,8 @@
+import { chooseEngine, loadHls } from "./engines/choose.ts";
 import type { Engine, EngineEvent, EngineOptions } from "./engines/engine.ts";
+import { actionOf, focusOf } from "./keys.ts";
 import { type Answer, Lifecycle } from "./lifecycle.ts";
+import { recall, remember } from "./memory.ts";
 import { Meter, type Stats } from "./meter.ts";
 import {
   begin,
@@ -317,6 +320,10 @@ export class SluicePlayer extends HTMLElement {
         if (document.pictureInPictureElement === video) void document.exitPictureInPicture();
         else void video.requestPictureInPicture?.().catch(() => {});
         break;
+      case "louder":
+      case "softer":
+        this.#setVolume((video.muted ? 0 : video.volume) + (action === "louder" ? 0.05 : -0.05));
+        break;
       case "fullscreen":
         void this.#toggleFullscreen();
     }
@@ -352,31 +359,11 @@ export class SluicePlayer extends HTMLElement {
 
   #onKey(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const from = event.composedPath()[0];
-    const typing =
-      from instanceof HTMLElement && (from.isContentEditable || /^(TEXTAREA|SELECT)$/.test(from.tagName));
-    const field = from instanceof HTMLInputElement;
-    if (typing || (field && from.type !== "range")) return;
-    const { video } = this.#view;
-    const volume = video.muted ? 0 : video.volume;
-    const does: Record<string, () => void> = {
-      k: () => this.#act("play"),
-      m: () => this.#act("mute"),
-      f: () => this.#act("fullscreen"),
-      l: () => this.goLive(),
-      i: () => this.#act("stats"),
-      p: () => this.#act("pip"),
-      // A focused button or slider keeps the keys that belong to it.
-      ...(from instanceof HTMLButtonElement ? {} : { " ": () => this.#act("play") }),
-      ...(field
-        ? {}
-        : { arrowup: () => this.#setVolume(volume + 0.05), arrowdown: () => this.#setVolume(volume - 0.05) }),
-    };
-    const act = does[event.key.toLowerCase()];
-    if (!act) return;
+    const action = actionOf(event.key, focusOf(event.composedPath()[0]));
+    if (!action) return;
     event.preventDefault();
     this.#wake();
-    act();
+    this.#act(action);
   }
 
   #wake(): void {
@@ -413,63 +400,6 @@ export class SluicePlayer extends HTMLElement {
       stats: this.#statsOpen ? this.#meter.lines(this.#engine, this.#message) : null,
     });
   }
-}
-
-let hls: Promise<typeof import("./engines/hls.ts")> | undefined;
-/** Fetched while the viewer waits, so that the broadcast's first second is not spent on code. */
-function loadHls(): Promise<typeof import("./engines/hls.ts")> {
-  hls ??= import("./engines/hls.ts");
-  // A failed fetch of code is tried anew by the next load.
-  hls.catch(() => {
-    hls = undefined;
-  });
-  return hls;
-}
-
-async function chooseEngine(
-  video: HTMLVideoElement,
-): Promise<((options: EngineOptions) => Engine) | undefined> {
-  try {
-    const { hlsSupported, openHls } = await loadHls();
-    if (hlsSupported()) return openHls;
-  } catch {
-    return ({ onEvent }) => failedCode(onEvent);
-  }
-  const { nativeSupported, openNative } = await import("./engines/native.ts");
-  return nativeSupported(video) ? openNative : undefined;
-}
-
-/** An engine whose code did not arrive: fails like any other lost connection. */
-function failedCode(onEvent: (event: EngineEvent) => void): Engine {
-  queueMicrotask(() => onEvent({ type: "failed", kind: "network", message: "player code not loaded" }));
-  const nothing = () => {};
-  return {
-    name: "none",
-    latency: undefined,
-    clockLatency: undefined,
-    livePosition: undefined,
-    rendition: {},
-    recover: nothing,
-    stop: nothing,
-    destroy: nothing,
-  };
-}
-
-// Storage is refused in some embeds: then nothing is remembered.
-function recall(name: string, otherwise: number): number {
-  try {
-    const text = sessionStorage.getItem(`sluice.${name}`);
-    const value = text === null ? Number.NaN : Number(text);
-    return value >= 0 && value <= 1 ? value : otherwise;
-  } catch {
-    return otherwise;
-  }
-}
-
-function remember(name: string, value: number): void {
-  try {
-    sessionStorage.setItem(`sluice.${name}`, String(value));
-  } catch {}
 }
 
 customElements.define("sluice-player", SluicePlayer);

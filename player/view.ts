@@ -51,7 +51,16 @@ const markup = `
   </div>
 </div>`;
 
-export type Action = "play" | "mute" | "sound" | "live" | "stats" | "pip" | "fullscreen";
+export type Action =
+  | "play"
+  | "mute"
+  | "sound"
+  | "louder"
+  | "softer"
+  | "live"
+  | "stats"
+  | "pip"
+  | "fullscreen";
 
 export interface View {
   readonly video: HTMLVideoElement;
@@ -79,7 +88,7 @@ export function openView(
   const text = find(".sentence");
   const stats = find(".stats");
   const range = find<HTMLInputElement>("input");
-  const button = (action: Action) => find<HTMLButtonElement>(`.bar [data-do=${action}]`);
+  const button = (action: string) => find<HTMLButtonElement>(`.bar [data-do=${action}]`);
   const [play, mute, live, stat, pip, full] = (
     ["play", "mute", "live", "stats", "pip", "fullscreen"] as const
   ).map(button) as [
@@ -121,7 +130,7 @@ export function openView(
       soundOnly.hidden = !model.audioOnly;
       poster.hidden = model.poster === null || !["connecting", "waiting", "ready"].includes(model.phase);
       if (model.poster !== null && was?.poster !== model.poster) {
-        poster.style.backgroundImage = `url("${encodeURI(model.poster)}")`;
+        poster.style.backgroundImage = `url("${model.poster.replace(/["\\\n\r]/g, encodeURIComponent)}")`;
       }
       if (model.paused) face(play, "play", "Play", "k");
       else face(play, "pause", "Pause", "k");

@@ -1,4 +1,4 @@
-import { mkdir, open, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../lib/log.ts";
 import type { Segment } from "../packager/track.ts";
@@ -119,11 +119,16 @@ export class Shelf {
 
   async #write(stored: Stored, bytes: readonly Uint8Array[]): Promise<void> {
     try {
-      await writeFile(stored.file, bytes, { mode: 0o600 });
+      const file = await open(stored.file, "w", 0o600);
+      try {
+        await file.writev(bytes);
+      } finally {
+        await file.close();
+      }
       stored.bytes = undefined;
       this.#failed = false;
       // It may have expired meanwhile.
-      if (!this.#stored.includes(stored)) await rm(stored.file, { force: true });
+      if (!this.#stored.includes(stored)) await unlink(stored.file);
     } catch (error) {
       // Memory is where it stays then; one line per trouble.
       if (!this.#failed)
@@ -136,6 +141,6 @@ export class Shelf {
   }
 
   #drop(stored: Stored): void {
-    if (!stored.bytes) void rm(stored.file, { force: true }).catch(() => {});
+    if (!stored.bytes) unlink(stored.file).catch(() => {});
   }
 }
