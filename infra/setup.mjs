@@ -59,7 +59,8 @@ if (then.length) launch(then);
 
 /** Only a stamp with this lockfile's hash says that node_modules is ours; whatever else lies there is replaced. */
 async function installPackages(scope) {
-  const stampFile = join(root, "node_modules/.sluice-stamp");
+  const packages = join(root, "node_modules");
+  const stampFile = join(packages, ".sluice-stamp");
   const lock = hash(readFileSync(join(root, "package-lock.json")), machine);
   const [stampLock, stampScope] = read(stampFile).split(" ");
   if (stampLock === lock && (stampScope === "all" || stampScope === scope)) return;
@@ -77,10 +78,10 @@ async function installPackages(scope) {
     "--loglevel=error",
   ];
   args.push(scope === "all" ? "--include=dev" : "--omit=dev");
-  rmSync(join(root, "node_modules"), { recursive: true, force: true });
-  const npm = process.env.npm_execpath?.endsWith(".js")
-    ? [process.execPath, process.env.npm_execpath]
-    : ["npm"];
+  rmSync(packages, { recursive: true, force: true });
+  // In an npm script `node` is the pinned one of the packages that have just gone; npm's own Node is still there.
+  const node = [process.env.npm_node_execpath, process.execPath].find((path) => path && existsSync(path));
+  const npm = node && process.env.npm_execpath?.endsWith(".js") ? [node, process.env.npm_execpath] : ["npm"];
   const { code, output } = await run([...npm, ...args], { cwd: root });
   if (code !== 0) {
     console.error(output.trim().split("\n").slice(-12).join("\n"));
