@@ -6,9 +6,9 @@ import { type Running, Scope } from "./lib/lifecycle.ts";
 import type { Log } from "./lib/log.ts";
 import { createMetrics, serveHealth } from "./lib/metrics.ts";
 import type { Ladder } from "./live/ladder.ts";
+import type { LiveStatus } from "./live/status.ts";
 import type { VideoTrack } from "./packager/track.ts";
 import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
-import type { LiveStatus } from "./supervisor/terminal.ts";
 import { publicUrls } from "./urls.ts";
 
 /** What a role tells the supervisor once all its listeners are bound. */

@@ -2,18 +2,7 @@ import { Failure } from "../lib/errors.ts";
 import { requestInternal } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
-
-/** What the origin is told of a publish. */
-export interface Announcement {
-  readonly uid: string;
-  readonly publish: string;
-  /** Ingest's internal address, and the feed's path there. */
-  readonly feed: string;
-  readonly path: string;
-  readonly peer: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-}
+import type { Announcement } from "../live/announcement.ts";
 
 export interface Announcer {
   /** Tells how many readers the feed has now. */

@@ -24,3 +24,8 @@ export class Failure extends Error {
     this.status = statuses[code];
   }
 }
+
+/** What `error` says, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

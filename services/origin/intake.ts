@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
+import { messageOf } from "../lib/errors.ts";
 import { openInternal } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import type { Broadcast } from "../live/broadcast.ts";
@@ -78,8 +79,4 @@ function endOf(payload: Uint8Array): "clean" | "lost" | "replaced" | undefined {
       ? (value as { reason?: unknown }).reason
       : undefined;
   return reason === "clean" || reason === "replaced" ? reason : "lost";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -15,13 +15,14 @@ import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
+import type { LiveStatus } from "../live/status.ts";
 import { http1, http2 } from "./exchange.ts";
 import { Ledger } from "./ledger.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
 import { createHandler } from "./server.ts";
 import { Stage } from "./stage.ts";
-import { type LiveStatus, statusOf } from "./status.ts";
+import { statusOf } from "./status.ts";
 import { Viewers } from "./viewers.ts";
 
 export interface OriginOptions {

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { Failure } from "../lib/errors.ts";
+import { Failure, messageOf } from "../lib/errors.ts";
 import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { Announcement } from "../live/announcement.ts";
 import type { Attic } from "../live/attic.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
@@ -13,17 +14,6 @@ import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { type FeedEnd, readFeed } from "./intake.ts";
 import type { Ledger } from "./ledger.ts";
 import { RungGate } from "./rungs.ts";
-
-/** A publish as ingest announces it. */
-export interface Announcement {
-  readonly uid: string;
-  readonly publish: string;
-  readonly feed: string;
-  readonly path: string;
-  readonly peer: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-}
 
 /** What a worker says when it asks for the rungs of a video. */
 export interface Claim {
@@ -369,8 +359,4 @@ export class Stage implements Running {
   #windowMs(input: string): number {
     return (this.#options.snapshot.get(input)?.timeoutSeconds ?? 10) * 1000;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,19 +1,7 @@
 import type { Directory } from "../live/directory.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
+import type { LiveStatus } from "../live/status.ts";
 import type { Viewers } from "./viewers.ts";
-
-/** One broadcast in the terminal's line. */
-export interface LiveStatus {
-  readonly uid: string;
-  readonly name: string;
-  readonly kbps: number;
-  readonly fps: number;
-  readonly gopSeconds: number;
-  readonly viewers: number;
-  readonly seconds: number;
-  readonly state: "live" | "reconnecting";
-  readonly advice?: string;
-}
 
 /** A function that says what is on air; rates are over the time since it was last asked. */
 export function statusOf(

@@ -1,4 +1,4 @@
-import { cutPart, gapParts, type Limits, type Mux, type Step, Writer } from "./segmenter.ts";
+import { cutPart, gapParts, type Limits, type Mux, type Step, shownFor, Writer } from "./segmenter.ts";
 import type { Row, SegmentTable } from "./table.ts";
 import type { Payload } from "./track.ts";
 
@@ -143,10 +143,7 @@ export class RungWriter {
   }
 
   #finish(frame: RungFrame, end: number): void {
-    const { partTicks, nominalTicks } = this.#out.limits;
-    let duration = end - frame.dts;
-    if (duration <= 0 || duration > partTicks)
-      duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
+    const duration = shownFor(end - frame.dts, this.#frameTicks, this.#out.limits);
     this.#frameTicks = duration;
     if (cutPart({ duration, guessed: false }, this.#out, this.#out.limits)) this.#out.closePart();
     this.#out.count(duration, frame.key);

@@ -289,10 +289,7 @@ export class Reference {
 
   /** The held frame lasts until `end`; one that would outlast a part is shown for one frame and leaves a gap. */
   #finish(frame: Frame, end: number): void {
-    const { partTicks, nominalTicks } = this.#out.limits;
-    let duration = end - frame.dts;
-    if (duration <= 0 || duration > partTicks)
-      duration = Math.min(this.#frameTicks || nominalTicks, partTicks);
+    const duration = shownFor(end - frame.dts, this.#frameTicks, this.#out.limits);
     this.#frameTicks = duration;
     // Its true length may be more than was assumed when it arrived.
     if (this.#out.duration > 0) this.#cut(frame, { duration, key: false, guessed: false });
@@ -330,6 +327,11 @@ export class Reference {
     this.#edge = end;
     this.#table.advance(end);
   }
+}
+
+/** How long a frame lasts whose successor is `distance` away: as long as the one `before` it where that cannot be so. */
+export function shownFor(distance: number, before: number, { nominalTicks, partTicks }: Limits): number {
+  return distance > 0 && distance <= partTicks ? distance : Math.min(before || nominalTicks, partTicks);
 }
 
 /** A gap in parts: nominal ones, the last up to PART-TARGET rather than a runt behind it. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { makeFolder, replaceFile } from "../lib/durable.ts";
-import { Failure } from "../lib/errors.ts";
+import { Failure, messageOf } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 
 /** A data folder that this process alone uses, and a short folder for its sockets. */
@@ -30,7 +30,7 @@ export async function openPlace(data: string): Promise<Place> {
   } catch (error) {
     throw new Failure(
       "forbidden",
-      `data: ${data} cannot be made (${reason(error)}); name a folder that this user may write with --data`,
+      `data: ${data} cannot be made (${messageOf(error)}); name a folder that this user may write with --data`,
     );
   }
   const lock = takeLock(data);
@@ -80,7 +80,7 @@ function takeLock(data: string): DatabaseSync {
     }
     throw new Failure(
       "forbidden",
-      `data: ${data} is not writable (${reason(error)}); name a folder that this user may write with --data`,
+      `data: ${data} is not writable (${messageOf(error)}); name a folder that this user may write with --data`,
     );
   }
 }
@@ -107,7 +107,7 @@ function makeRuntime(data: string): string {
     if (!(error instanceof Error && "code" in error && error.code === "EEXIST"))
       throw new Failure(
         "forbidden",
-        `${base} cannot be made (${reason(error)}); set TMPDIR to a folder that this user may write`,
+        `${base} cannot be made (${messageOf(error)}); set TMPDIR to a folder that this user may write`,
       );
   }
   // Anyone may make a folder of that name in a shared place first.
@@ -123,5 +123,3 @@ function makeRuntime(data: string): string {
   mkdirSync(runtime, { mode: 0o700 });
   return runtime;
 }
-
-const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));

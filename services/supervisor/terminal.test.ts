@@ -2,7 +2,16 @@ import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
 import { openTerminal, statusLine } from "./terminal.ts";
 
-const stage = { uid: "a", name: "Stage", kbps: 2_940, fps: 30, gopSeconds: 2, viewers: 1, seconds: 3_725 };
+const stage = {
+  uid: "a",
+  name: "Stage",
+  kbps: 2_940,
+  fps: 30,
+  gopSeconds: 2,
+  viewers: 1,
+  seconds: 3_725,
+  state: "live" as const,
+};
 
 test.for([
   { name: "nothing on air", live: [], line: "" },

@@ -1,18 +1,5 @@
 import { loadPretty } from "../lib/log.ts";
-
-/** One live input on air, as the origin reports it once a second. */
-export interface LiveStatus {
-  readonly uid: string;
-  readonly name: string;
-  readonly kbps: number;
-  readonly fps: number;
-  readonly gopSeconds: number;
-  readonly viewers: number;
-  /** Since the broadcast began. */
-  readonly seconds: number;
-  /** One sentence for the streamer, such as a keyframe interval that is too long. */
-  readonly advice?: string | null;
-}
+import type { LiveStatus } from "../live/status.ts";
 
 /** The one writer of standard output: log lines above, and on a terminal one status line that stays at the bottom. */
 export interface Terminal {

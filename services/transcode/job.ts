@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { Failure } from "../lib/errors.ts";
+import { Failure, messageOf } from "../lib/errors.ts";
 import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
@@ -351,5 +351,3 @@ function tagBytes(type: number, timestampMs: number, payload: Uint8Array): Buffe
   bytes.writeUInt32BE(head.length + payload.length, head.length + payload.length);
   return bytes;
 }
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
