@@ -164,7 +164,7 @@ function linesOf(segment: Segment, window: Window, name: string): Lines {
     // 4.4.4.7
     (segment.gap ? "#EXT-X-GAP\n" : "") +
     // 4.4.4.1
-    `#EXTINF:${(segment.duration / window.timescale).toFixed(5)},\n` +
+    `#EXTINF:${(segment.duration / window.timescale).toFixed(9)},\n` +
     `${segmentUri(name, segment.version, segment.number)}\n`;
   const lines = {
     name,
@@ -191,8 +191,9 @@ function partLines(segment: Segment, timescale: number, name: string): string {
 }
 
 function partLine(part: Part, uri: string, timescale: number): string {
-  // 4.4.4.9: a part MUST NOT exceed PART-TARGET, so rounding goes down.
-  const duration = (Math.floor((part.duration * 100_000) / timescale) / 100_000).toFixed(5);
+  // 4.4.4.9: a part MUST NOT exceed PART-TARGET, so rounding goes down. Nine decimals, because hls.js adds them up: with
+  // five, an hour of audio is apart from its tfdt, and at a start without video the first parts are taken for missing.
+  const duration = (Math.floor((part.duration * 1e9) / timescale) / 1e9).toFixed(9);
   return `#EXT-X-PART:DURATION=${duration},URI="${uri}"${part.independent && !part.gap ? ",INDEPENDENT=YES" : ""}${part.gap ? ",GAP=YES" : ""}\n`;
 }
 

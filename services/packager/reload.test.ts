@@ -83,6 +83,7 @@ describe("when a request is answered", () => {
     { name: "within it", window: { ...live, partTarget: 1.02 }, ask: [13, 4], answer: "wait" },
     { name: "a broadcast that has only parts", window: beginning, ask: [0, 1], answer: "now" },
     { name: "its next part", window: beginning, ask: [0, 2], answer: "wait" },
+    { name: "it without directives", window: beginning, ask: [], answer: "wait" },
     { name: "its segment", window: beginning, ask: [0], answer: "wait" },
     { name: "nothing at all yet", window: silent, ask: [], answer: "wait" },
     { name: "anything after the end", window: { ...live, ended: true }, ask: [99, 9], answer: "now" },

@@ -55,7 +55,8 @@ export function answerFor(window: Window, directives: Directives): "now" | "wait
   if (segments.length === 0 && parts === 0) return "wait";
 
   const { number, part } = directives;
-  if (number === undefined) return "now";
+  // Players take a list without a whole segment for an error and ask again at once, so the first one waits for it.
+  if (number === undefined) return segments.length === 0 ? "wait" : "now";
 
   // Nothing complete yet: as if the segment before the open one were the last.
   const last = segments.at(-1)?.number ?? open!.number - 1;

@@ -37,7 +37,7 @@ function good({
       : "") +
     date(number);
   const part = (number: number, index: number): string =>
-    `#EXT-X-PART:DURATION=0.50000,URI="${name}/${version(number)}/${number}.${index}.m4s"` +
+    `#EXT-X-PART:DURATION=0.500000000,URI="${name}/${version(number)}/${number}.${index}.m4s"` +
     `${index === 0 && number !== 7 ? ",INDEPENDENT=YES" : ""}${number === 7 ? ",GAP=YES" : ""}\n`;
   let text = `#EXTM3U\n#EXT-X-VERSION:${skip ? 9 : 6}\n#EXT-X-TARGETDURATION:4\n`;
   text += "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=24,HOLD-BACK=12,PART-HOLD-BACK=1.5705\n";
@@ -47,7 +47,7 @@ function good({
   for (let number = from + skip; number < open; number++) {
     text += head(number);
     if ((open - number) * 2 + parts * 0.5 <= 12) for (let i = 0; i < 4; i++) text += part(number, i);
-    text += `${number === 7 ? "#EXT-X-GAP\n" : ""}#EXTINF:2.00000,\n${name}/${version(number)}/${number}.m4s\n`;
+    text += `${number === 7 ? "#EXT-X-GAP\n" : ""}#EXTINF:2.000000000,\n${name}/${version(number)}/${number}.m4s\n`;
   }
   if (ended) return `${text}#EXT-X-ENDLIST\n`;
   if (parts > 0) text += head(open);
@@ -84,9 +84,9 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ["mixed", "#EXT-X-GAP", "#EXT-X-MEDIA:TYPE=AUDIO\n#EXT-X-GAP"],
   ["target-required", "#EXT-X-TARGETDURATION:4\n", ""],
   ["target-required", "#EXT-X-TARGETDURATION:4", "#EXT-X-TARGETDURATION:4.0"],
-  ["extinf-over-target", "#EXTINF:2.00000", "#EXTINF:4.50000"],
-  ["extinf-required", "#EXTINF:2.00000,\n", "#EXT-X-BITRATE:1\n"],
-  ["extinf-required", "#EXTINF:2.00000", "#EXTINF:0.00000"],
+  ["extinf-over-target", "#EXTINF:2.000000000", "#EXTINF:4.500000000"],
+  ["extinf-required", "#EXTINF:2.000000000,\n", "#EXT-X-BITRATE:1\n"],
+  ["extinf-required", "#EXTINF:2.000000000", "#EXTINF:0.00000"],
   ["media-sequence-first", "#EXT-X-MEDIA-SEQUENCE:4\n", ""],
   ["media-sequence-first", "#EXT-X-MEDIA-SEQUENCE:4", "#EXT-X-MEDIA-SEQUENCE:x"],
   ["media-sequence-first", /#EXT-X-MEDIA-SEQUENCE:4\n([\s\S]*?\.m4s\n)/, "$1#EXT-X-MEDIA-SEQUENCE:4\n"],
@@ -107,20 +107,24 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ["map-required", '#EXT-X-MAP:URI="source/0/init.mp4"\n', ""],
   ["map-after-discontinuity", '#EXT-X-MAP:URI="source/1/init.mp4"\n', ""],
   ["map-change-without-discontinuity", "#EXT-X-DISCONTINUITY\n", ""],
-  ["date-required", /#EXT-X-PROGRAM-DATE-TIME.*\n(?=#EXTINF:2.00000,\nsource\/0\/5)/, ""],
+  ["date-required", /#EXT-X-PROGRAM-DATE-TIME.*\n(?=#EXTINF:2.000000000,\nsource\/0\/5)/, ""],
   ["date-required", /#EXT-X-PROGRAM-DATE-TIME.*\n(?=#EXT-X-PART.*13\.0)/, ""],
   ["date-format", /(PROGRAM-DATE-TIME:.*)\.000Z/, "$1Z"],
-  ["date-continuous", /(\d\d)\.000Z(?=\n#EXTINF:2.00000,\nsource\/0\/5)/, "$1.200Z"],
+  ["date-continuous", /(\d\d)\.000Z(?=\n#EXTINF:2.000000000,\nsource\/0\/5)/, "$1.200Z"],
   ["date-continuous", /(\d\d)\.000Z(?=\n#EXT-X-PART.*8\.0)/, "$1.000+01:00"],
   ["gap-before-discontinuity-adds-up", /(\d\d)\.000Z(?=\n#EXT-X-PART.*8\.0)/, "$1.300Z"],
   ["gap-parts", 'URI="source/1/12.3.m4s"', 'URI="source/1/12.3.m4s",GAP=YES'],
   ["part-attributes", 'URI="source/1/12.1.m4s"', 'URI=""'],
-  ["part-attributes", 'DURATION=0.50000,URI="source/1/12.1', 'URI="source/1/12.1'],
-  ["part-over-target", 'DURATION=0.50000,URI="source/1/12.1', 'DURATION=0.52351,URI="source/1/12.1'],
-  ["part-short", 'DURATION=0.50000,URI="source/1/12.1', 'DURATION=0.44000,URI="source/1/12.1'],
+  ["part-attributes", 'DURATION=0.500000000,URI="source/1/12.1', 'URI="source/1/12.1'],
+  ["part-over-target", 'DURATION=0.500000000,URI="source/1/12.1', 'DURATION=0.523500001,URI="source/1/12.1'],
+  ["part-short", 'DURATION=0.500000000,URI="source/1/12.1', 'DURATION=0.440000000,URI="source/1/12.1'],
   ["tags-before-parts", /(#EXT-X-PROGRAM.*\n)(#EXT-X-PART.*12\.0.*\n)/, "$2$1"],
   ["parts-make-the-segment", /#EXT-X-PART.*12\.3.*\n/, ""],
-  ["old-parts", "#EXT-X-GAP\n", '#EXT-X-PART:DURATION=0.50000,URI="source/0/7.0.m4s",GAP=YES\n#EXT-X-GAP\n'],
+  [
+    "old-parts",
+    "#EXT-X-GAP\n",
+    '#EXT-X-PART:DURATION=0.500000000,URI="source/0/7.0.m4s",GAP=YES\n#EXT-X-GAP\n',
+  ],
   ["parts-in-order", /#EXT-X-PART.*\/12\..*\n/g, ""],
   ["independent-promise", '12.0.m4s",INDEPENDENT=YES', '12.0.m4s"'],
   ["skip", "#EXT-X-INDEPENDENT", "#EXT-X-SKIP:SKIPPED-SEGMENTS=0\n#EXT-X-INDEPENDENT"],
@@ -178,13 +182,13 @@ const steps: [
   ["segment-changed", {}, { parts: 3 }, "source/0/5.m4s", "source/0/5b.m4s"],
   ["segment-changed", {}, { parts: 3 }, "#EXT-X-GAP\n", ""],
   ["segment-changed", {}, { parts: 3 }, "DISCONTINUITY-SEQUENCE:0", "DISCONTINUITY-SEQUENCE:1"],
-  ["segment-changed", {}, { parts: 3 }, /\.000Z(?=\n#EXTINF:2.00000,\nsource\/0\/5)/, ".001Z"],
+  ["segment-changed", {}, { parts: 3 }, /\.000Z(?=\n#EXTINF:2.000000000,\nsource\/0\/5)/, ".001Z"],
   [
     "part-changed",
     {},
     { parts: 3 },
-    'DURATION=0.50000,URI="source/1/13.1',
-    'DURATION=0.50001,URI="source/1/13.1',
+    'DURATION=0.500000000,URI="source/1/13.1',
+    'DURATION=0.500000001,URI="source/1/13.1',
   ],
   ["part-changed", {}, { parts: 3 }, /#EXT-X-PART.*12\.3.*\n/, ""],
   [
@@ -206,7 +210,7 @@ const together: [rule: string, from: string | RegExp, to: string][] = [
   ["same-target", "TARGETDURATION:4", "TARGETDURATION:5"],
   ["same-control", "PART-HOLD-BACK=1.5705", "PART-HOLD-BACK=1.6"],
   ["same-discontinuity", "DISCONTINUITY-SEQUENCE:0", "DISCONTINUITY-SEQUENCE:1"],
-  ["same-date", /\.000Z(?=\n#EXTINF:2.00000,\naudio\/0\/5)/, ".400Z"],
+  ["same-date", /\.000Z(?=\n#EXTINF:2.000000000,\naudio\/0\/5)/, ".400Z"],
   ["report-missing", 'URI="source.m3u8"', 'URI="360p.m3u8"'],
   ["report-behind", "LAST-PART=1", "LAST-PART=0"],
 ];

@@ -146,7 +146,7 @@ export const mediaRules: readonly Rule<Reading>[] = [
   rule("3.2", "parts-make-the-segment", function* ({ complete }) {
     for (const { number, parts, duration } of complete) {
       const sum = parts.reduce((total, part) => total + part.duration, 0);
-      if (parts.length > 0 && Math.abs(sum - (duration ?? 0)) > 0.0005 + parts.length * 1e-5)
+      if (parts.length > 0 && Math.abs(sum - (duration ?? 0)) > 1e-6)
         yield `segment ${number}: ${sum.toFixed(5)} of ${duration}`;
     }
   }),
