@@ -7,7 +7,6 @@ import type { Log } from "./lib/log.ts";
 import { createMetrics, serveHealth } from "./lib/metrics.ts";
 import type { Ladder } from "./live/ladder.ts";
 import type { LiveStatus } from "./live/status.ts";
-import type { VideoTrack } from "./packager/track.ts";
 import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
 import { publicUrls } from "./urls.ts";
 
@@ -100,7 +99,11 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         address: address(config, "control"),
         secret: config.internalSecret,
         publicUrls: publicUrls(config),
-        defaults: { timeoutSeconds: config.timeoutSeconds, partSeconds: config.partSeconds },
+        defaults: {
+          timeoutSeconds: config.timeoutSeconds,
+          partSeconds: config.partSeconds,
+          ladder: config.ladder,
+        },
         log,
       }),
     );
@@ -191,24 +194,14 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
 async function ladderOf(config: Config, log: Log, own: Wiring["own"]): Promise<Ladder | undefined> {
   const { redisUrl: redis, ladder } = config;
   if (!redis || ladder === "none") return undefined;
-  const [{ openQueue }, { planLadder, profiles }] = await Promise.all([
+  const [{ openQueue }, { planLadder }] = await Promise.all([
     import("./transcode/queue.ts"),
     import("./transcode/ladder.ts"),
   ]);
   const queue = own("queue", openQueue({ redis, log }));
-  const plan = ({ width, height, frameRate, codec }: VideoTrack) =>
-    planLadder({ width, height, frameRate, codec }, profiles[ladder]);
   return {
-    plan: (source) =>
-      plan(source).map(({ name, width, height, frameRate, codecs, bandwidth }) => ({
-        name,
-        width,
-        height,
-        frameRate,
-        codec: codecs,
-        ...bandwidth,
-      })),
-    add: ({ source, ...job }) => queue.add({ ...job, source, rungs: plan(source) }),
+    plan: (source, choice) => planLadder(source, choice ?? ladder),
+    add: (job) => queue.add(job),
   };
 }
 

@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "./lib/schema.ts";
+import { ladderNames } from "./live/ladder.ts";
 
 /** What one setting says about itself: the help text, the sample file and every error message come from this. */
 interface About {
@@ -133,10 +134,11 @@ const schema = z.strictObject({
     "How long a broadcast waits for an encoder that dropped; each live input may differ",
   ),
   partSeconds: seconds(0.2, 1, 0.5, "Length of an LL-HLS part: smaller is less delay and more requests"),
-  ladder: setting(z.enum(["default", "full", "none"]).default("default"), {
-    about: "Renditions that are encoded below the source: 720p to 360p, 1080p to 240p, or none",
+  ladder: setting(z.enum(ladderNames).default("default"), {
+    about:
+      "Renditions that are encoded below the source: 720p to 360p, 1080p to 240p, 480p alone, or none; each live input may differ",
     kind: "text",
-    allowed: "default, full or none",
+    allowed: "default, full, light or none",
   }),
   demo: yesNo(false, "Publish a moving test pattern with tone"),
   readyFile: setting(z.string().min(1).optional(), {

@@ -4,6 +4,7 @@ import type { Config } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
 import { requestInternal } from "./lib/http.ts";
 import { z } from "./lib/schema.ts";
+import { ladderChoice } from "./live/ladder.ts";
 import { readRunning } from "./supervisor/place.ts";
 
 const base = "/client/v4/accounts/local/stream/live_inputs";
@@ -11,6 +12,7 @@ const address = z.object({ url: z.string(), streamKey: z.string() });
 const input = z.object({
   uid: z.string(),
   meta: z.object({ name: z.string().optional() }).optional(),
+  ladder: ladderChoice.nullish(),
   rtmps: address,
   rtmp: address.optional(),
 });
@@ -20,7 +22,7 @@ const list = z.object({ liveInputs: z.array(z.object({ uid: z.string() })) });
 export async function runInput(
   config: Config,
   verb: string | undefined,
-  name: string | undefined,
+  wish: { readonly name: string | undefined; readonly ladder: string | undefined },
 ): Promise<number> {
   if (verb !== undefined && verb !== "list" && verb !== "create") {
     console.error(`input: "${verb}" is not a command; type sluice input, or sluice input create NAME`);
@@ -45,13 +47,20 @@ export async function runInput(
   };
   const uids =
     verb === "create"
-      ? [input.parse(await call(base, { meta: { name: name ?? "Live input" } })).uid]
+      ? [
+          input.parse(await call(base, { meta: { name: wish.name ?? "Live input" }, ladder: wish.ladder }))
+            .uid,
+        ]
       : list.parse(await call(base)).liveInputs.map((each) => each.uid);
   for (const uid of uids) {
     const one = input.parse(await call(`${base}/${uid}`));
     const { url, streamKey } = one.rtmp ?? one.rtmps;
+    const { ladder } = one;
+    const own = ladder
+      ? `\n  Ladder      ${typeof ladder === "string" ? ladder : JSON.stringify(ladder)}`
+      : "";
     console.log(
-      `${one.meta?.name ?? "(no name)"}\n  uid         ${uid}\n  Server      ${url}\n  Stream Key  ${streamKey}`,
+      `${one.meta?.name ?? "(no name)"}\n  uid         ${uid}\n  Server      ${url}\n  Stream Key  ${streamKey}${own}`,
     );
   }
   return 0;

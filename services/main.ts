@@ -44,12 +44,15 @@ function program(): Command {
   withSettings(
     sluice
       .command("input")
-      .description("list the live inputs with their stream keys, or create one")
+      .description(
+        "list the live inputs with their stream keys, or create one, with --ladder for one of its own",
+      )
       .argument("[create]")
       .argument("[name]"),
   ).action(async (verb: string | undefined, name: string | undefined, flags) => {
     const { runInput } = await import("./input.ts");
-    process.exitCode = await runInput(configOf(flags), verb, name);
+    const { ladder } = flags as { readonly ladder?: string };
+    process.exitCode = await runInput(configOf(flags), verb, { name, ladder });
   });
   sluice
     .command("config")

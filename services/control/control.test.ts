@@ -19,7 +19,7 @@ beforeAll(async () => {
     dataDir: join(folder, "data"),
     address: `unix:${join(folder, "c.sock")}`,
     publicUrls: { rtmp: "rtmp://h:1935", rtmps: "rtmps://h:1936", http: "http://h:8080" },
-    defaults: { timeoutSeconds: 10, partSeconds: 0.5 },
+    defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "default" },
     log: createLog("test", "silent", false),
   });
 });
@@ -91,9 +91,14 @@ test("a live input is made, listed without its key, changed in part, given a new
   const made = await create({
     meta: { name: "a", own: [1] },
     recording: { timeoutSeconds: 30 },
+    ladder: [{ height: 480 }],
     unknown: true,
   });
-  expect(made).toMatchObject({ meta: { name: "a", own: [1] }, recording: { timeoutSeconds: 30 } });
+  expect(made).toMatchObject({
+    meta: { name: "a", own: [1] },
+    recording: { timeoutSeconds: 30 },
+    ladder: [{ height: 480 }],
+  });
 
   const list = (await ask("GET", `${inputs}?include_counts=true`)).json.result;
   expect([list.range, list.total]).toEqual([list.liveInputs.length, list.liveInputs.length]);

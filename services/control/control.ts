@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { listenInternal } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { LadderName } from "../live/ladder.ts";
 import { internalCalls } from "./internal.ts";
 import { keysFrom, newUid, openAdminToken, openMaster } from "./keys.ts";
 import { Links, slicesOf } from "./links.ts";
@@ -19,7 +20,12 @@ export interface ControlOptions {
   readonly secret?: string | undefined;
   /** Base URLs that people use; a door that is shut is left out. */
   readonly publicUrls: PublicUrls;
-  readonly defaults: { readonly timeoutSeconds: number; readonly partSeconds: number };
+  readonly defaults: {
+    readonly timeoutSeconds: number;
+    readonly partSeconds: number;
+    /** The ladder of inputs that choose none; "none" also means that nothing here encodes. */
+    readonly ladder: LadderName;
+  };
   readonly log: Log;
 }
 

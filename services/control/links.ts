@@ -25,6 +25,7 @@ export function slicesOf(
       enabled: input.enabled,
       timeoutSeconds: input.recording.timeoutSeconds ?? defaults.timeoutSeconds,
       partSeconds: defaults.partSeconds,
+      ...(input.ladder !== null && { ladder: input.ladder }),
     }),
   };
 }

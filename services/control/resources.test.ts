@@ -22,6 +22,18 @@ test.for([
     wrong: [],
   },
   { name: "null for no deletion", body: { deleteRecordingAfterDays: null }, wrong: [] },
+  { name: "a ladder by its name", body: { ladder: "full" }, wrong: [] },
+  {
+    name: "rungs",
+    body: {
+      ladder: [
+        { height: 720, fps: 30, kbps: 2000 },
+        { height: 720, codec: "hevc" },
+      ],
+    },
+    wrong: [],
+  },
+  { name: "the server's ladder again", body: { ladder: null }, wrong: [] },
   { name: "a list", body: [], wrong: [""] },
   { name: "text", body: "x", wrong: [""] },
   { name: "meta that is no object", body: { meta: "x" }, wrong: ["meta"] },
@@ -63,6 +75,50 @@ test("an update changes what it names and nothing else", () => {
   });
   expect(merged(before, { meta: { name: "b" } }).meta).toEqual({ name: "b" });
   expect(merged(before, { enabled: false })).toEqual({ ...before, enabled: false });
+});
+
+test.for([
+  { ladder: "huge", says: /^ladder must be "default", "full", "light", "none", or a list of rungs/ },
+  { ladder: [], says: /^ladder must have a rung; "none" is the source alone$/ },
+  {
+    ladder: [{ kbps: 700 }],
+    says: /^ladder has a rung 1 whose height must be a whole number of lines from 96 to 4320$/,
+  },
+  { ladder: [{ height: 720 }, { height: 8_000 }], says: /^ladder.1.height must be a whole number of lines/ },
+  { ladder: [{ height: 720, fps: 0 }], says: /^ladder.0.fps must be a number from 1 to 120$/ },
+  {
+    ladder: [{ height: 720, kbps: 1e9 }],
+    says: /^ladder.0.kbps must be a whole number of kilobits a second/,
+  },
+  {
+    ladder: [{ height: 720, codec: "mpeg2" }],
+    says: /^ladder has a rung 1 whose codec must be one of h264, hevc/,
+  },
+  {
+    ladder: [{ height: 720, bitrate: 1 }],
+    says: /^ladder.0 has no field bitrate; it takes height, fps, kbps and/,
+  },
+  {
+    ladder: [{ height: 720 }, { height: 720, kbps: 900 }],
+    says: /^ladder must not have two rungs of one height/,
+  },
+  { ladder: [720], says: /^ladder has a rung 1 that must be an object such as/ },
+  {
+    ladder: Array.from({ length: 7 }, (_, i) => ({ height: 100 + i })),
+    says: /^ladder must have at most 6 rungs$/,
+  },
+])("the ladder $ladder is refused: $says", ({ ladder, says }) => {
+  const { error } = inputBody.safeParse({ ladder });
+  expect(error!.issues.map(({ path, message }) => `${path.join(".")} ${message}`)).toEqual([
+    expect.stringMatching(says),
+  ]);
+});
+
+test("a ladder of its own stays until it is changed, and null follows the server's setting again", () => {
+  const own = newInput({ ladder: [{ height: 360 }] });
+  expect(merged(own, {}).ladder).toEqual([{ height: 360 }]);
+  expect(merged(own, { ladder: "none" }).ladder).toBe("none");
+  expect(merged(own, { ladder: null }).ladder).toBeNull();
 });
 
 test("timeoutSeconds 0 follows the server's setting again", () => {

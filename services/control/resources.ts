@@ -1,4 +1,5 @@
 import { z } from "../lib/schema.ts";
+import { ladderChoice } from "../live/ladder.ts";
 import type { Keys } from "./keys.ts";
 import type { InputSettings, LiveInput, Recording, Status, Video } from "./store/records.ts";
 
@@ -45,6 +46,11 @@ export const inputBody = z
       .nullable()
       .describe("Kept for the version that makes recordings; null keeps them for ever."),
     preferLowLatency: flag.describe("Kept for callers; low-latency HLS is always offered."),
+    ladder: ladderChoice
+      .nullable()
+      .describe(
+        `${ladderChoice.description} null follows the server's setting. A field of Sluice, not of Cloudflare.`,
+      ),
     recording: z
       .object(
         {
@@ -80,6 +86,7 @@ export const inputView = z.object({
   meta: z.record(z.string(), z.unknown()),
   enabled: z.boolean(),
   preferLowLatency: z.boolean(),
+  ladder: ladderChoice.nullable().describe("null follows the server's setting."),
   defaultCreator: z.string().optional(),
   deleteRecordingAfterDays: z.number().nullable(),
   keysRotatedAt: z.string().nullable(),
@@ -146,6 +153,7 @@ export function newInput(body: InputBody): InputSettings {
       defaultCreator: null,
       deleteRecordingAfterDays: null,
       preferLowLatency: true,
+      ladder: null,
       recording: {
         mode: "off",
         timeoutSeconds: null,
@@ -172,6 +180,7 @@ export function merged(present: InputSettings, body: InputBody): InputSettings {
         ? present.deleteRecordingAfterDays
         : body.deleteRecordingAfterDays,
     preferLowLatency: body.preferLowLatency ?? present.preferLowLatency,
+    ladder: body.ladder === undefined ? present.ladder : body.ladder,
     recording: {
       mode: recording.mode ?? present.recording.mode,
       timeoutSeconds: timeoutSeconds || null,
@@ -193,6 +202,7 @@ export function viewInput(
   return {
     ...summarize(input),
     preferLowLatency: input.preferLowLatency,
+    ladder: input.ladder,
     ...(input.defaultCreator !== null && { defaultCreator: input.defaultCreator }),
     keysRotatedAt: input.keysRotatedAt,
     status: status

@@ -6,10 +6,10 @@ import {
   type RenditionName,
   type Resume,
 } from "../packager/packager.ts";
-import type { Rung } from "../packager/rung.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
 import type { Attic } from "./attic.ts";
+import type { Rung, Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
 
 /** Seconds of playlist, and its least number of segments: Apple asks for six. */
@@ -30,7 +30,7 @@ export interface BroadcastOptions {
   readonly resume?: Resume | undefined;
   readonly attic: Attic;
   /** Which rungs a source gets; none where nobody encodes. */
-  readonly plan?: ((source: VideoTrack) => readonly Rung[]) | undefined;
+  readonly plan?: ((source: Source) => readonly Rung[]) | undefined;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
   readonly changed: (broadcast: Broadcast) => void;
 }
@@ -44,6 +44,7 @@ export class Broadcast {
   readonly #packager: Packager;
   readonly #attic: Attic;
   readonly #plan: BroadcastOptions["plan"];
+  #source: Source | undefined;
   #rungs: readonly Rung[] = [];
   readonly #changed: (broadcast: Broadcast) => void;
   #partTarget = 0;
@@ -86,6 +87,11 @@ export class Broadcast {
   /** The number of the segment under construction. */
   get number(): number | undefined {
     return this.#packager.number;
+  }
+
+  /** What the rungs are made of; undefined before it is known, and without video. */
+  get source(): Source | undefined {
+    return this.#source;
   }
 
   /** What an encoder makes of the source, or will: players load the list once, so it names them from the start. */
@@ -165,8 +171,7 @@ export class Broadcast {
           bytes: output.bytes,
         });
         added = true;
-        if (output.name === "source" && output.track.kind === "video")
-          this.#rungs = this.#plan?.(output.track) ?? [];
+        if (output.name === "source" && output.track.kind === "video") this.#settle(output.track);
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);
@@ -184,6 +189,11 @@ export class Broadcast {
       this.#advice = advice;
       this.#changed(this);
     }
+  }
+
+  #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
+    this.#source = { width, height, pixelAspect, frameRate, codec };
+    this.#rungs = this.#plan?.(this.#source) ?? [];
   }
 
   #rendition({ name, track, discontinuity }: Output & { type: "init" }): Rendition {

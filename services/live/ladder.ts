@@ -1,9 +1,113 @@
-import type { Rung } from "../packager/rung.ts";
-import type { VideoTrack } from "../packager/track.ts";
+import { z } from "../lib/schema.ts";
 
-/** What a worker needs to make the rungs of one publish. */
+/** What is known of a source before anything of it is encoded. */
+export interface Source {
+  readonly width: number;
+  readonly height: number;
+  /** Width of a pixel to its height; square where it is not said. */
+  readonly pixelAspect?: readonly [number, number] | undefined;
+  /** Undefined when the encoder does not say it. */
+  readonly frameRate?: number | undefined;
+  /** As in CODECS: avc1.64001f. */
+  readonly codec: string;
+  /** Of the video alone; undefined when it is not known. */
+  readonly kbps?: number | undefined;
+}
+
+/** What a rung may be coded in; each worker has its own encoders for it. */
+export const rungCodecs = ["h264", "hevc", "av1", "vp9"] as const;
+export type RungCodec = (typeof rungCodecs)[number];
+
+/** A rendition that an encoder makes of the source. All of it is settled before it exists, so that a playlist can name it. */
+export interface Rung {
+  /** Also the name of its rendition, and its place in URLs: 720p. Unique in a ladder. */
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  /** What viewers get; undefined when the source's is unknown. */
+  readonly frameRate: number | undefined;
+  /** Frames beyond this rate are left out; undefined keeps each of the source. */
+  readonly maxFrameRate: number | undefined;
+  readonly codec: RungCodec;
+  /** RFC 6381: what the encoder's configuration will say. */
+  readonly codecs: string;
+  readonly videoKbps: number;
+  /** Bits per second of the video as CMAF: the most over any two seconds, and the average. */
+  readonly bandwidth: { readonly peak: number; readonly average: number };
+}
+
+/** Ladders that have a name. */
+export const ladderNames = ["default", "full", "light", "none"] as const;
+export type LadderName = (typeof ladderNames)[number];
+
+const maxRungs = 6;
+const whole = (min: number, max: number, unit: string) => {
+  const error = `must be a whole number of ${unit} from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+};
+const rungWish = z.strictObject(
+  {
+    height: whole(96, 4320, "lines").describe("Of the shorter side: 720 is 1280x720 as well as 720x1280."),
+    fps: z
+      .number({ error: "must be a number from 1 to 120" })
+      .min(1, { error: "must be a number from 1 to 120" })
+      .max(120, { error: "must be a number from 1 to 120" })
+      .optional()
+      .describe("At most this many frames a second; the source's own when it has fewer."),
+    kbps: whole(50, 50_000, "kilobits a second")
+      .optional()
+      .describe(
+        "Of the video; what the height usually takes when not given. Never more than the source has.",
+      ),
+    codec: z
+      .enum(rungCodecs, { error: `must be one of ${rungCodecs.join(", ")}` })
+      .optional()
+      .describe(
+        "h264 when not given. A worker whose ffmpeg lacks the encoder says so and leaves the rung out.",
+      ),
+  },
+  {
+    error: ({ code, keys }) =>
+      code === "unrecognized_keys"
+        ? `has no field ${(keys as string[]).join(", ")}; it takes height, fps, kbps and codec`
+        : 'must be an object such as {"height": 720}',
+  },
+);
+
+const rungList = z
+  .array(rungWish)
+  .min(1, { error: 'must have a rung; "none" is the source alone' })
+  .max(maxRungs, { error: `must have at most ${maxRungs} rungs` })
+  .refine(
+    (list) => new Set(list.map(({ height, codec = "h264" }) => `${height} ${codec}`)).size === list.length,
+    {
+      error: "must not have two rungs of one height and codec",
+    },
+  );
+
+/** Which rungs a live input gets: a ladder by its name, or each rung as it is wanted. Refusals are the end of a sentence. */
+export const ladderChoice = z
+  .union([z.enum(ladderNames), rungList], {
+    error: (issue) => {
+      // Of all that a union says, what is wrong with the list helps whoever wrote one.
+      const inList =
+        issue.code === "invalid_union" && Array.isArray(issue.input) ? issue.errors.at(-1)?.[0] : undefined;
+      if (!inList)
+        return `must be ${ladderNames.map((name) => `"${name}"`).join(", ")}, or a list of rungs such as [{"height": 720}]`;
+      const [index, field] = inList.path;
+      const where = index === undefined ? "" : `has a rung ${Number(index) + 1} `;
+      return `${where}${field === undefined ? "" : `whose ${String(field)} `}${where && field === undefined ? "that " : ""}${inList.message}`;
+    },
+  })
+  .describe(
+    `default: 720p to 360p. full: 1080p to 240p. light: 480p alone. none: the source alone. Or up to ${maxRungs} rungs. What is not smaller than the source is left out. Holds from the next broadcast on.`,
+  );
+export type LadderChoice = z.infer<typeof ladderChoice>;
+export type RungWish = z.infer<typeof rungWish>;
+
+/** The ladder of one publish, as the origin enqueues it and a worker encodes it. */
 export interface LadderJob {
-  /** One job per publish: the same id again changes nothing. Letters, digits and `-`. */
+  /** Names the job in the queue: while one of this name is there, another is not taken. Letters, digits and `-`. */
   readonly id: string;
   /** The live input, its broadcast and the publish. */
   readonly uid: string;
@@ -14,12 +118,14 @@ export interface LadderJob {
   readonly path: string;
   /** The origin's internal address, where the rungs go. */
   readonly origin: string;
-  readonly source: VideoTrack;
+  readonly source: Source;
+  readonly rungs: readonly Rung[];
 }
 
 /** Whoever encodes, as the origin sees it: a plan, and a place for jobs. */
 export interface Ladder {
-  plan(source: VideoTrack): readonly Rung[];
+  /** The rungs for a source, highest first; without a choice as this installation is set. */
+  plan(source: Source, choice: LadderChoice | undefined): readonly Rung[];
   /** Asks for an encode; may be called again while nobody has begun. Rejects when the queue is away. */
   add(job: LadderJob): Promise<void>;
 }

@@ -7,6 +7,7 @@ import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
+import type { LadderChoice } from "./ladder.ts";
 
 /** What ingest knows of a live input: enough to let an encoder in, not enough to be one. */
 export interface IngestInput {
@@ -24,6 +25,8 @@ export interface OriginInput {
   /** How long a broadcast waits for an encoder that vanished. */
   readonly timeoutSeconds: number;
   readonly partSeconds: number;
+  /** Absent: as this installation is set. */
+  readonly ladder?: LadderChoice;
 }
 
 export interface SnapshotOptions {

@@ -84,6 +84,8 @@ export class Playlists {
     for (const rung of broadcast.rungs)
       video.push({
         ...rung,
+        ...rung.bandwidth,
+        codec: rung.codecs,
         frameRate: rung.frameRate ?? source?.frameRate,
         uri: `${broadcast.video}/${rung.name}.m3u8`,
       });

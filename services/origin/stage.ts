@@ -100,7 +100,7 @@ export class Stage implements Running {
 
   /** Puts a publish on air and returns its epoch; what was on air before under this input is cut off. */
   async accept(announcement: Announcement): Promise<{ epoch: number }> {
-    const { snapshot, directory, ledger, events, log } = this.#options;
+    const { snapshot, directory, ledger, ladder, events, log } = this.#options;
     const { uid, publish } = announcement;
     const input = snapshot.get(uid);
     if (this.#closing || !input)
@@ -124,7 +124,7 @@ export class Stage implements Running {
         profile: { partSeconds: input.partSeconds, targetDuration },
         resume: returning?.resume,
         attic: this.#options.attic,
-        plan: this.#options.ladder && ((source) => this.#options.ladder!.plan(source)),
+        plan: ladder && ((source) => ladder.plan(source, input.ladder)),
         changed: (changed) => this.#changed(changed),
       });
       if (act) this.#dismiss(act);
@@ -289,15 +289,15 @@ export class Stage implements Running {
     if (!ladder || broadcast.rungs.length === 0 || broadcast.state !== "live" || gate.busy) return;
     const { uid, publish, feed, path } = announcement;
     const { video } = broadcast;
-    const source = broadcast.renditions.get("source")?.track;
-    if (source?.kind !== "video" || act.hopeless !== undefined) return;
+    const { source, rungs } = broadcast;
+    if (!source || act.hopeless !== undefined) return;
     // A worker that was granted and is gone keeps its job in the queue until its lock runs out: another id is free at once.
     const id = `${video}-${publish}-${gate.epoch}`;
     const since = id === act.job ? nowMs - act.askedMs - askAgainMs : nowMs - gate.idleSinceMs - beginMs;
     if (since < 0) return;
     act.job = id;
     act.askedMs = nowMs;
-    const job = { id, uid, video, publish, feed, path, origin: address, source };
+    const job = { id, uid, video, publish, feed, path, origin: address, source, rungs };
     ladder
       .add(job)
       .catch((error) =>

@@ -2,21 +2,6 @@ import { cutPart, gapParts, type Limits, type Mux, type Step, shownFor, Writer }
 import type { Row, SegmentTable } from "./table.ts";
 import type { Payload } from "./track.ts";
 
-/** A rendition that an encoder makes of the source. */
-export interface Rung {
-  /** Also its place in URLs: `720p`. */
-  readonly name: string;
-  readonly width: number;
-  readonly height: number;
-  /** Frames per second where it differs from the source's or the source says it. */
-  readonly frameRate: number | undefined;
-  /** RFC 6381, as the encoder is told to write it; players need it before the first frame exists. */
-  readonly codec: string;
-  /** Bits per second that it never exceeds over a segment, and that it has on average. */
-  readonly peak: number;
-  readonly average: number;
-}
-
 /** A coded picture of a rung on the broadcast's timeline; decoding and presentation order are the same. */
 export interface RungFrame {
   readonly dts: number;

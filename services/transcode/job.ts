@@ -4,6 +4,7 @@ import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import { z } from "../lib/schema.ts";
+import type { LadderJob, Rung } from "../live/ladder.ts";
 import {
   FlvReader,
   flvHeader,
@@ -16,25 +17,9 @@ import {
 } from "../packager/flv.ts";
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
-import { commandFor, type Rung, type Source } from "./ladder.ts";
+import { commandFor } from "./ladder.ts";
 import { Retimer } from "./retimer.ts";
 import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
-
-/** The ladder of one publish, as the origin enqueues it. */
-export interface LadderJob {
-  /** Names the job in the queue: while one of this name is there, another is not taken. */
-  readonly id: string;
-  readonly uid: string;
-  readonly video: string;
-  readonly publish: string;
-  /** Ingest's internal address, and the feed's path there. */
-  readonly feed: string;
-  readonly path: string;
-  /** The origin's internal address. */
-  readonly origin: string;
-  readonly rungs: readonly Rung[];
-  readonly source: Source;
-}
 
 /**
  * `done`: nothing is left to encode, or nobody here can go on with it and the origin may enqueue it again. `stopped`: by the

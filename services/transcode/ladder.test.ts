@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { LadderChoice, Source } from "../live/ladder.ts";
 import { ffmpegArguments } from "./ffmpeg.ts";
-import { commandFor, planLadder, profiles, type Source } from "./ladder.ts";
+import { commandFor, planLadder } from "./ladder.ts";
 
 const source = (width: number, height: number, more: Partial<Source> = {}): Source => ({
   width,
@@ -25,6 +26,58 @@ test.for([
 ])("$name becomes: $rungs", (c) => {
   const rungs = planLadder(c.source);
   expect(rungs.map(({ name, width, height }) => `${name} ${width}x${height}`).join(", ")).toBe(c.rungs);
+});
+
+test.for<{ choice: LadderChoice; rungs: string }>([
+  { choice: "full", rungs: "720p 480p 360p 240p" },
+  { choice: "light", rungs: "480p" },
+  { choice: "none", rungs: "" },
+  { choice: [{ height: 1080 }, { height: 480 }], rungs: "480p" },
+  { choice: [{ height: 540 }, { height: 1000, kbps: 900 }], rungs: "1000p 540p" },
+  { choice: [{ height: 480, codec: "hevc" }, { height: 480 }], rungs: "480p 480phevc" },
+])("a live input that chooses $choice has $rungs", ({ choice, rungs }) => {
+  expect(
+    planLadder(source(1920, 1000), choice)
+      .map(({ name }) => name)
+      .join(" "),
+  ).toBe(rungs);
+});
+
+test.for([
+  {
+    name: "576 lines wide",
+    from: source(720, 576, { pixelAspect: [64, 45] }),
+    rungs: "480p 854x480, 360p 640x360",
+  },
+  {
+    name: "576 lines",
+    from: source(720, 576, { pixelAspect: [16, 15] }),
+    rungs: "480p 640x480, 360p 480x360",
+  },
+  {
+    name: "1440x1080",
+    from: source(1440, 1080, { pixelAspect: [4, 3] }),
+    rungs: "720p 1280x720, 480p 854x480, 360p 640x360",
+  },
+] as const)("pixels that are not square become square: $name -> $rungs", ({ from, rungs }) => {
+  expect(
+    planLadder(from)
+      .map(({ name, width, height }) => `${name} ${width}x${height}`)
+      .join(", "),
+  ).toBe(rungs);
+});
+
+test.for([
+  { from: 60, fps: 30, rate: 30, most: 30 },
+  { from: 60, fps: 50, rate: 30, most: 30 },
+  { from: 59.94, fps: 30, rate: 29.97, most: 29.97 },
+  { from: 30, fps: 30, rate: 30, most: undefined },
+  { from: 30, fps: 60, rate: 30, most: undefined },
+  { from: 50, fps: 10, rate: 10, most: 10 },
+  { from: undefined, fps: 30, rate: undefined, most: 30 },
+])("$from frames a second with at most $fps wanted are $rate", ({ from, fps, rate, most }) => {
+  const [rung] = planLadder(source(1280, 720, { frameRate: from }), [{ height: 360, fps }]);
+  expect([rung!.frameRate, rung!.maxFrameRate]).toEqual([rate, most]);
 });
 
 test.for([
@@ -66,16 +119,16 @@ test.for([
 });
 
 test.for([
-  { size: source(1280, 720), profile: [{ height: 480, kbps: 1200 }], codecs: "avc1.64001f" },
-  { size: source(640, 480), profile: [{ height: 360, kbps: 700 }], codecs: "avc1.64001e" },
-  { size: source(2560, 1440), profile: [{ height: 1080, kbps: 4500 }], codecs: "avc1.640028" },
+  { size: source(1280, 720), choice: [{ height: 480, kbps: 1200 }], codecs: "avc1.64001f" },
+  { size: source(640, 480), choice: [{ height: 360, kbps: 700 }], codecs: "avc1.64001e" },
+  { size: source(2560, 1440), choice: [{ height: 1080, kbps: 4500 }], codecs: "avc1.640028" },
   {
     size: source(2560, 1440, { frameRate: 60 }),
-    profile: [{ height: 1080, kbps: 4500 }],
+    choice: [{ height: 1080, kbps: 4500 }],
     codecs: "avc1.64002a",
   },
-])("a rung of $profile.0.height lines says $codecs before it exists", ({ size, profile, codecs }) => {
-  expect(planLadder(size, profile)[0]!.codecs).toBe(codecs);
+])("a rung of $choice.0.height lines says $codecs before it exists", ({ size, choice, codecs }) => {
+  expect(planLadder(size, choice)[0]!.codecs).toBe(codecs);
 });
 
 test("every rung is even, smaller than the source, unlike the others and honest about its bits", () => {
@@ -84,7 +137,7 @@ test("every rung is even, smaller than the source, unlike the others and honest 
   const kbps = fc.option(fc.integer({ min: 1, max: 50_000 }), { nil: undefined });
   fc.assert(
     fc.property(side, side, rate, kbps, (width, height, frameRate, sourceKbps) => {
-      const rungs = planLadder(source(width, height, { frameRate, kbps: sourceKbps }), profiles.full);
+      const rungs = planLadder(source(width, height, { frameRate, kbps: sourceKbps }), "full");
       expect(new Set(rungs.map(({ name }) => name)).size).toBe(rungs.length);
       for (const rung of rungs) {
         expect((rung.width % 2) + (rung.height % 2)).toBe(0);
@@ -102,8 +155,8 @@ const commandLine = (major: number, minor: number, of = rungs) =>
 const golden = (timing: string) =>
   "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
   " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
-  " -filter_complex [0:v]split=2[s0][s1];[s0]scale=854:480:flags=fast_bilinear,format=yuv420p[v0];" +
-  "[s1]scale=640:360:flags=fast_bilinear,format=yuv420p[v1]" +
+  " -filter_complex [0:v]split=2[s0][s1];[s0]scale=854:480:flags=fast_bilinear,setsar=1,format=yuv420p[v0];" +
+  "[s1]scale=640:360:flags=fast_bilinear,setsar=1,format=yuv420p[v1]" +
   " -f flv -map [v0] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v 3.1 -threads 1" +
   " -b:v 1200k -maxrate 1296k -bufsize 720k -force_key_frames source -sc_threshold 0 -g 600" +
   ` ${timing} passthrough -enc_time_base 1:1000` +
@@ -127,6 +180,6 @@ test("one rung needs no split, and a thinned one keeps every keyframe", () => {
   const fast = planLadder(source(1920, 1080, { frameRate: 60 }));
   expect(commandLine(5, 1, fast.slice(1, 2))).toContain(
     " -filter_complex [0:v]select='isnan(prev_selected_t)+key+gte(t-prev_selected_t,0.0300)'," +
-      "scale=854:480:flags=fast_bilinear,format=yuv420p[v0] -f flv -map [v0] ",
+      "scale=854:480:flags=fast_bilinear,setsar=1,format=yuv420p[v0] -f flv -map [v0] ",
   );
 });

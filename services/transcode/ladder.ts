@@ -1,88 +1,79 @@
+import {
+  type LadderChoice,
+  type LadderName,
+  type Rung,
+  type RungWish,
+  rungCodecs,
+  type Source,
+} from "../live/ladder.ts";
 import type { Command, Version } from "./ffmpeg.ts";
 
-/** What is known of a source before anything of it is encoded. */
-export interface Source {
-  readonly width: number;
-  readonly height: number;
-  /** Undefined when the encoder does not say it. */
-  readonly frameRate?: number | undefined;
-  /** As in CODECS: avc1.64001f. */
-  readonly codec: string;
-  /** Of the video alone; undefined when it is not measured yet. */
-  readonly kbps?: number | undefined;
-}
-
-/** One encoded rendition. All numbers are settled here, so that a playlist can name a rung before it exists. */
-export interface Rung {
-  /** Also the name of its rendition: 720p. Unique in a ladder. */
-  readonly name: string;
-  readonly width: number;
-  readonly height: number;
-  /** What viewers get; undefined when the source's is unknown. */
-  readonly frameRate: number | undefined;
-  /** Frames beyond this rate are left out; undefined keeps each of the source. */
-  readonly maxFrameRate: number | undefined;
-  readonly codec: "h264";
-  /** As in CODECS: what the encoder's configuration will say. */
-  readonly codecs: string;
-  readonly videoKbps: number;
-  /** Bits per second of the video as CMAF: the most over any two seconds, and the average. */
-  readonly bandwidth: { readonly peak: number; readonly average: number };
-}
-
-/** The rungs of a ladder as an operator thinks of them, highest first. */
-export type Profile = readonly {
-  /** Of the shorter side: 720 is 1280x720 as well as 720x1280. */
-  readonly height: number;
-  /** At 30 frames a second. */
-  readonly kbps: number;
-}[];
-
-const sizes: Profile = [
+/** What a height usually takes in H.264 at 30 frames a second, highest first. */
+const usual = [
+  { height: 2160, kbps: 14_000 },
+  { height: 1440, kbps: 7_500 },
   { height: 1080, kbps: 4500 },
   { height: 720, kbps: 2500 },
   { height: 480, kbps: 1200 },
   { height: 360, kbps: 700 },
   { height: 240, kbps: 350 },
-];
+  { height: 96, kbps: 100 },
+] as const;
 
 /** Ladders by name. `default` is what two cores encode beside everything else. */
-export const profiles = {
-  default: sizes.filter(({ height }) => height <= 720 && height >= 360),
-  full: sizes,
+const profiles: Readonly<Record<LadderName, readonly RungWish[]>> = {
+  default: [{ height: 720 }, { height: 480 }, { height: 360 }],
+  full: [{ height: 1080 }, { height: 720 }, { height: 480 }, { height: 360 }, { height: 240 }],
+  light: [{ height: 480 }],
   none: [],
-} as const satisfies Readonly<Record<string, Profile>>;
+};
 
 /**
  * The rungs for `source`, highest first; the source itself is never among them, and nothing is larger than it is. A source that
- * not every browser plays comes again at its own size, as the first.
+ * not every browser plays comes again at its own size, as the first, unless nothing at all is to be encoded.
  */
-export function planLadder(source: Source, profile: Profile = profiles.default): Rung[] {
-  const short = Math.min(source.width, source.height);
-  if (!(short >= minSide)) return [];
-  const steps = profile
-    .filter(({ height }) => height <= short * worthwhile)
-    .toSorted((a, b) => b.height - a.height);
-  if (!playsEverywhere(source.codec)) steps.unshift({ height: short, kbps: kbpsFor(source) });
-  return steps.map(({ height, kbps }, index) => {
-    const size = scaled(source, height);
-    const fast = source.frameRate !== undefined && source.frameRate > fastFrameRate;
-    // Motion is worth its bits where there are enough of them.
-    const maxFrameRate = fast && index > 0 ? source.frameRate! / 2 : undefined;
-    const frameRate = maxFrameRate ?? source.frameRate;
-    const wanted = fast && index === 0 ? kbps * fastShare : kbps;
-    const videoKbps = Math.max(minKbps, Math.round(Math.min(wanted, capOf(source, size))));
-    return {
-      name: `${height}p`,
-      ...size,
-      frameRate,
-      maxFrameRate,
-      codec: "h264",
-      codecs: `avc1.6400${levelFor(size, frameRate).toString(16).padStart(2, "0")}`,
-      videoKbps,
-      bandwidth: bandwidthOf(videoKbps, frameRate),
-    };
-  });
+export function planLadder(source: Source, choice: LadderChoice = "default"): Rung[] {
+  const shown = displaySize(source);
+  const short = Math.min(shown.width, shown.height);
+  if (!(short >= minSide) || choice === "none") return [];
+  const named = typeof choice === "string";
+  // Who names each rung may want the source's own height again, with fewer bits or in another codec.
+  const wishes: RungWish[] = (named ? profiles[choice] : choice).filter(
+    ({ height }) => height <= short * (named ? worthwhile : 1),
+  );
+  const own = ({ height, codec = "h264" }: RungWish) => height === even(short) && codec === "h264";
+  if (!playsEverywhere(source.codec) && !wishes.some(own)) wishes.push({ height: even(short) });
+  wishes.sort((a, b) => b.height - a.height || order(a) - order(b));
+  return wishes.map((wish, index) => planRung(source, wish, named && index > 0));
+}
+
+function planRung(source: Source, { height, fps, kbps, codec = "h264" }: RungWish, halved: boolean): Rung {
+  const size = scaled(displaySize(source), height);
+  const { frameRate: from } = source;
+  const fast = from !== undefined && from > fastFrameRate;
+  // Motion is worth its bits where there are enough of them.
+  const most = fps ?? (halved && fast ? from / 2 : undefined);
+  // Every second or third frame: to leave out one of six would stutter.
+  const share = most === undefined || from === undefined ? 1 : Math.ceil(from / most - 0.02);
+  const frameRate = from === undefined ? undefined : from / share;
+  const maxFrameRate = share > 1 ? frameRate : from === undefined ? most : undefined;
+  const full = usualKbps(height) * (frameRate !== undefined && frameRate > fastFrameRate ? fastShare : 1);
+  const videoKbps = Math.max(minKbps, Math.round(Math.min(kbps ?? full, capOf(source, size))));
+  return {
+    name: `${height}p${codec === "h264" ? "" : codec}`,
+    ...size,
+    frameRate,
+    maxFrameRate,
+    codec,
+    codecs: `avc1.6400${levelFor(size, frameRate).toString(16).padStart(2, "0")}`,
+    videoKbps,
+    bandwidth: bandwidthOf(videoKbps, frameRate),
+  };
+}
+
+/** The size in square pixels. */
+function displaySize({ width, height, pixelAspect: [across, down] = [1, 1] }: Source): Size {
+  return { width: Math.round((width * across) / (down || 1)), height };
 }
 
 /**
@@ -118,6 +109,11 @@ export function commandFor(rungs: readonly Rung[], version: Version): Command {
   };
 }
 
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
 /** The first descriptor after standard error: rung n is on this plus n. */
 export const firstPipe = 3;
 
@@ -137,7 +133,7 @@ function filterFor(rungs: readonly Rung[]): string {
       maxFrameRate === undefined
         ? ""
         : `select='isnan(prev_selected_t)+key+gte(t-prev_selected_t,${(0.9 / maxFrameRate).toFixed(4)})',`;
-    return `[${from}]${thin}scale=${width}:${height}:flags=fast_bilinear,format=yuv420p[v${index}]`;
+    return `[${from}]${thin}scale=${width}:${height}:flags=fast_bilinear,setsar=1,format=yuv420p[v${index}]`;
   };
   if (rungs.length === 1) return branch(rungs[0]!, "0:v", 0);
   const split = `[0:v]split=${rungs.length}${rungs.map((_, index) => `[s${index}]`).join("")}`;
@@ -147,21 +143,26 @@ function filterFor(rungs: readonly Rung[]): string {
 /** H.264 in 8 bit 4:2:0: Baseline, Main, Extended or High. */
 const playsEverywhere = (codec: string) => /^avc1\.(42|4d|58|64)/i.test(codec);
 
-function scaled({ width, height }: Source, short: number): { width: number; height: number } {
+/** 4:2:0 has one colour sample for two pixels each way. */
+const even = (pixels: number) => Math.max(2, 2 * Math.round(pixels / 2));
+
+function scaled({ width, height }: Size, short: number): Size {
   const share = short / Math.min(width, height);
-  // 4:2:0 has one colour sample for two pixels each way.
-  const even = (pixels: number) => Math.max(2, 2 * Math.round((pixels * share) / 2));
-  return { width: even(width), height: even(height) };
+  return { width: even(width * share), height: even(height * share) };
 }
 
-/** What the profile's own steps would spend on a picture of the source's size. */
-function kbpsFor({ width, height }: Source): number {
-  const short = Math.min(width, height);
-  return (sizes.findLast((step) => step.height >= short) ?? sizes[0]!).kbps;
+const order = ({ codec = "h264" }: RungWish) => rungCodecs.indexOf(codec);
+
+/** In between as the neighbours say. */
+function usualKbps(height: number): number {
+  const above = usual.findLast((step) => step.height >= height) ?? usual[0];
+  const below = usual.find((step) => step.height <= height) ?? usual.at(-1)!;
+  const share = above === below ? 0 : (height - below.height) / (above.height - below.height);
+  return Math.round(below.kbps + share * (above.kbps - below.kbps));
 }
 
 /** A smaller picture needs less than its share of the bits would be, and never more than the source has. */
-function capOf(source: Source, size: { width: number; height: number }): number {
+function capOf(source: Source, size: Size): number {
   if (!source.kbps) return Number.POSITIVE_INFINITY;
   return source.kbps * Math.min(1, (size.width * size.height) / (source.width * source.height)) ** 0.75;
 }
@@ -193,7 +194,7 @@ const levels = [
   [62, 16_711_680, 139_264],
 ] as const;
 
-function levelFor({ width, height }: { width: number; height: number }, frameRate = 30): number {
+function levelFor({ width, height }: Size, frameRate = 30): number {
   const picture = Math.ceil(width / 16) * Math.ceil(height / 16);
   const level = levels.find(
     ([, second, whole]) => picture <= whole && picture * Math.ceil(frameRate) <= second,

@@ -2,7 +2,8 @@ import { Queue, UnrecoverableError, WaitingError, Worker } from "bullmq";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { pause } from "../lib/retry.ts";
-import type { JobEnd, LadderJob } from "./job.ts";
+import type { LadderJob } from "../live/ladder.ts";
+import type { JobEnd } from "./job.ts";
 
 /** Where ladders are enqueued, as the origin sees it. */
 export interface LadderQueue extends Running {

@@ -47,7 +47,7 @@ async function start(dataDir = data()): Promise<Control> {
     dataDir,
     address: address(),
     publicUrls: { rtmp: "rtmp://h:1935" },
-    defaults: { timeoutSeconds: 10, partSeconds: 0.5 },
+    defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "default" },
     log,
   });
   return scope.own("control", control);
@@ -160,7 +160,7 @@ test("a link that broke starts with the whole again, with what was missed in it"
     dataDir: data(),
     address: `unix:${join(folder, "else.sock")}`,
     publicUrls: {},
-    defaults: { timeoutSeconds: 20, partSeconds: 0.5 },
+    defaults: { timeoutSeconds: 20, partSeconds: 0.5, ladder: "default" },
     log,
   });
   await elsewhere.close();

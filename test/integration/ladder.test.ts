@@ -7,10 +7,10 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createLog, createLogTo } from "../../services/lib/log.ts";
 import { createMetrics, type Metrics } from "../../services/lib/metrics.ts";
+import type { LadderJob, Rung, Source } from "../../services/live/ladder.ts";
 import type { FlvTag } from "../../services/packager/flv.ts";
 import { findFfmpeg } from "../../services/supervisor/programs.ts";
-import type { LadderJob } from "../../services/transcode/job.ts";
-import { planLadder, type Rung, type Source } from "../../services/transcode/ladder.ts";
+import { planLadder } from "../../services/transcode/ladder.ts";
 import { type LadderQueue, openQueue } from "../../services/transcode/queue.ts";
 import { startWorker } from "../../services/transcode/worker.ts";
 import {

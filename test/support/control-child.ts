@@ -7,7 +7,7 @@ const control = await startControl({
   dataDir: dataDir!,
   address: address!,
   publicUrls: {},
-  defaults: { timeoutSeconds: 10, partSeconds: 0.5 },
+  defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "default" },
   log: createLog("control", "silent", false),
 });
 console.log(JSON.stringify(control.ready));

@@ -1,5 +1,6 @@
 import type { Log } from "../../lib/log.ts";
 import type { z } from "../../lib/schema.ts";
+import type { LadderName } from "../../live/ladder.ts";
 import type { Keys } from "../keys.ts";
 import type { PublicUrls } from "../resources.ts";
 import type { Records } from "../store/records.ts";
@@ -8,7 +9,7 @@ import type { Records } from "../store/records.ts";
 export interface Deps {
   readonly records: Records;
   readonly keys: Keys;
-  readonly defaults: { readonly timeoutSeconds: number };
+  readonly defaults: { readonly timeoutSeconds: number; readonly ladder: LadderName };
   readonly urls: PublicUrls;
   /** Waits until the roles have this version; names those that have not. */
   readonly settled: (version: number) => Promise<readonly string[]>;

@@ -1,4 +1,5 @@
 import { z } from "../../lib/schema.ts";
+import type { LadderName } from "../../live/ladder.ts";
 import { newUid } from "../keys.ts";
 import {
   type InputBody,
@@ -29,7 +30,7 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
   const answer = async (input: LiveInput, version: number, body: InputBody = {}) => ({
     status: 200 as const,
     result: await view(input),
-    notes: [...noEffectNotes(body), ...behindNotes(await settled(version))],
+    notes: [...noEffectNotes(body, defaults.ladder), ...behindNotes(await settled(version))],
   });
 
   return [
@@ -160,10 +161,15 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
   ];
 }
 
-function noEffectNotes({ recording }: InputBody): Note[] {
-  if (recording?.mode !== "automatic") return [];
-  const message = "Recordings are not made yet; the setting is kept for the version that makes them.";
-  return [{ code: codes.noEffect, message }];
+function noEffectNotes({ recording, ladder }: InputBody, usual: LadderName): Note[] {
+  const messages: string[] = [];
+  if (recording?.mode === "automatic")
+    messages.push("Recordings are not made yet; the setting is kept for the version that makes them.");
+  if (ladder && ladder !== "none" && usual === "none")
+    messages.push(
+      "Nothing is encoded here: the server's own setting `ladder` is none, or it lacks ffmpeg or Redis. The ladder of this input is kept for when that changes.",
+    );
+  return messages.map((message) => ({ code: codes.noEffect, message }));
 }
 
 function refuse(status: 400 | 409, code: number, message: string) {

@@ -88,6 +88,11 @@ const migrations: Readonly<Record<string, Migration>> = {
       await schema.createIndex("audit_by_time").on("audit").column("at").execute();
     },
   },
+  "0002_ladder": {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable("live_inputs").addColumn("ladder", "text").execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

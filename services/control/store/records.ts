@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type Insertable, Kysely, type Selectable, type Transaction, type Updateable } from "kysely";
+import type { LadderChoice } from "../../live/ladder.ts";
 import { migrate } from "./migrations.ts";
 import { sqlite } from "./sqlite.ts";
 import type { InputRow, StatusRow, Tables, VideoRow } from "./tables.ts";
@@ -21,6 +22,8 @@ export interface InputSettings {
   readonly defaultCreator: string | null;
   readonly deleteRecordingAfterDays: number | null;
   readonly preferLowLatency: boolean;
+  /** null follows the configured default. */
+  readonly ladder: LadderChoice | null;
 }
 
 export interface LiveInput extends InputSettings {
@@ -358,6 +361,7 @@ function columnsOf(settings: InputSettings) {
     default_creator: settings.defaultCreator,
     delete_recording_after_days: settings.deleteRecordingAfterDays,
     prefer_low_latency: settings.preferLowLatency ? 1 : 0,
+    ladder: settings.ladder && JSON.stringify(settings.ladder),
   };
 }
 
@@ -373,6 +377,7 @@ function inputOf(row: Selectable<InputRow>): LiveInput {
     defaultCreator: row.default_creator,
     deleteRecordingAfterDays: row.delete_recording_after_days,
     preferLowLatency: row.prefer_low_latency === 1,
+    ladder: row.ladder === null ? null : (JSON.parse(row.ladder) as LadderChoice),
     created: row.created,
     modified: row.modified,
   };

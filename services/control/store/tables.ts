@@ -44,6 +44,8 @@ export interface InputRow {
   readonly default_creator: string | null;
   readonly delete_recording_after_days: number | null;
   readonly prefer_low_latency: number;
+  /** A name or a list of rungs as JSON; null follows the configured default. */
+  readonly ladder: string | null;
   readonly created: string;
   readonly modified: string;
   /** Set instead of taking the row away: its videos and a repeated Idempotency-Key still refer to it. */
