@@ -53,7 +53,9 @@ const rungWish = z.strictObject(
       .min(1, { error: "must be a number from 1 to 120" })
       .max(120, { error: "must be a number from 1 to 120" })
       .optional()
-      .describe("At most this many frames a second; the source's own when it has fewer."),
+      .describe(
+        "At most this many frames a second. When not given, 50 and 60 are halved below the first rung.",
+      ),
     kbps: whole(50, 50_000, "kilobits a second")
       .optional()
       .describe(

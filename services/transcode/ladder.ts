@@ -44,7 +44,7 @@ export function planLadder(source: Source, choice: LadderChoice = "default"): Ru
   const own = ({ height, codec = "h264" }: RungWish) => height === even(short) && codec === "h264";
   if (!playsEverywhere(source.codec) && !wishes.some(own)) wishes.push({ height: even(short) });
   wishes.sort((a, b) => b.height - a.height || order(a) - order(b));
-  return wishes.map((wish, index) => planRung(source, wish, named && index > 0));
+  return wishes.map((wish, index) => planRung(source, wish, index > 0));
 }
 
 function planRung(source: Source, { height, fps, kbps, codec = "h264" }: RungWish, halved: boolean): Rung {
