@@ -88,7 +88,7 @@ export class Follower {
     if (!row || (this.#done !== undefined && row.number <= this.#done)) return true;
     if (this.#edge !== undefined && sample.dts < this.#edge - sample.duration / 2) return true;
     this.#moveTo(row, next);
-    if (row.gap) return true;
+    if (row.gap || this.#last === next) return true;
     this.#fill(sample.dts, next);
     this.#add(next);
     return true;
@@ -144,29 +144,36 @@ export class Follower {
     const end = this.#table.after(row.number);
     if (end) {
       if (row.gap) this.#gapTo(this.#fromTable(end.dts));
-      else this.#fill(this.#fromTable(end.dts) - next.sample.duration / 2, next);
+      else {
+        this.#fill(this.#fromTable(end.dts) - next.sample.duration / 2, next);
+        // A segment shorter than a frame takes one whole: without media its number would be a hole in the playlist.
+        if (this.#out.row && this.#out.duration === 0)
+          this.#add(this.#follows(next) ? next : this.#quiet(next));
+      }
     }
     this.#flush();
     this.#out.close();
     this.#done = row.number;
   }
 
+  /** True when nothing is missing between the edge and this frame. */
+  #follows({ sample }: Queued): boolean {
+    return this.#edge !== undefined && Math.abs(sample.dts - this.#edge) < sample.duration / 2;
+  }
+
   /** Silence from the edge until less than half a frame is missing before `dts`. */
   #fill(dts: number, like: Queued): void {
-    const { duration, data } = this.#last?.sample ?? like.sample;
-    const version = this.#last?.version ?? like.version;
-    while (
-      this.#edge !== undefined &&
-      this.#out.row &&
-      !this.#out.row.gap &&
-      this.#edge + duration / 2 < dts
-    ) {
-      const edge = this.#edge;
-      this.#add({
-        version,
-        sample: { dts: edge, pts: edge, duration, key: true, data: this.#silence(version, data) },
-      });
-    }
+    const { duration } = this.#last?.sample ?? like.sample;
+    while (this.#edge !== undefined && this.#out.row && !this.#out.row.gap && this.#edge + duration / 2 < dts)
+      this.#add(this.#quiet(like));
+  }
+
+  /** A frame of silence at the edge, in the kind of the last frame or of `like`. */
+  #quiet(like: Queued): Queued {
+    const { sample, version } = this.#last ?? like;
+    const { duration, data } = sample;
+    const dts = this.#edge ?? like.sample.dts;
+    return { version, sample: { dts, pts: dts, duration, key: true, data: this.#silence(version, data) } };
   }
 
   #gapTo(dts: number): void {
