@@ -9,6 +9,7 @@ import type { Records } from "./store/records.ts";
 
 const name = z.string().min(1).max(100);
 const uid = z.string().min(1).max(100);
+const advice = z.string().max(8_192);
 const head = { id: z.string().min(1).max(100), at: z.number().int().min(0).max(8.64e15) };
 
 const sentFact = z.discriminatedUnion("type", [
@@ -22,7 +23,25 @@ const sentFact = z.discriminatedUnion("type", [
   }),
   z.object({ ...head, type: z.literal("broadcast.started"), uid, video: uid }),
   z.object({ ...head, type: z.literal("broadcast.ended"), uid, video: uid }),
-  z.object({ ...head, type: z.literal("gop.long"), uid, seconds: z.number(), advice: z.string().max(1_000) }),
+  z.object({ ...head, type: z.literal("gop.long"), uid, seconds: z.number(), advice }),
+  z.object({
+    ...head,
+    type: z.literal("ladder.degraded"),
+    uid,
+    video: uid,
+    rung: name,
+    rungs: z.array(name).max(32),
+    why: z.string().max(4_096),
+    advice,
+  }),
+  z.object({
+    ...head,
+    type: z.literal("ladder.failed"),
+    uid,
+    video: uid,
+    why: z.string().max(4_096),
+    advice,
+  }),
 ]);
 const known: ReadonlySet<string> = new Set(sentFact.options.map((option) => option.shape.type.value));
 

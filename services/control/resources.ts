@@ -97,7 +97,10 @@ export const inputView = z.object({
         reason: z.string().describe("One of the words of Cloudflare's status enum."),
         statusEnteredAt: moment,
         statusLastSeen: moment,
-        advice: z.string().optional().describe("One sentence: what to change in the encoder."),
+        advice: z
+          .string()
+          .optional()
+          .describe("What to change: in the encoder, or in the machine that makes the renditions."),
       }),
     })
     .nullable()

@@ -16,6 +16,9 @@ import { Rendition } from "./rendition.ts";
 const windowSeconds = 12;
 const windowSegments = 6;
 
+/** How long a rung that was dropped is a gap, for players to leave it, before its playlist is gone. */
+const leaveMs = 8_000;
+
 /** Above this a player cannot join, switch or recover within one segment. */
 const longGopSeconds = 4;
 
@@ -45,7 +48,10 @@ export class Broadcast {
   readonly #attic: Attic;
   readonly #plan: BroadcastOptions["plan"];
   #source: Source | undefined;
-  #rungs: readonly Rung[] = [];
+  #planned: readonly Rung[] = [];
+  /** Rungs that are not made any more, and when that was; `undefined` once they are gone. */
+  readonly #dropped = new Map<RenditionName, number | undefined>();
+  #ladderAdvice: string | undefined;
   readonly #changed: (broadcast: Broadcast) => void;
   #partTarget = 0;
   #state: State = "reconnecting";
@@ -66,8 +72,13 @@ export class Broadcast {
     return this.#state;
   }
 
-  /** One sentence for the owner when the encoder's settings hurt viewers. */
+  /** What the owner should change: the encoder's settings, or the machine that makes the rungs. */
   get advice(): string | undefined {
+    return [this.#advice, this.#ladderAdvice].filter(Boolean).join(" ") || undefined;
+  }
+
+  /** The part of it that is about the distance of keyframes. */
+  get gopAdvice(): string | undefined {
     return this.#advice;
   }
 
@@ -96,7 +107,17 @@ export class Broadcast {
 
   /** What an encoder makes of the source, or will: players load the list once, so it names them from the start. */
   get rungs(): readonly Rung[] {
-    return this.#rungs;
+    return this.#planned.filter(({ name }) => !this.#dropped.has(name));
+  }
+
+  /** The names of planned rungs that are not made any more. */
+  get dropped(): readonly RenditionName[] {
+    return [...this.#dropped.keys()];
+  }
+
+  /** True for a rung that was given up and whose players still have to leave it. */
+  isLeaving(name: RenditionName): boolean {
+    return this.#dropped.get(name) !== undefined;
   }
 
   /** True once a player can be told what there is: each track has its first part. */
@@ -128,6 +149,35 @@ export class Broadcast {
     if (this.#state !== "ended") this.#apply(this.#packager.pushRung(name, tag));
   }
 
+  /** Nobody makes these rungs any more: a gap for a moment, then they are gone. `advice` is for the owner. */
+  dropRungs(names: readonly RenditionName[], advice: string, nowMs: number): void {
+    this.#ladderAdvice = advice;
+    for (const name of names) {
+      if (this.#dropped.has(name)) continue;
+      this.#dropped.set(name, this.renditions.has(name) ? nowMs : undefined);
+      this.beginRung(name);
+    }
+    this.#changed(this);
+  }
+
+  /** Somebody tries again to make rungs that were dropped. */
+  restoreRungs(names: readonly RenditionName[], advice: string | undefined): void {
+    this.#ladderAdvice = advice;
+    for (const name of names) {
+      if (this.isLeaving(name)) this.#remove(name);
+      this.#dropped.delete(name);
+    }
+    this.#changed(this);
+  }
+
+  #remove(name: RenditionName): void {
+    this.#dropped.set(name, undefined);
+    this.#packager.removeRung(name);
+    const rendition = this.renditions.get(name);
+    this.renditions.delete(name);
+    rendition?.remove();
+  }
+
   /** The publish broke off; another may continue. */
   lose(): void {
     this.#apply(this.#packager.interrupt());
@@ -136,7 +186,10 @@ export class Broadcast {
 
   /** The wall clock, several times per part. */
   clock(nowMs: number): void {
-    if (this.#state !== "ended") this.#apply(this.#packager.clock(nowMs));
+    if (this.#state === "ended") return;
+    for (const [name, sinceMs] of this.#dropped)
+      if (sinceMs !== undefined && nowMs - sinceMs > leaveMs) this.#remove(name);
+    this.#apply(this.#packager.clock(nowMs));
   }
 
   /** ENDLIST for every rendition. */
@@ -193,7 +246,7 @@ export class Broadcast {
 
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     this.#source = { width, height, pixelAspect, frameRate, codec };
-    this.#rungs = this.#plan?.(this.#source) ?? [];
+    this.#planned = this.#plan?.(this.#source) ?? [];
   }
 
   #rendition({ name, track, discontinuity }: Output & { type: "init" }): Rendition {

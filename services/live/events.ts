@@ -37,6 +37,24 @@ export type Fact =
       readonly seconds: number;
       /** One sentence for the owner: what to change. */
       readonly advice: string;
+    }
+  /** A rung that the machine was too slow for has ended; `rungs` are left. */
+  | {
+      readonly type: "ladder.degraded";
+      readonly uid: string;
+      readonly video: string;
+      readonly rung: string;
+      readonly rungs: readonly string[];
+      readonly why: string;
+      readonly advice: string;
+    }
+  /** No rung can be encoded; `why` is the encoder's own word. */
+  | {
+      readonly type: "ladder.failed";
+      readonly uid: string;
+      readonly video: string;
+      readonly why: string;
+      readonly advice: string;
     };
 
 /** A fact on its way: `id` is unique for its node, `at` is epoch milliseconds. */

@@ -32,6 +32,7 @@ export class Rendition {
   #peak = 0;
   #seconds = 0;
   #bytes = 0;
+  #removed = false;
 
   /** `shelf` takes what has left the playlist. */
   constructor(name: string, limits: WindowLimits, shelf: Shelf) {
@@ -54,6 +55,18 @@ export class Rendition {
       peak: Math.ceil(this.#peak),
       average: this.#seconds > 0 ? Math.ceil((this.#bytes * 8) / this.#seconds) : 0,
     };
+  }
+
+  /** True once it has been taken away while its broadcast goes on. */
+  get removed(): boolean {
+    return this.#removed;
+  }
+
+  /** Whoever waits for more of it is told that none comes. */
+  remove(): void {
+    this.#removed = true;
+    for (const waiter of this.#waiters) waiter.settle("late");
+    this.clear();
   }
 
   addInit(init: Init): void {

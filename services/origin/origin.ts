@@ -61,6 +61,7 @@ const announcement = z.object({
 
 const claim = z.object({ publish: z.string().min(1).max(64), job: z.string().min(1).max(160) });
 const failure = claim.extend({ why: z.string().max(4_096) });
+const degradation = failure.extend({ rung: z.string().min(1).max(16) });
 const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
 
 async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
@@ -147,6 +148,9 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         else if (video && rung === "failed") {
           const said = await read(request, failure);
           stage.giveUp(video, said, said.why);
+          sendJson(response, 204);
+        } else if (video && rung === "degraded") {
+          stage.degrade(video, await read(request, degradation));
           sendJson(response, 204);
         } else if (video && rung) {
           await stage.takeRung(video, rung, Number(new URLSearchParams(query).get("epoch")), request);

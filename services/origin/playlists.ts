@@ -43,6 +43,8 @@ export class Playlists {
         exchange.onGone(gone),
       );
       if (waited === "gone") return;
+      if (rendition.removed)
+        return refuse(exchange, 404, "This rendition is not made any more", {}, "missing media");
       if (waited === "late")
         return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
       verdict = answerFor(window, directives);
@@ -65,7 +67,7 @@ export class Playlists {
     let audio: AudioRendition | undefined;
     for (const rendition of broadcast.renditions.values()) {
       const { track, name } = rendition;
-      if (broadcast.rungs.some((rung) => rung.name === name)) continue;
+      if (broadcast.isLeaving(name) || broadcast.rungs.some((rung) => rung.name === name)) continue;
       const measured = rendition.bandwidth;
       const average = measured.average || assumedBits[track.kind];
       const shared = {

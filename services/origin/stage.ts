@@ -58,6 +58,8 @@ interface Act {
   askedMs: number;
   /** Why no encoder can make its rungs; nobody is asked again. */
   hopeless: string | undefined;
+  /** Rungs that the machine was too slow for, highest first. They stay away for as long as the broadcast lasts. */
+  slow: readonly string[];
   abort: AbortController;
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
@@ -136,6 +138,7 @@ export class Stage implements Running {
         job: undefined,
         askedMs: 0,
         hopeless: undefined,
+        slow: [],
         abort: new AbortController(),
         timeout: undefined,
         removal: undefined,
@@ -152,6 +155,11 @@ export class Stage implements Running {
     }
     act.abort.abort();
     clearTimeout(act.timeout);
+    if (act.hopeless !== undefined) {
+      const { slow } = act;
+      const again = act.broadcast.dropped.filter((name) => !slow.includes(name));
+      act.broadcast.restoreRungs(again, slowAdvice(slow));
+    }
     Object.assign(act, {
       epoch,
       announcement,
@@ -169,25 +177,59 @@ export class Stage implements Running {
    * The right to write the rungs of this video, to the worker that asks last. `publish` must be the one on air, `job` the
    * encode that was asked for last: one that the queue revives after its worker was given up comes too late.
    */
-  async grant(video: string, { publish, job }: Claim): Promise<{ epoch: number }> {
+  async grant(
+    video: string,
+    { publish, job }: Claim,
+  ): Promise<{ epoch: number; rungs: readonly { name: string }[] }> {
     const act = this.#actOf(video);
     if (act?.broadcast.state !== "live" || act.announcement.publish !== publish)
       throw new Failure("not_found", "This publish is not on air any more");
     if (job !== act.job) throw new Failure("conflict", "Another encode of this publish was asked for since");
     const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
     act.gate.grant(epoch);
-    return { epoch };
+    return { epoch, rungs: act.broadcast.rungs.map(({ name }) => ({ name })) };
   }
 
   /** No encoder can do it: nobody is asked again for this publish, and its owner is told why. */
   giveUp(video: string, { job }: Claim, why: string): void {
     const act = this.#actOf(video);
-    if (!act || job !== act.job) return;
+    if (!act || job !== act.job || act.hopeless !== undefined) return;
+    const { broadcast } = act;
+    const { events, log } = this.#options;
+    const uid = broadcast.input;
     act.hopeless = why;
-    this.#options.log.error(
-      { uid: act.broadcast.input, why },
-      "this broadcast has no renditions below the source",
+    log.error({ uid, why }, "this broadcast has no renditions below the source");
+    const advice =
+      "No rendition below the source can be encoded, so viewers get the source alone; the log has why.";
+    broadcast.dropRungs(
+      broadcast.rungs.map(({ name }) => name),
+      advice,
+      Date.now(),
     );
+    events.send({ type: "ladder.failed", uid, video, why, advice: broadcast.advice ?? advice });
+  }
+
+  /** The machine is too slow for `rung`: it ends, the others go on, and the owner is told. It does not come back in this broadcast. */
+  degrade(video: string, { job, rung, why }: Claim & { rung: string; why: string }): void {
+    const act = this.#actOf(video);
+    if (!act || job !== act.job || !act.broadcast.rungs.some(({ name }) => name === rung)) return;
+    const { broadcast } = act;
+    const { events, log } = this.#options;
+    const uid = broadcast.input;
+    act.slow = [...act.slow, rung];
+    const advice = slowAdvice(act.slow)!;
+    broadcast.dropRungs([rung], advice, Date.now());
+    const rungs = broadcast.rungs.map(({ name }) => name);
+    log.warn({ uid, rung, rungs, why }, "a rendition is dropped: the machine is too slow for it");
+    events.send({
+      type: "ladder.degraded",
+      uid,
+      video,
+      rung,
+      rungs,
+      why,
+      advice: broadcast.advice ?? advice,
+    });
   }
 
   /** Takes one rung from a worker until its end. */
@@ -321,14 +363,15 @@ export class Stage implements Running {
   #changed(broadcast: Broadcast): void {
     const { directory, events, log } = this.#options;
     const act = this.#acts.get(broadcast.input);
-    if (act && broadcast.advice && !act.advised) {
+    const advice = broadcast.gopAdvice;
+    if (act && advice && !act.advised) {
       act.advised = true;
-      log.warn({ uid: broadcast.input, advice: broadcast.advice }, "keyframes are too far apart");
+      log.warn({ uid: broadcast.input, advice }, "keyframes are too far apart");
       events.send({
         type: "gop.long",
         uid: broadcast.input,
         seconds: broadcast.health.gopSeconds,
-        advice: broadcast.advice,
+        advice,
       });
     }
     directory.notify(broadcast);
@@ -359,4 +402,11 @@ export class Stage implements Running {
   #windowMs(input: string): number {
     return (this.#options.snapshot.get(input)?.timeoutSeconds ?? 10) * 1000;
   }
+}
+
+/** What the owner of the machine can do about rungs that it is too slow for. */
+function slowAdvice(rungs: readonly string[]): string | undefined {
+  if (rungs.length === 0) return undefined;
+  const are = rungs.length === 1 ? `${rungs[0]} is` : `${rungs.join(", ")} are`;
+  return `${are} not offered any more, because the machine that encodes is too slow; give it more processor or choose a smaller ladder, then begin a new broadcast.`;
 }

@@ -197,6 +197,11 @@ export class Packager {
     return this.#take();
   }
 
+  /** Nobody writes this rung any more. */
+  removeRung(name: RenditionName): void {
+    this.#rungs.delete(name);
+  }
+
   /** One tag of a rung, in the raw time of the publish that is on air. Throws BadMedia. */
   pushRung(name: RenditionName, tag: FlvTag): Output[] {
     if (tag.type !== "video") return [];

@@ -18,6 +18,7 @@ import {
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
 import { commandFor } from "./ladder.ts";
+import { Pace } from "./pace.ts";
 import { Retimer } from "./retimer.ts";
 import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
 
@@ -38,6 +39,17 @@ export interface JobFigures {
   readonly ended: (how: EncodeEnd["how"]) => void;
   /** A tag was left out because the origin does not read. */
   readonly dropped: () => void;
+  /** A rung was given up because this machine is too slow for it. */
+  readonly degraded: () => void;
+  /** An ffmpeg runs; the answer is to be called when it has ended. */
+  readonly encoding: (encoding: Encoding) => () => void;
+}
+
+/** A running ffmpeg, for whoever measures this machine. */
+export interface Encoding {
+  readonly pid: number | undefined;
+  /** How far its rungs are behind the source now. */
+  readonly lagMs: number;
 }
 
 export interface JobTools {
@@ -57,6 +69,9 @@ const patienceMs = 10_000;
 const healthyMs = 10_000;
 /** An ffmpeg that ends without a picture this often in a row will not give one. */
 const muteTries = 3;
+/** One that hangs this often in a row, soon after it began, has no processor to run on. */
+const stuckTries = 2;
+const paceMs = 250;
 
 /**
  * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `signal` is aborted. A crashed
@@ -67,14 +82,27 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
   const log = tools.log.child({ video: job.video, publish: job.publish });
   let attempt = 0;
   let mute = 0;
+  let stuck = 0;
+  const dropped = new Set<string>();
   let troubledSince: number | undefined;
   while (!signal.aborted) {
     const began = performance.now();
-    const end = await encodeOnce(job, tools, signal, log);
+    const end = await encodeOnce({ job, tools, signal, log, dropped });
     if (end.how === "failed") return giveUp(job, tools, end.why);
+    const healthy = performance.now() - began > healthyMs;
+    stuck = end.how === "broke" && end.stuck && !healthy ? stuck + 1 : 0;
+    if (end.how === "slow" || (end.how === "broke" && end.top && stuck >= stuckTries)) {
+      // Not the first one that comes back: a ladder that is dropped and raised by turns is worse than a short one.
+      dropped.add(end.top!);
+      stuck = 0;
+      tools.figures.degraded();
+      log.warn({ rung: end.top, why: end.why }, `${end.top} is dropped: this machine is too slow for it`);
+      await tellOrigin(job, tools, "degraded", { rung: end.top, why: end.why });
+      continue;
+    }
     if (end.how !== "broke") return end;
     if (end.pictures > 0) troubledSince = undefined;
-    if (end.pictures > 0 && performance.now() - began > healthyMs) attempt = 0;
+    if (end.pictures > 0 && healthy) attempt = 0;
     troubledSince ??= began;
     mute = end.mute ? mute + 1 : 0;
     if (mute >= muteTries) return giveUp(job, tools, end.why);
@@ -85,20 +113,37 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
 }
 
 /** Tells the origin, which then asks for this ladder no more and can tell the owner why. */
-async function giveUp(job: LadderJob, { worker, secret, log }: JobTools, why: string): Promise<JobEnd> {
-  const told = { publish: job.publish, worker, job: job.id, why };
-  await requestInternal(job.origin, `/internal/rungs/${job.video}/failed`, { json: told, secret }).catch(
-    (error: unknown) =>
-      log.warn({ err: error, video: job.video }, "the origin does not know of a failed ladder"),
-  );
+async function giveUp(job: LadderJob, tools: JobTools, why: string): Promise<JobEnd> {
+  await tellOrigin(job, tools, "failed", { why });
   return { how: "failed", why };
+}
+
+async function tellOrigin(
+  job: LadderJob,
+  { worker, secret, log }: JobTools,
+  what: "failed" | "degraded",
+  about: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const json = { publish: job.publish, worker, job: job.id, ...about };
+  await requestInternal(job.origin, `/internal/rungs/${job.video}/${what}`, { json, secret }).catch(
+    (error: unknown) => log.warn({ err: error, video: job.video, what }, "the origin could not be told"),
+  );
 }
 
 /** How one run of ffmpeg, or the try at one, ended. */
 type RunEnd =
   | JobEnd
-  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. */
-  | { readonly how: "broke"; readonly why: string; readonly pictures: number; readonly mute?: boolean };
+  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. `stuck`: it hung. `top`: its first rung. */
+  | {
+      readonly how: "broke";
+      readonly why: string;
+      readonly pictures: number;
+      readonly mute?: boolean;
+      readonly stuck?: boolean;
+      readonly top?: string;
+    }
+  /** To be tried again without the rung `top`. */
+  | { readonly how: "slow"; readonly why: string; readonly top: string };
 
 const grantSchema = z.object({
   epoch: z.number().int().nonnegative(),
@@ -106,7 +151,15 @@ const grantSchema = z.object({
   rungs: z.array(z.object({ name: z.string() })).optional(),
 });
 
-async function encodeOnce(job: LadderJob, tools: JobTools, signal: AbortSignal, log: Log): Promise<RunEnd> {
+async function encodeOnce(options: {
+  readonly job: LadderJob;
+  readonly tools: JobTools;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Rungs that this machine was too slow for. */
+  readonly dropped: ReadonlySet<string>;
+}): Promise<RunEnd> {
+  const { job, tools, signal, log, dropped } = options;
   const stop = new AbortController();
   const forward = () => stop.abort();
   signal.addEventListener("abort", forward, { once: true });
@@ -114,7 +167,9 @@ async function encodeOnce(job: LadderJob, tools: JobTools, signal: AbortSignal, 
     const grant = await askGrant(job, tools, stop.signal);
     if (grant.how !== "granted") return grant;
     const { epoch } = grant;
-    const rungs = job.rungs.filter(({ name }) => !grant.names || grant.names.includes(name));
+    const rungs = job.rungs.filter(
+      ({ name }) => !dropped.has(name) && (!grant.names || grant.names.includes(name)),
+    );
     if (rungs.length === 0) return { how: "done", why: "no rung is wanted" };
     const feed = await openInternal(job.feed, job.path, { signal: stop.signal, secret: tools.secret });
     return await new Run({ job, tools, log, epoch, rungs, feed, signal: stop.signal }).ended;
@@ -161,7 +216,15 @@ class Run {
   readonly #tools: JobTools;
   readonly #log: Log;
   readonly #retimer = new Retimer();
-  readonly #rungs: readonly { readonly upload: Upload; readonly reader: FlvReader }[];
+  readonly #rungs: readonly {
+    readonly name: string;
+    readonly upload: Upload;
+    readonly reader: FlvReader;
+    /** Its newest picture, in the encoder's time. */
+    outMs: number | undefined;
+  }[];
+  readonly #pace = new Pace();
+  readonly #watch: NodeJS.Timeout;
   readonly #encode: Encode;
   readonly #feed: IncomingMessage;
   readonly #feedReader = new FlvReader();
@@ -185,6 +248,8 @@ class Run {
     this.#log = log;
     this.#feed = feed;
     this.#rungs = rungs.map(({ name }) => ({
+      name,
+      outMs: undefined,
       reader: new FlvReader(),
       upload: openUpload({
         address: job.origin,
@@ -207,6 +272,15 @@ class Run {
       "encode opened",
     );
 
+    const { pid } = this.#encode;
+    const pace = this.#pace;
+    const left = tools.figures.encoding({
+      pid,
+      get lagMs() {
+        return pace.lagMs;
+      },
+    });
+    this.#watch = setInterval(() => this.#look(), paceMs);
     for (const { upload } of this.#rungs) upload.write(videoOnly(), "config");
     this.#encode.write(videoOnly());
     // ffmpeg does not look for the frame rate; its rate control begins with this one.
@@ -223,6 +297,7 @@ class Run {
     void this.#encode.ended.then((end) => this.#encodeEnded(end));
     const opened = performance.now();
     this.ended = this.#done.promise.then((end) => {
+      left();
       const seconds = Math.round((performance.now() - opened) / 100) / 10;
       log.info({ epoch, end: end.how, why: end.why, pictures: this.#pictures, seconds }, "encode closed");
       return end;
@@ -244,8 +319,29 @@ class Run {
     }
   }
 
+  /** A machine that cannot encode as fast as the source comes gives up a rung before all of them have holes. */
+  #look(): void {
+    const times = this.#rungs.map(({ outMs }) => outMs);
+    if (times.includes(undefined)) return;
+    const outMs = Math.min(...(times as number[]));
+    if (this.#pace.isSlow({ atMs: performance.now(), fedMs: this.#retimer.newest, outMs }))
+      this.#finish(this.#slow());
+  }
+
+  #slow(): RunEnd {
+    const { speed, lagMs } = this.#pace;
+    const pace = speed === undefined ? "slower than real time" : `at ${speed.toFixed(2)} of real time`;
+    const names = this.#rungs.map(({ name }) => name);
+    return {
+      how: "slow",
+      why: `${names.join(" and ")} encoded ${pace}, ${(lagMs / 1000).toFixed(1)} s behind the source`,
+      top: names[0]!,
+    };
+  }
+
   #encoded(output: number, bytes: Buffer): void {
-    const { reader, upload } = this.#rungs[output]!;
+    const rung = this.#rungs[output]!;
+    const { reader, upload } = rung;
     try {
       for (const tag of reader.push(bytes)) {
         if (tag.type !== "video") continue;
@@ -254,6 +350,7 @@ class Run {
         if (message.type !== "config" && message.type !== "frame") continue;
         if (message.type === "frame") {
           this.#pictures++;
+          rung.outMs = this.#retimer.whole(tag.timestampMs);
           const arrived = this.#arrived.get(timestampMs);
           if (arrived !== undefined) this.#tools.figures.delay((performance.now() - arrived) / 1000);
         }
@@ -283,7 +380,8 @@ class Run {
     if (end.how !== "drained") {
       if (end.how !== "killed")
         this.#log.warn({ how: end.how, exit: end.exit, said: end.said }, "ffmpeg failed");
-      return this.#finish(verdict(end, this.#pictures));
+      if (end.how === "behind") return this.#finish(this.#slow());
+      return this.#finish(verdict(end, this.#pictures, this.#rungs[0]!.name));
     }
     for (const { upload } of this.#rungs) upload.finish();
     const answers = await Promise.all(this.#rungs.map(({ upload }) => upload.ended));
@@ -299,6 +397,7 @@ class Run {
   }
 
   #finish(end: RunEnd): void {
+    clearInterval(this.#watch);
     this.#feed.destroy();
     for (const { upload } of this.#rungs) upload.abort();
     this.#encode.kill();
@@ -311,13 +410,13 @@ class Run {
 const refusal =
   /unrecognized option|option not found|unknown encoder|encoder not found|no such filter|error setting|unable to parse|undefined constant|incorrect parameters|error (while )?(initializing|opening|parsing)|error applying option/i;
 
-function verdict({ how, exit, code, said }: EncodeEnd, pictures: number): RunEnd {
+function verdict({ how, exit, code, said }: EncodeEnd, pictures: number, top: string): RunEnd {
   const complaints = said.filter((line) => /\[(error|fatal)\]/.test(line));
   const line = complaints.find((each) => refusal.test(each)) ?? complaints.at(-1) ?? said.at(-1);
   const why = `ffmpeg ${how} (${exit})${line ? `: ${line}` : ""}`;
   const byItself = code !== undefined && how === "crashed" && pictures === 0;
   if (byItself && line && refusal.test(line)) return { how: "failed", why };
-  return { how: "broke", why, pictures, mute: byItself };
+  return { how: "broke", why, pictures, mute: byItself, stuck: how === "stuck", top };
 }
 
 /** How an FLV of video alone begins: whoever reads it does not wait for sound. */

@@ -35,9 +35,19 @@ export class Retimer {
     return this.#last;
   }
 
-  /** The raw time of a frame that left the encoder at `ms`, of which ffmpeg wrote 31 bits. */
+  /** The newest time that the encoder was given. */
+  get newest(): number {
+    return this.#last;
+  }
+
+  /** The encoder's time of a frame that left it at `ms`, of which ffmpeg wrote 31 bits. */
+  whole(ms: number): number {
+    return this.#last + (((ms - this.#last) << 1) >> 1);
+  }
+
+  /** The raw time of that frame. */
   toRaw(ms: number): number {
-    const whole = this.#last + (((ms - this.#last) << 1) >> 1);
+    const whole = this.whole(ms);
     const run = this.#runs.findLast(({ from }) => whole >= from) ?? this.#runs[0];
     return (whole - (run?.offset ?? 0)) >>> 0;
   }

@@ -3,7 +3,7 @@ import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { type Ffmpeg, probeFfmpeg } from "./ffmpeg.ts";
-import { type JobTools, runJob } from "./job.ts";
+import { type Encoding, type JobTools, runJob } from "./job.ts";
 import { type LockTimes, openWorker } from "./queue.ts";
 
 /** Ladders that this machine takes at a time when nothing is said: each needs about a third of a core. */
@@ -32,6 +32,7 @@ export async function startWorker(options: {
   const ended = metrics.counter("sluice_encodes_total", "ffmpeg processes of ladders that ended, by how", [
     "end",
   ]);
+  const encodings = new Set<Encoding>();
   const tools: JobTools = {
     ffmpeg,
     worker: name,
@@ -44,6 +45,14 @@ export async function startWorker(options: {
         [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       ),
       ended: (how) => ended(1, { end: how }),
+      degraded: metrics.counter(
+        "sluice_rungs_degraded_total",
+        "Rungs given up because this machine is too slow for them",
+      ),
+      encoding(one) {
+        encodings.add(one);
+        return () => encodings.delete(one);
+      },
       dropped: metrics.counter(
         "sluice_rung_tags_dropped_total",
         "Tags left out because the origin did not read",
@@ -61,6 +70,9 @@ export async function startWorker(options: {
   });
   metrics.gauge("sluice_worker_slots", "Ladders that this worker takes at a time", { read: () => slots });
   metrics.gauge("sluice_worker_busy", "Ladders that it encodes now", { read: () => worker.busy });
+  metrics.gauge("sluice_encode_lag_seconds", "How far the slowest ladder here is behind its source", {
+    read: () => Math.max(0, ...[...encodings].map(({ lagMs }) => lagMs)) / 1000,
+  });
   log.info({ slots, ffmpeg: `${ffmpeg.version.major}.${ffmpeg.version.minor}` }, "worker takes ladders");
   return worker;
 }

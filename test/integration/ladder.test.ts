@@ -16,6 +16,7 @@ import { startWorker } from "../../services/transcode/worker.ts";
 import {
   type Bench,
   makePicture,
+  makeSlowFfmpeg,
   openBench,
   openIngest,
   openOrigin,
@@ -307,6 +308,36 @@ test("an option that ffmpeg does not know fails the job once, with ffmpeg's own 
   await queue.add(job);
   expect(origin.granted).toHaveLength(1);
   expect(await metrics.text()).toContain('sluice_encodes_total{end="crashed",role="worker"} 1');
+});
+
+test("an ffmpeg that is too slow for its ladder goes on without the top rung, and keeps it away", async () => {
+  const { live, job } = await goLive();
+  const [top, low] = rungs;
+  const metrics = await worker({ program: await makeSlowFfmpeg(bench.folder, 0.6, 2) });
+  await queue.add(job);
+  await flowing(1);
+  await origin.until(() => origin.degraded.length > 0);
+  expect(origin.degraded).toEqual([
+    { rung: top!.name, why: expect.stringMatching(/at 0\.\d+ of real time, \d+\.\d s behind the source$/) },
+  ]);
+  // As fast as its source again, and with nobody above it.
+  await origin.until(() => (origin.of(2, low!.name)?.pictures.length ?? 0) >= 200);
+  const last = origin.of(2, low!.name)!.pictures.at(-1)!;
+  const sent = live.sent.find(({ ms }) => ms === last.ms)!;
+  expect(last.at - sent.at).toBeLessThan(1_000);
+  expect(origin.of(2, top!.name)).toBeUndefined();
+  expect(origin.granted).toHaveLength(2);
+  expect(await metrics.text()).toContain('sluice_rungs_degraded_total{role="worker"} 1');
+});
+
+test("an ffmpeg that is too slow for any rung leaves them all, and its job is over", async () => {
+  const { job } = await goLive();
+  await worker({ program: await makeSlowFfmpeg(bench.folder, 0.5, 1) });
+  await queue.add(job);
+  await origin.until(() => origin.degraded.length === rungs.length);
+  expect(origin.degraded.map(({ rung }) => rung)).toEqual(rungs.map(({ name }) => name));
+  // The job is over, so the queue takes it anew.
+  await expect.poll(() => queue.add(job).then(() => origin.granted.length), { interval: 50 }).toBe(4);
 });
 
 test("a feed that breaks off is left alone when the origin has no broadcast any more", async () => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { Failure } from "../../services/lib/errors.ts";
 import { listenInternal, readJson, sendJson } from "../../services/lib/http.ts";
 import type { Running } from "../../services/lib/lifecycle.ts";
 import { FlvReader, type FlvTag, readVideo } from "../../services/packager/flv.ts";
-import { findRedis, spawnRedis } from "../../services/supervisor/programs.ts";
+import { findFfmpeg, findRedis, spawnRedis } from "../../services/supervisor/programs.ts";
 
 /** A folder of its own with a real Redis on a unix socket in it. */
 export interface Bench extends Running {
@@ -87,6 +87,18 @@ export async function makePicture(options: {
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** An ffmpeg in `folder` that makes `speed` of real time when it has `rungs` or more to make, whatever the machine is like. */
+export async function makeSlowFfmpeg(folder: string, speed: number, rungs: number): Promise<string> {
+  const script = join(folder, "ffmpeg");
+  const slowed = `for a do shift; [ "$a" = -i ] && set -- "$@" -readrate ${speed}; set -- "$@" "$a"; done`;
+  await writeFile(
+    script,
+    `#!/bin/sh\ncase "$*" in *pipe:${2 + rungs}*) ${slowed};; esac\nexec ${findFfmpeg()} "$@"\n`,
+  );
+  await chmod(script, 0o755);
+  return script;
 }
 
 /** One picture as a rung or its source has it. */
@@ -205,6 +217,7 @@ export async function openOrigin(address: string) {
   let epoch = 0;
   let turnedAway = 0;
   const given: string[] = [];
+  const degraded: { rung: string; why: string }[] = [];
   const refuse = (response: ServerResponse, status: number) =>
     sendJson(response, status, { code: status === 409 ? "conflict" : "not_found", message: "refused" });
 
@@ -247,6 +260,12 @@ export async function openOrigin(address: string) {
       sendJson(response, 204);
       return tell();
     }
+    if (rung === "degraded") {
+      const { rung: name, why } = (await readJson(request)) as { rung: string; why: string };
+      degraded.push({ rung: name, why });
+      sendJson(response, 204);
+      return tell();
+    }
     if (rung !== "grant") return take(request, response, rung!, Number(url.searchParams.get("epoch")));
     const { worker } = (await readJson(request)) as { worker: string };
     epoch++;
@@ -267,6 +286,8 @@ export async function openOrigin(address: string) {
     unread,
     /** Why ladders were given up. */
     given,
+    /** Rungs that a worker was too slow for. */
+    degraded,
     /** Grants that were asked for in vain. */
     get turnedAway() {
       return turnedAway;

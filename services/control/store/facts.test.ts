@@ -33,6 +33,16 @@ const onAir = (video: string): Fact => ({ type: "broadcast.started", uid: "u", v
 const offAir = (video: string): Fact => ({ type: "broadcast.ended", uid: "u", video });
 const slow: Fact = { type: "gop.long", uid: "u", seconds: 8.3, advice: "set 2 s" };
 
+const heavy: Fact = {
+  type: "ladder.degraded",
+  uid: "u",
+  video: "v",
+  rung: "720p",
+  rungs: ["480p"],
+  why: "0.8 of real time",
+  advice: "more processor",
+};
+
 /** One event a second. */
 const event = (fact: Fact): SentFact => ({ id: String(count), at: second * ++count, ...fact });
 const apply = async (...facts: SentFact[]) =>

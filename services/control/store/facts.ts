@@ -98,6 +98,8 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
       return;
     }
     case "gop.long":
+    case "ladder.degraded":
+    case "ladder.failed":
       await tx
         .updateTable("input_status")
         .set({ advice: event.advice, seen: at })
