@@ -102,8 +102,10 @@ test("the end of an earlier broadcast does not disconnect a later publish", asyn
 test("advice stays until the next publish", async () => {
   await apply(event(start("1")), event(slow));
   expect((await records.status("u"))?.advice).toBe("set 2 s");
+  await apply(event(heavy));
+  expect((await records.status("u"))?.advice).toBe("more processor");
   await apply(event(end("1", "clean")));
-  expect((await records.status("u"))?.advice).toBe("set 2 s");
+  expect((await records.status("u"))?.advice).toBe("more processor");
   await apply(event(start("2")));
   expect((await records.status("u"))?.advice).toBeNull();
 });
