@@ -185,7 +185,8 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     const { startWorker } = await import("./transcode/worker.ts");
     const { redisUrl: redis, internalSecret: secret } = config;
     if (!redis) throw new Failure("bad_request", "redisUrl is not set; a worker takes its jobs from there");
-    own("worker", await startWorker({ redis, program: findFfmpeg(), secret, log, metrics }));
+    const slots = config.workerSlots || undefined;
+    own("worker", await startWorker({ redis, program: findFfmpeg(), slots, secret, log, metrics }));
     return { ports: {} };
   },
 };

@@ -140,6 +140,12 @@ const schema = z.strictObject({
     kind: "text",
     allowed: "default, full, light or none",
   }),
+  workerSlots: whole(
+    0,
+    256,
+    0,
+    "Ladders that the worker here encodes at a time; 0 goes by what the machine is measured to have left",
+  ),
   demo: yesNo(false, "Publish a moving test pattern with tone"),
   readyFile: setting(z.string().min(1).optional(), {
     about: "Write addresses, key and token as JSON to this file once everything listens",

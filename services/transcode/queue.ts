@@ -14,10 +14,12 @@ export interface LadderQueue extends Running {
   add(job: LadderJob): Promise<void>;
 }
 
-/** The slots of one worker process. */
+/** What one worker process takes from the queue. */
 export interface LadderWorker extends Running {
   /** Jobs that run here. */
   readonly busy: number;
+  /** Looks again whether there is room for another job. */
+  consider(): void;
 }
 
 /** How soon another worker has the job of one that died, at the price of talking to Redis. */
@@ -68,20 +70,21 @@ export function openQueue(options: { readonly redis: string; readonly log: Log }
 }
 
 /**
- * Takes jobs, at most `slots` at a time, and runs each with `run`, whose signal is the order to stop. A job whose lock is lost,
+ * Takes jobs while `hasRoom`, leaves them to others while not, and runs each with `run`, whose signal is the order to stop. A job whose lock is lost,
  * or that runs when `close` is called, is let go first and goes on for a moment: the origin ends it by granting its rungs to
  * the next worker, so that viewers see no hole. Without another worker, `close` stops it at once.
  */
 export function openWorker(options: {
   readonly redis: string;
-  readonly slots: number;
+  /** Whether another job may be taken beside those that run; asked after each change and at `consider`. */
+  readonly hasRoom: (busy: number) => boolean;
   /** Unique among workers. */
   readonly name: string;
   readonly run: (job: LadderJob, signal: AbortSignal) => Promise<JobEnd>;
   readonly times?: LockTimes;
   readonly log: Log;
 }): LadderWorker {
-  const { redis, slots, name, log } = options;
+  const { redis, hasRoom, name, log } = options;
   const { lockMs, stalledMs } = options.times ?? usualTimes;
   const connection = connectionTo(redis);
   /** What runs, with the way to stop it. */
@@ -89,6 +92,9 @@ export function openWorker(options: {
   const leaving = Promise.withResolvers<"leaving">();
   const closed = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
+  const workers = new Set<Worker>();
+  /** The one that waits for a job. */
+  let taker: Worker | undefined;
 
   function start(job: LadderJob): { work: Promise<JobEnd>; stop: AbortController } {
     const stop = new AbortController();
@@ -99,22 +105,36 @@ export function openWorker(options: {
     return { work, stop };
   }
 
-  /** One job at a time each: a process that takes several through one would fetch again what it has just let go. */
-  const workers = Array.from({ length: slots }, () => {
-    const worker = new Worker<LadderJob, string>(
+  function consider(): void {
+    if (closing) return;
+    const room = hasRoom(running.size);
+    if (room && !taker) taker = open();
+    if (room || !taker) return;
+    const full = taker;
+    taker = undefined;
+    void full.close().catch(() => undefined);
+  }
+
+  /** One for each job: a process that takes several through one would fetch again what it has just let go. */
+  function open(): Worker {
+    const worker: Worker = new Worker<LadderJob, string>(
       queueName,
       async (job, token, lost) => {
+        if (taker === worker) taker = undefined;
         const { work, stop } = start(job.data);
         const onLost = () => {
           log.warn({ video: job.data.video }, "a job was lost to the queue; it goes on until another has it");
           void pause(handoverMs, stop.signal).then(() => stop.abort());
         };
         lost?.addEventListener("abort", onLost, { once: true });
+        consider();
         let end = await Promise.race([work, leaving.promise]);
         if (end === "leaving" && !(await isThereAnother())) {
           stop.abort();
           end = await work;
         }
+        // Before the job is done with, or it would fetch the next without asking whether there is room.
+        void worker.close().catch(() => undefined);
         if (end === "leaving" || end.how === "stopped") {
           await job.moveToWait(token);
           throw new WaitingError();
@@ -138,11 +158,16 @@ export function openWorker(options: {
     worker.on("lockRenewalFailed", (ids) => {
       for (const id of ids) worker.cancelJob(id);
     });
+    worker.once("closed", () => {
+      workers.delete(worker);
+      consider();
+    });
     worker.on("failed", (job, error) => {
       log.error({ video: job?.data.video, publish: job?.data.publish }, `a ladder failed: ${error.message}`);
     });
+    workers.add(worker);
     return worker;
-  });
+  }
 
   async function isThereAnother(): Promise<boolean> {
     const queue = new Queue(queueName, { connection });
@@ -158,7 +183,7 @@ export function openWorker(options: {
   }
 
   async function leave(): Promise<void> {
-    const closes = workers.map((worker) => worker.close().catch(() => undefined));
+    const closes = [...workers].map((worker) => worker.close().catch(() => undefined));
     leaving.resolve("leaving");
     const late = new AbortController();
     void pause(handoverMs, late.signal).then(() => {
@@ -170,8 +195,10 @@ export function openWorker(options: {
     closed.resolve();
   }
 
+  consider();
   return {
     closed: closed.promise,
+    consider,
     get busy() {
       return running.size;
     },

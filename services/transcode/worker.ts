@@ -1,13 +1,11 @@
-import { availableParallelism, hostname } from "node:os";
+import { hostname } from "node:os";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import { Capacity } from "./capacity.ts";
 import { type Ffmpeg, probeFfmpeg } from "./ffmpeg.ts";
-import { type Encoding, type JobTools, runJob } from "./job.ts";
+import { type JobTools, runJob } from "./job.ts";
 import { type LockTimes, openWorker } from "./queue.ts";
-
-/** Ladders that this machine takes at a time when nothing is said: each needs about a third of a core. */
-const defaultSlots = () => Math.max(1, Math.floor(availableParallelism() * 1.5));
 
 /**
  * The worker role: takes ladders from the queue at `redis` and encodes them with the ffmpeg at `program`. An ffmpeg that is missing or of no use
@@ -17,6 +15,7 @@ export async function startWorker(options: {
   readonly redis: string;
   /** Path of ffmpeg; undefined when there is none. */
   readonly program: string | undefined;
+  /** Ladders at a time; by what this machine is measured to have left when not given. */
   readonly slots?: number | undefined;
   readonly secret: string | undefined;
   readonly times?: LockTimes;
@@ -27,12 +26,15 @@ export async function startWorker(options: {
   const { redis, program, secret, times, limits, log, metrics } = options;
   const ffmpeg = await usable(program, log);
   if (!ffmpeg) return idle();
-  const slots = options.slots ?? defaultSlots();
+  const capacity = new Capacity(() => worker.consider());
   const name = `${hostname()}-${process.pid}`;
   const ended = metrics.counter("sluice_encodes_total", "ffmpeg processes of ladders that ended, by how", [
     "end",
   ]);
-  const encodings = new Set<Encoding>();
+  const degraded = metrics.counter(
+    "sluice_rungs_degraded_total",
+    "Rungs given up because this machine is too slow for them",
+  );
   const tools: JobTools = {
     ffmpeg,
     worker: name,
@@ -45,14 +47,11 @@ export async function startWorker(options: {
         [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       ),
       ended: (how) => ended(1, { end: how }),
-      degraded: metrics.counter(
-        "sluice_rungs_degraded_total",
-        "Rungs given up because this machine is too slow for them",
-      ),
-      encoding(one) {
-        encodings.add(one);
-        return () => encodings.delete(one);
+      degraded() {
+        capacity.exhausted();
+        degraded();
       },
+      encoding: (one) => capacity.watch(one),
       dropped: metrics.counter(
         "sluice_rung_tags_dropped_total",
         "Tags left out because the origin did not read",
@@ -60,21 +59,49 @@ export async function startWorker(options: {
     },
     ...(limits && { limits }),
   };
+  /** Ladders beyond those that run. Even a machine without room takes one, and gives up of it what it cannot make. */
+  const free = (busy: number) =>
+    options.slots === undefined
+      ? Math.max(busy === 0 ? 1 : 0, Math.floor(capacity.headroom))
+      : Math.max(0, options.slots - busy);
   const worker = openWorker({
     redis,
-    slots,
+    hasRoom: (busy) => free(busy) > 0,
     name,
     log,
     run: (job, signal) => runJob(job, tools, signal),
     ...(times && { times }),
   });
-  metrics.gauge("sluice_worker_slots", "Ladders that this worker takes at a time", { read: () => slots });
-  metrics.gauge("sluice_worker_busy", "Ladders that it encodes now", { read: () => worker.busy });
-  metrics.gauge("sluice_encode_lag_seconds", "How far the slowest ladder here is behind its source", {
-    read: () => Math.max(0, ...[...encodings].map(({ lagMs }) => lagMs)) / 1000,
-  });
-  log.info({ slots, ffmpeg: `${ffmpeg.version.major}.${ffmpeg.version.minor}` }, "worker takes ladders");
-  return worker;
+  const level = (what: string, help: string, read: () => number) => metrics.gauge(what, help, { read });
+  level("sluice_worker_busy", "Ladders that this worker encodes now", () => worker.busy);
+  level(
+    "sluice_worker_slots",
+    "Ladders that it takes at a time: those that run and those there is room for",
+    () => worker.busy + free(worker.busy),
+  );
+  level(
+    "sluice_worker_headroom",
+    "Ladders that the processors of this machine have room for beside those that run",
+    () => capacity.headroom,
+  );
+  level("sluice_ladder_cores", "Processor cores that a ladder takes here", () => capacity.perLadder);
+  level("sluice_idle_cores", "Processor cores of this machine that nothing uses", () => capacity.idle);
+  level(
+    "sluice_encode_lag_seconds",
+    "How far the slowest ladder here is behind its source",
+    () => capacity.lagMs / 1000,
+  );
+  log.info(
+    { slots: worker.busy + free(worker.busy), ffmpeg: `${ffmpeg.version.major}.${ffmpeg.version.minor}` },
+    "worker takes ladders",
+  );
+  return {
+    closed: worker.closed,
+    async close() {
+      await worker.close();
+      await capacity.close();
+    },
+  };
 }
 
 async function usable(program: string | undefined, log: Log): Promise<Ffmpeg | undefined> {
