@@ -158,6 +158,15 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
       "snapshot",
       openSnapshot<import("./live/snapshot.ts").OriginInput>(fromControl(config, "origin", "json", log)),
     );
+    // A link and a file of its own: whoever lets viewers in needs it, also where no broadcasts are.
+    const records = own(
+      "records",
+      openSnapshot<import("./live/snapshot.ts").GateRecord>({
+        ...fromControl(config, "origin", "json", log),
+        role: "gate",
+        file: join(config.data, "snapshot", "gate.json"),
+      }),
+    );
     const origin = own(
       "origin",
       await startOrigin({
@@ -166,6 +175,10 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         httpsPort: config.httpsPort,
         certificates,
         snapshot,
+        records,
+        trustedProxies: config.trustedProxies,
+        geoFiles: config.geoip,
+        staleMs: config.staleSeconds * 1000,
         events,
         address: address(config, "origin"),
         secret: config.internalSecret,

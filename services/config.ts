@@ -37,6 +37,9 @@ const yesNo = (fallback: boolean, about: string) =>
 const pem = (about: string) =>
   setting(z.string().min(1).optional(), { about, kind: "text", allowed: "a path to a PEM file" });
 
+const list = (entry: z.ZodType<string>, about: string, allowed: string) =>
+  setting(z.array(entry).default([]), { about, kind: "list", allowed });
+
 const internal = (about: string) =>
   setting(
     z
@@ -127,6 +130,22 @@ const schema = z.strictObject({
       connectionsPerAddress: whole(1, 100_000, 20, "Encoder connections from one address"),
     })
     .prefault({}),
+  trustedProxies: list(
+    z.string().refine((text) => isIP(text.split("/")[0]!) > 0 && /^[^/]+(\/\d{1,3})?$/.test(text)),
+    "Proxies whose X-Forwarded-For names the viewer; from anybody else it counts for nothing",
+    "addresses and networks, like 10.0.0.0/8",
+  ),
+  geoip: list(
+    z.string().min(1),
+    "Files that say where addresses lie, MMDB or Tor's tables, for rules about countries and networks (ASN); Debian's tor-geoipdb when empty",
+    "paths",
+  ),
+  staleSeconds: whole(
+    60,
+    604_800,
+    3_600,
+    "How long viewers with tokens are let in while control cannot be reached to tell of revocations",
+  ),
   timeoutSeconds: seconds(
     0,
     3600,
@@ -227,6 +246,7 @@ export function loadConfig(sources: Sources): Config {
     data: resolve(config.data),
     tlsCert: absolute(config.tlsCert),
     tlsKey: absolute(config.tlsKey),
+    geoip: config.geoip.map((file) => resolve(file)),
     readyFile: absolute(config.readyFile),
   });
 }

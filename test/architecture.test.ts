@@ -34,6 +34,7 @@ const homes: Record<string, string> = {
   "pino-pretty": "services/lib/log.ts",
   "prom-client": "services/lib/metrics.ts",
   zod: "services/lib/schema.ts",
+  "mmdb-lib": "services/auth/geo.ts",
   kysely: "services/control/",
   fastify: "services/control/",
   commander: "services/main.ts",

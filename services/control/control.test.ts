@@ -144,7 +144,7 @@ test("the same Idempotency-Key makes one live input, also when two ask at once; 
 test("what is wrong is named field by field", async () => {
   const { status, json } = await ask("PUT", `${inputs}/${control.ready.uid}`, {
     meta: 3,
-    recording: { timeoutSeconds: 99_999, requireSignedURLs: true },
+    recording: { timeoutSeconds: 99_999, allowedOrigins: ["https://x.example/page"] },
   });
   expect(status).toBe(400);
   expect(json).toMatchObject({ result: null, success: false, messages: [] });
@@ -157,8 +157,8 @@ test("what is wrong is named field by field", async () => {
     },
     {
       code: 10005,
-      message: "recording.requireSignedURLs must be false: signed playback is not available yet.",
-      source: { pointer: "/recording/requireSignedURLs" },
+      message: "recording.allowedOrigins.0 must be hosts like example.com, *.example.com or localhost:3000.",
+      source: { pointer: "/recording/allowedOrigins/0" },
     },
   ]);
 });
@@ -246,14 +246,20 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     ),
   );
   expect(calls.sort()).toEqual([
+    "delete /keys/{id}",
     "delete /live_inputs/{uid}",
     "get ",
+    "get /keys",
     "get /live_inputs",
     "get /live_inputs/{uid}",
     "get /live_inputs/{uid}/videos",
     "get /{uid}",
+    "post /keys",
     "post /live_inputs",
     "post /live_inputs/{uid}/rotate_keys",
+    "post /v1/keys",
+    "post /v1/revocations",
+    "post /{uid}/token",
     "put /live_inputs/{uid}",
   ]);
   const body = json.paths["/client/v4/accounts/{account}/stream/live_inputs"].post.requestBody;

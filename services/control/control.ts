@@ -54,7 +54,15 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     const first = await firstInput(records);
     await records.write((tx) => forgetEvents(tx, 90));
 
-    const links = new Links({ slices: slicesOf(keys, defaults), whole: () => records.whole(), log });
+    const links = new Links({
+      slices: slicesOf(keys, defaults),
+      whole: async () => {
+        const whole = await records.whole();
+        // Control's own key is in no table: it is derived as the stream keys are.
+        return { ...whole, gate: [...whole.gate, keys.ownRecord] };
+      },
+      log,
+    });
     records.onChange = (change) => links.changed(change);
     const internal = internalCalls(records, links, log);
 

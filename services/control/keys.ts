@@ -1,18 +1,30 @@
 import { createHash, createHmac, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { keyFromSeed, publicHalf, type SigningKey } from "../auth/keys.ts";
 import { replaceFile } from "../lib/durable.ts";
 import { Failure } from "../lib/errors.ts";
+import type { GateRecord } from "../live/snapshot.ts";
 import type { LiveInput, Records } from "./store/records.ts";
 
-/** The stream keys of live inputs: derived, never stored, so a stolen store opens nothing. */
+/** What is derived from the master secret and never stored, so that a stolen store opens nothing. */
 export interface Keys {
+  /** Signs the tokens that the API hands out to callers without a key of their own. */
+  readonly own: SigningKey;
+  /** Its public half, for whoever lets viewers in. */
+  readonly ownRecord: GateRecord;
+
   streamKey(input: Pick<LiveInput, "uid" | "keyGeneration">): string;
 }
 
 /** Keys derived from `master` as `base64url(HMAC-SHA256(master, uid|generation))`, `k`, uid. */
 export function keysFrom(master: KeyObject): Keys {
+  const key = keyFromSeed(createHmac("sha256", master).update("viewer tokens").digest());
+  const jwk = publicHalf(key);
+  const kid = sha256Hex(JSON.stringify(jwk)).slice(0, 32);
   return {
+    own: { kid, alg: "EdDSA", key },
+    ownRecord: { uid: `key:${kid}`, kind: "key", alg: "EdDSA", jwk },
     streamKey: ({ uid, keyGeneration }) =>
       `${createHmac("sha256", master).update(`${uid}|${keyGeneration}`).digest("base64url")}k${uid}`,
   };

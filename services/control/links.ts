@@ -1,32 +1,38 @@
 import type { ServerResponse } from "node:http";
 import { Failure } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import type { IngestInput, OriginInput } from "../live/snapshot.ts";
+import type { GateRecord, IngestInput, OriginInput } from "../live/snapshot.ts";
 import { type Keys, sha256Hex } from "./keys.ts";
-import type { Change, LiveInput } from "./store/records.ts";
+import type { Change, Parts } from "./store/records.ts";
 
-/** What a role learns of a live input. */
-export type Slice = (input: LiveInput) => IngestInput | OriginInput;
+/** What a role learns of everything, or of a change. */
+export type Slice = (parts: Parts) => readonly (IngestInput | OriginInput | GateRecord)[];
+type Whole = () => Promise<Parts & { readonly version: number }>;
 
-/** One role's slice of a live input: no role gets what it does not need. */
+/** One role's slice: no role gets what it does not need. */
 export function slicesOf(
   keys: Keys,
   defaults: { readonly timeoutSeconds: number; readonly partSeconds: number },
 ): Readonly<Record<string, Slice>> {
   return {
-    ingest: (input) => ({
-      uid: input.uid,
-      enabled: input.enabled,
-      keyHash: sha256Hex(keys.streamKey(input)),
-    }),
-    origin: (input) => ({
-      uid: input.uid,
-      name: input.name,
-      enabled: input.enabled,
-      timeoutSeconds: input.recording.timeoutSeconds ?? defaults.timeoutSeconds,
-      partSeconds: defaults.partSeconds,
-      ...(input.ladder !== null && { ladder: input.ladder }),
-    }),
+    ingest: ({ inputs }) =>
+      inputs.map((input) => ({
+        uid: input.uid,
+        enabled: input.enabled,
+        keyHash: sha256Hex(keys.streamKey(input)),
+      })),
+    origin: ({ inputs }) =>
+      inputs.map((input) => ({
+        uid: input.uid,
+        name: input.name,
+        enabled: input.enabled,
+        timeoutSeconds: input.recording.timeoutSeconds ?? defaults.timeoutSeconds,
+        partSeconds: defaults.partSeconds,
+        requireSignedURLs: input.recording.requireSignedURLs,
+        allowedOrigins: input.recording.allowedOrigins,
+        ...(input.ladder !== null && { ladder: input.ladder }),
+      })),
+    gate: ({ gate }) => gate,
   };
 }
 
@@ -52,13 +58,13 @@ export class Links {
   readonly #links = new Map<string, Link>();
   readonly #waiting = new Set<() => void>();
   readonly #slices: Readonly<Record<string, Slice>>;
-  readonly #whole: () => Promise<{ readonly version: number; readonly inputs: readonly LiveInput[] }>;
+  readonly #whole: Whole;
   readonly #log: Log;
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(options: {
     readonly slices: Readonly<Record<string, Slice>>;
-    readonly whole: () => Promise<{ readonly version: number; readonly inputs: readonly LiveInput[] }>;
+    readonly whole: Whole;
     readonly log: Log;
   }) {
     this.#slices = options.slices;
@@ -90,18 +96,16 @@ export class Links {
       if (this.#links.get(key) === link) this.#log.info({ follower: role, node }, "role left");
       this.#wake();
     });
-    const { version, inputs } = await this.#whole();
+    const { version, ...parts } = await this.#whole();
     if (link.lostAt !== undefined) return;
     response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
-    this.#say(link, {
-      version,
-      whole: { inputs: Object.fromEntries(inputs.map((input) => [input.uid, slice(input)])) },
-    });
+    const records = slice(parts);
+    this.#say(link, { version, whole: { inputs: byUid(records) } });
     link.sent = version;
     const early = link.early ?? [];
     link.early = undefined;
     for (const change of early) this.#tell(link, change);
-    this.#log.info({ follower: role, node, version, inputs: inputs.length }, "role follows");
+    this.#log.info({ follower: role, node, version, records: records.length }, "role follows");
   }
 
   /** A role has `version` on disk. */
@@ -159,7 +163,7 @@ export class Links {
     if (change.version <= link.sent) return;
     this.#say(link, {
       version: change.version,
-      set: Object.fromEntries(change.set.map((input) => [input.uid, link.slice(input)])),
+      set: byUid(link.slice(change.set)),
       remove: change.remove,
     });
     link.sent = change.version;
@@ -175,4 +179,8 @@ export class Links {
   #wake(): void {
     for (const wake of [...this.#waiting]) wake();
   }
+}
+
+function byUid<T extends { readonly uid: string }>(records: readonly T[]): Readonly<Record<string, T>> {
+  return Object.fromEntries(records.map((record) => [record.uid, record]));
 }

@@ -57,9 +57,16 @@ test.for([
   },
   { name: "a mode that is none", body: { recording: { mode: "on" } }, wrong: ["recording.mode"] },
   {
-    name: "protection that would not protect",
-    body: { recording: { requireSignedURLs: true, allowedOrigins: ["a.b"] } },
-    wrong: ["recording.requireSignedURLs", "recording.allowedOrigins"],
+    name: "protection",
+    body: {
+      recording: { requireSignedURLs: true, allowedOrigins: ["a.b", "*.shop.example", "localhost:3000"] },
+    },
+    wrong: [],
+  },
+  {
+    name: "an origin with a scheme or a path, which would go into a header as it is",
+    body: { recording: { allowedOrigins: ["https://a.b", "a.b/c", "a.b; x", "*"] } },
+    wrong: [0, 1, 2, 3].map((i) => `recording.allowedOrigins.${i}`),
   },
 ])("$name -> $wrong", ({ body, wrong }) => {
   const parsed = inputBody.safeParse(body);

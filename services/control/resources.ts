@@ -27,14 +27,17 @@ const meta = z
     error: `must be at most ${maxMetaBytes} bytes of JSON`,
   })
   .describe("Anything of yours. `name` is what people see.");
-// What would protect a broadcast and is not enforced yet is refused, not stored: nobody must believe in it.
-const signedUrls = flag
-  .refine((value) => !value, { error: "must be false: signed playback is not available yet" })
-  .describe("Not available yet: only false is accepted.");
+const signedUrls = flag.describe("true admits only viewers with a token.");
+const host = /^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/i;
 const origins = z
-  .array(text(253), { error: "must be a list of origins" })
-  .max(0, { error: "must be empty: restricting origins is not available yet" })
-  .describe("Not available yet: only an empty list is accepted.");
+  .array(
+    text(253).regex(host, { error: "must be hosts like example.com, *.example.com or localhost:3000" }),
+    {
+      error: "must be a list of hosts",
+    },
+  )
+  .max(100, { error: "must be at most 100 hosts" })
+  .describe("Hosts of pages that may show it, without scheme or path; empty is any.");
 
 /** What a caller may say of a live input, all of it optional. Fields that are not here are ignored, as at Cloudflare. */
 export const inputBody = z
@@ -260,8 +263,14 @@ export function viewVideo(
     readyToStream: live || video.recorded === 1,
     status: { state: live ? "live-inprogress" : "ready" },
     duration: live ? -1 : seconds,
-    requireSignedURLs: false,
-    allowedOrigins: [],
+    requireSignedURLs:
+      video.require_signed_urls === null
+        ? (input?.recording.requireSignedURLs ?? false)
+        : video.require_signed_urls === 1,
+    allowedOrigins:
+      video.allowed_origins === null
+        ? [...(input?.recording.allowedOrigins ?? [])]
+        : (JSON.parse(video.allowed_origins) as string[]),
     ...(urls.http && { preview: `${trimmed(urls.http)}/${video.uid}/watch` }),
     ...playbackOf(video.uid, urls),
   };

@@ -27,10 +27,28 @@ export interface OriginInput {
   readonly partSeconds: number;
   /** Absent: as this installation is set. */
   readonly ladder?: LadderChoice;
+  /** What it demands of viewers; also of those who watch one of its videos that demands nothing of its own. */
+  readonly requireSignedURLs: boolean;
+  readonly allowedOrigins: readonly string[];
 }
 
+/** What whoever lets viewers in knows besides the live inputs. `uid` is the kind, a colon and its name. Moments are epoch ms. */
+export type GateRecord = { readonly uid: string } & (
+  | { readonly kind: "key"; readonly alg: string; readonly jwk: Readonly<Record<string, string>> }
+  /** A token that is revoked, by the SHA-256 of what was signed. */
+  | { readonly kind: "token"; readonly until: number }
+  /** A viewer whose permissions up to this version are revoked. */
+  | { readonly kind: "viewer"; readonly version: number; readonly until: number }
+  /** A video that has a policy of its own; null is as its live input says. */
+  | {
+      readonly kind: "video";
+      readonly requireSignedURLs: boolean | null;
+      readonly allowedOrigins: readonly string[] | null;
+    }
+);
+
 export interface SnapshotOptions {
-  /** The slice asked for: "ingest" or "origin". */
+  /** The slice asked for: "ingest", "origin" or "gate". */
   readonly role: string;
   /** Names this process among its likes; control tells people by it who is behind. */
   readonly node: string;

@@ -1,5 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, RequestListener, ServerResponse } from "node:http";
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 
 /** One request and its one answer, over HTTP/1.1 or HTTP/2: what routes see. */
 export interface Exchange {
@@ -13,6 +13,8 @@ export interface Exchange {
   reply(status: number, headers: OutgoingHttpHeaders, body?: readonly Uint8Array[]): void;
   /** Calls `gone` when the client leaves before it was answered. */
   onGone(gone: () => void): void;
+  /** Ends an answer that is under way; nothing when there is none. */
+  cut(): void;
   /** The streams themselves, for an answer that is passed through from elsewhere. */
   readonly raw: {
     readonly request: NodeJS.ReadableStream;
@@ -32,8 +34,12 @@ const everywhere: OutgoingHttpHeaders = {
   "x-content-type-options": "nosniff",
 };
 
+/** Who really asks, from the socket's peer and the header X-Forwarded-For. */
+export type ClientAddress = (peer: string, forwarded: string | undefined) => string;
+const byPeer: ClientAddress = (peer) => peer;
+
 /** A listener for node:http. */
-export function http1(handle: Handler): RequestListener {
+export function http1(handle: Handler, client = byPeer): RequestListener {
   return (request: IncomingMessage, response: ServerResponse) => {
     const [path, query] = split(request.url ?? "/");
     void handle({
@@ -41,7 +47,7 @@ export function http1(handle: Handler): RequestListener {
       path,
       query,
       headers: request.headers,
-      peer: request.socket.remoteAddress ?? "",
+      peer: client(request.socket.remoteAddress ?? "", forwardedFor(request.headers)),
       raw: { request, http1: response },
       reply(status, headers, body = []) {
         if (response.headersSent || response.destroyed) return;
@@ -57,12 +63,18 @@ export function http1(handle: Handler): RequestListener {
       onGone(gone) {
         response.once("close", gone);
       },
+      cut() {
+        if (response.headersSent) response.destroy();
+      },
     });
   };
 }
 
 /** A listener for the `stream` event of node:http2: half again as fast as its compatibility API. */
-export function http2(handle: Handler): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
+export function http2(
+  handle: Handler,
+  client = byPeer,
+): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
   return (stream, headers) => {
     const method = String(headers[":method"] ?? "GET");
     const [path, query] = split(String(headers[":path"] ?? "/"));
@@ -73,7 +85,7 @@ export function http2(handle: Handler): (stream: ServerHttp2Stream, headers: Inc
       path,
       query,
       headers,
-      peer: stream.session?.socket.remoteAddress ?? "",
+      peer: client(stream.session?.socket.remoteAddress ?? "", forwardedFor(headers)),
       raw: { request: stream, http2: stream },
       reply(status, fields, body = []) {
         if (stream.headersSent || stream.destroyed) return;
@@ -89,8 +101,17 @@ export function http2(handle: Handler): (stream: ServerHttp2Stream, headers: Inc
       onGone(gone) {
         stream.once("close", gone);
       },
+      cut() {
+        if (stream.headersSent) stream.close(constants.NGHTTP2_CANCEL);
+      },
     });
   };
+}
+
+/** Node joins repeated fields of this name by commas; an array is for those that it does not know. */
+function forwardedFor(headers: IncomingHttpHeaders): string | undefined {
+  const value = headers["x-forwarded-for"];
+  return Array.isArray(value) ? value.join(",") : value;
 }
 
 function split(url: string): [string, string] {

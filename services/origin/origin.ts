@@ -4,6 +4,8 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { join } from "node:path";
 import tls from "node:tls";
 import type { Certificates } from "../../infra/certs.ts";
+import { clientAddress, networksOf } from "../auth/address.ts";
+import { openGeo } from "../auth/geo.ts";
 import { Failure } from "../lib/errors.ts";
 import { listenInternal, readJson, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
@@ -14,9 +16,10 @@ import { Attic } from "../live/attic.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
-import type { OriginInput, Snapshot } from "../live/snapshot.ts";
+import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { LiveStatus } from "../live/status.ts";
-import { http1, http2 } from "./exchange.ts";
+import { type ClientAddress, http1, http2 } from "./exchange.ts";
+import { Guard } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
@@ -31,6 +34,14 @@ export interface OriginOptions {
   readonly httpsPort: number;
   readonly certificates: Certificates;
   readonly snapshot: Snapshot<OriginInput>;
+  /** Keys, revocations and policies. */
+  readonly records: Snapshot<GateRecord>;
+  /** Peers whose word about a client's address counts, as addresses and CIDRs. */
+  readonly trustedProxies: readonly string[];
+  /** Databases of where addresses lie; Debian's when empty. */
+  readonly geoFiles: readonly string[];
+  /** How long signed playback goes on without a word from control. */
+  readonly staleMs: number;
   readonly events: Events;
   /** Own internal address, and control's. */
   readonly address: string;
@@ -83,7 +94,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
   const { log, snapshot, events, secret, metrics } = options;
   const scope = new Scope(3_000, (name) => log.warn({ name }, "did not close in time"));
   try {
-    await snapshot.ready;
+    await Promise.all([snapshot.ready, options.records.ready]);
     const directory = new Directory();
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
@@ -123,9 +134,32 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     metrics.gauge("sluice_viewers", "Clients that asked for a playlist lately", {
       read: () => [...directory.all()].reduce((sum, one) => sum + viewers.count(one.video, Date.now()), 0),
     });
+    const refusals = metrics.counter("sluice_viewers_refused_total", "Requests of viewers refused", [
+      "reason",
+    ]);
+    const places = scope.own(
+      "places",
+      openGeo({ files: options.geoFiles, log, changed: () => guard.geoChanged() }),
+    );
+    const guard: Guard = scope.own(
+      "guard",
+      new Guard({
+        inputs: snapshot,
+        records: options.records,
+        geo: places.geo,
+        staleMs: options.staleMs,
+        ownerOf: (video) => stage.ownerOf(video),
+        refused: (reason) => refusals(1, { reason }),
+      }),
+    );
+    const trusted = networksOf(options.trustedProxies);
+    if (!trusted)
+      throw new Failure("bad_request", "trustedProxies: must be addresses and networks, like 10.0.0.0/8");
+    const client: ClientAddress = (peer, forwarded) => clientAddress(peer, forwarded, trusted);
     const handler = createHandler({
       directory,
       viewers,
+      guard,
       playlists: new Playlists(),
       pages: new Pages(options.playerDir),
       control: options.controlAddress,
@@ -163,11 +197,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
 
     const plain = http.createServer(
       { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 },
-      http1(handler),
+      http1(handler, client),
     );
     // Also ends clients that stop reading: what they were promised would stay in memory.
     plain.setTimeout(idleMs);
-    const secure = secureServer(options.certificates, handler, log);
+    const secure = secureServer(options.certificates, http1(handler, client), http2(handler, client), log);
     scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
     scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
 
@@ -190,19 +224,20 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
 /** HTTP/2 where the client offers it, else HTTP/1.1, on one TLS port whose certificate can change under open connections. */
 function secureServer(
   certificates: Certificates,
-  handler: Parameters<typeof http1>[0],
+  plain: http.RequestListener,
+  streams: ReturnType<typeof http2>,
   log: Log,
 ): { server: tls.Server; end: () => void } {
   const first = http.createServer(
     { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 },
-    http1(handler),
+    plain,
   );
   first.setTimeout(idleMs);
   const second = http2api.createServer({
     settings: { maxConcurrentStreams: 128, maxHeaderListSize: 16_384 },
     maxSessionMemory: 16,
   });
-  second.on("stream", http2(handler));
+  second.on("stream", streams);
   second.on("sessionError", () => {});
   second.on("session", (session) => session.setTimeout(idleMs, () => session.destroy()));
   const server = tls.createServer({

@@ -28,11 +28,12 @@ export class Pages {
     this.#folder = folder;
   }
 
-  async page(exchange: Exchange, name: "iframe" | "watch"): Promise<void> {
+  async page(exchange: Exchange, name: "iframe" | "watch", allowedOrigins: readonly string[]): Promise<void> {
     const body = await this.#read(`${name}.html`);
     if (!body) return refuse(exchange, 503, "The player is not built; run npm start, which builds it");
-    // Any page may embed the iframe; the watch page is for its own window.
-    const frames = name === "iframe" ? "*" : "'self'";
+    // The watch page is for its own window; the iframe is for the pages that its owner names, or for any.
+    const hosts = allowedOrigins.flatMap((host) => [`https://${host}`, `http://${host}`]).join(" ");
+    const frames = name === "watch" ? "'self'" : hosts || "*";
     exchange.reply(
       200,
       {

@@ -1,4 +1,6 @@
-/** What a path asks for. Everything that is not on this list is nothing. */
+import { looksLikeToken } from "../auth/token.ts";
+
+/** What a path asks for. `playback` is a uid or, where the path has one in its place, a token. Everything that is not on this list is nothing. */
 export type Route =
   | { readonly to: "multivariant"; readonly playback: string }
   | { readonly to: "playlist"; readonly playback: string; readonly video: string; readonly rendition: string }
@@ -29,6 +31,7 @@ export type Route =
   | { readonly to: "lifecycle"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
+  | { readonly to: "keys" }
   | { readonly to: "control" }
   | { readonly to: "root" }
   | undefined;
@@ -41,8 +44,22 @@ const media = new RegExp(
   `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`,
 );
 
-/** Takes a request path apart, as it stands in the request: nothing in our URLs needs decoding. */
+/** Stands for a token while the rest of its path is looked at. */
+const anyUid = "0".repeat(32);
+
+/**
+ * Takes a request path apart, as it stands in the request: nothing in our URLs needs decoding. A token in place of the
+ * uid is taken out here, before everything, so that no other route knows of tokens and no odd path reaches the gate.
+ */
 export function routeOf(path: string): Route {
+  const end = path.indexOf("/", 1);
+  const first = end < 0 ? "" : path.slice(1, end);
+  if (!looksLikeToken(first)) return plainRouteOf(path);
+  const route = plainRouteOf(`/${anyUid}${path.slice(end)}`);
+  return route && "playback" in route ? { ...route, playback: first } : undefined;
+}
+
+function plainRouteOf(path: string): Route {
   if (path.length > 512) return undefined;
   let found = media.exec(path);
   if (found) {
@@ -63,6 +80,7 @@ export function routeOf(path: string): Route {
   found = asset.exec(path);
   if (found) return { to: "asset", name: found[1]! };
   if (path === "/") return { to: "root" };
+  if (path === "/.well-known/jwks.json") return { to: "keys" };
   if (controlPrefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)))
     return { to: "control" };
   return undefined;

@@ -12,6 +12,7 @@ import { Attic } from "../live/attic.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { http1, http2 } from "./exchange.ts";
+import { Guard } from "./guard.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
 import { createHandler } from "./server.ts";
@@ -20,6 +21,22 @@ import { Viewers } from "./viewers.ts";
 const input = "0123456789abcdef0123456789abcdef";
 const video = "fedcba9876543210fedcba9876543210";
 const startMs = Date.UTC(2026, 0, 1);
+
+/** Lets everybody see everything. */
+function openToAll(): Guard {
+  const open = { uid: input, name: "", enabled: true, timeoutSeconds: 1, partSeconds: 0.5 };
+  return new Guard({
+    inputs: {
+      get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),
+      onChange: () => () => {},
+    },
+    records: { get: () => undefined, values: () => [].values(), onChange: () => () => {}, contactMs: 0 },
+    geo: {},
+    staleMs: 1_000,
+    ownerOf: () => undefined,
+    refused: () => {},
+  });
+}
 
 /** A broadcast whose media come when a test says so. */
 async function stage() {
@@ -71,6 +88,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
       playlists: new Playlists(),
       pages: new Pages("/nonexistent"),
       viewers: new Viewers(),
+      guard: openToAll(),
       control: "unix:/nonexistent/control.sock",
       secret: undefined,
       expects: (uid) => uid === "e".repeat(32),

@@ -4,6 +4,7 @@ import type { Rendition } from "../live/rendition.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange, Handler } from "./exchange.ts";
+import type { Guard } from "./guard.ts";
 import { answerLifecycle } from "./lifecycle.ts";
 import type { Pages } from "./pages.ts";
 import { passToControl } from "./passthrough.ts";
@@ -17,6 +18,8 @@ export interface ServerOptions {
   readonly playlists: Playlists;
   readonly pages: Pages;
   readonly viewers: Viewers;
+  /** Who may watch. */
+  readonly guard: Guard;
   /** Control's internal address and the secret between machines. */
   readonly control: string;
   readonly secret: string | undefined;
@@ -41,8 +44,9 @@ export function createHandler(options: ServerOptions): Handler {
   };
 }
 
-async function route(exchange: Exchange, options: ServerOptions): Promise<void> {
-  const to = routeOf(exchange.path);
+async function route(asked: Exchange, options: ServerOptions): Promise<void> {
+  let exchange = asked;
+  let to = routeOf(exchange.path);
   options.answered(to?.to ?? "nothing");
   if (!to) return refuse(exchange, 404, "There is nothing here");
   if (to.to === "control") return passToControl(exchange, options.control, options.secret);
@@ -54,14 +58,25 @@ async function route(exchange: Exchange, options: ServerOptions): Promise<void> 
     });
   if (exchange.method !== "GET" && exchange.method !== "HEAD")
     return refuse(exchange, 405, "Only GET and HEAD are answered here", { allow: "GET, HEAD, OPTIONS" });
-  const { directory, pages } = options;
+  const { directory, pages, guard } = options;
+  let allowedOrigins: readonly string[] = [];
+  if ("playback" in to) {
+    const admitted = guard.admit(exchange, to.playback);
+    if (!admitted) return;
+    exchange = admitted.exchange;
+    allowedOrigins = admitted.allowedOrigins;
+    // From here on a token is what it stands for.
+    to = { ...to, playback: admitted.uid };
+  }
   switch (to.to) {
     case "root":
       return exchange.reply(302, { location: "/docs", "cache-control": "no-store" });
+    case "keys":
+      return guard.publish(exchange);
     case "asset":
       return pages.asset(exchange, to.name);
     case "page":
-      return pages.page(exchange, to.page);
+      return pages.page(exchange, to.page, allowedOrigins);
     case "lifecycle":
       return answerLifecycle(exchange, directory, to.playback);
     case "multivariant":

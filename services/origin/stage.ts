@@ -100,6 +100,15 @@ export class Stage implements Running {
     return false;
   }
 
+  /** The live input of a video that is here or may come back. */
+  ownerOf(video: string): string | undefined {
+    const { directory, ledger } = this.#options;
+    const here = directory.video(video)?.input;
+    if (here !== undefined) return here;
+    for (const input of this.#expected.keys()) if (ledger.get(input)?.video === video) return input;
+    return undefined;
+  }
+
   /** Puts a publish on air and returns its epoch; what was on air before under this input is cut off. */
   async accept(announcement: Announcement): Promise<{ epoch: number }> {
     const { snapshot, directory, ledger, ladder, events, log } = this.#options;

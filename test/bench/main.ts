@@ -8,6 +8,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   startup: async () => (await import("./startup.ts")).startup,
   latency: async () => (await import("./latency.ts")).latency,
   density: async () => (await import("./density.ts")).density,
+  gate: async () => (await import("./gate.ts")).gate,
   drops: async () => (await import("./drops.ts")).drops,
 };
 

@@ -109,6 +109,8 @@ test("what the API answers, the roles have already: made, disabled, given a new 
     enabled: true,
     timeoutSeconds: 10,
     partSeconds: 0.5,
+    requireSignedURLs: false,
+    allowedOrigins: [],
   });
   const onDisk = await readFile(join(folder, "snapshot", "ingest.json"), "utf8");
   expect(onDisk).toContain(made.uid);

@@ -11,15 +11,17 @@ import {
   summarize,
   viewInput,
 } from "../resources.ts";
+import { keepPolicies } from "../store/grants.ts";
 import type { LiveInput } from "../store/records.ts";
 import { behindNotes, type Call, call, codes, type Deps, type Note, notFound } from "./call.ts";
 
 const base = "/client/v4/accounts/:account/stream/live_inputs";
 const account = z.string().min(1).max(64);
-const inAccount = z.object({ account });
+export const inAccount = z.object({ account });
 /** An input's or a video's uid in a path. */
 export const onOne = z.object({ account, uid: z.string().max(64) });
-const nothing = z.object({});
+/** No parameters. */
+export const nothing = z.object({});
 const idempotencyHours = 6;
 const listLimit = 1_000;
 
@@ -151,6 +153,8 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
       query: nothing,
       async handle({ params, actor }) {
         const { result: existed, version } = await records.write(async (tx) => {
+          const input = await tx.find(params.uid);
+          if (input) await keepPolicies(tx, input.uid, input.recording);
           const removed = await tx.remove(params.uid);
           if (removed) await tx.audit(actor, "live_input.delete", params.uid);
           return removed;

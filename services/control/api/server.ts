@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { z } from "../../lib/schema.ts";
 import { sha256Hex } from "../keys.ts";
+import { accessCalls } from "./access.ts";
 import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
 import { inputCalls } from "./inputs.ts";
 import { videoCalls } from "./videos.ts";
@@ -20,7 +21,7 @@ export async function openApi(
   deps: Deps,
 ): Promise<(request: IncomingMessage, response: ServerResponse) => void> {
   const { records, log } = deps;
-  const calls = [...inputCalls(deps), ...videoCalls(deps)];
+  const calls = [...inputCalls(deps), ...videoCalls(deps), ...accessCalls(deps)];
   const app = fastify({
     bodyLimit: maxBodyBytes,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 64 },

@@ -1,5 +1,6 @@
 import type { SentFact } from "../../live/events.ts";
-import { type Inputs, now, type Writer } from "./records.ts";
+import type { Inputs, Writer } from "./records.ts";
+import { now } from "./tables.ts";
 
 /** Lets each event take effect unless it did before, in the order given. Returns those that were new. */
 export async function applyFacts(
@@ -75,6 +76,13 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
           started: at,
           ended: null,
           modified: at,
+          require_signed_urls: null,
+          allowed_origins: null,
+          meta: null,
+          creator: null,
+          scheduled_deletion: null,
+          thumbnail_ppm: null,
+          public_details: null,
         })
         .onConflict((c) => c.doNothing())
         .execute();

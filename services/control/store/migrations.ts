@@ -93,6 +93,35 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable("live_inputs").addColumn("ladder", "text").execute();
     },
   },
+  "0003_gate": {
+    async up(db: Kysely<unknown>) {
+      const { schema } = db;
+      await schema
+        .createTable("signing_keys")
+        .addColumn("kid", "text", (c) => c.primaryKey())
+        .addColumn("alg", "text", (c) => c.notNull())
+        .addColumn("jwk", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .execute();
+      await schema
+        .createTable("revocations")
+        .addColumn("uid", "text", (c) => c.primaryKey())
+        .addColumn("version", "integer")
+        .addColumn("until", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .execute();
+      for (const column of ["require_signed_urls", "thumbnail_ppm"] as const)
+        await schema.alterTable("videos").addColumn(column, "integer").execute();
+      for (const column of [
+        "allowed_origins",
+        "meta",
+        "creator",
+        "scheduled_deletion",
+        "public_details",
+      ] as const)
+        await schema.alterTable("videos").addColumn(column, "text").execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

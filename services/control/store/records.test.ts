@@ -51,7 +51,7 @@ test("each write that touches live inputs is one version higher, and says what t
     await tx.remove(b.uid);
   });
   expect(changes.map((change) => change.version)).toEqual([1, 2, 3]);
-  expect(changes[2]).toMatchObject({ set: [{ uid: a.uid, keyGeneration: 2 }], remove: [b.uid] });
+  expect(changes[2]).toMatchObject({ set: { inputs: [{ uid: a.uid, keyGeneration: 2 }] }, remove: [b.uid] });
   expect(await records.whole()).toMatchObject({ version: 3, inputs: [{ uid: a.uid }] });
   const { version } = await records.write((tx) => tx.audit("me", "looked", "around"));
   expect(version).toBe(3);

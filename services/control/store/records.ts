@@ -1,9 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { type Insertable, Kysely, type Selectable, type Transaction, type Updateable } from "kysely";
+import type { Jwk } from "../../auth/keys.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
+import type { GateRecord } from "../../live/snapshot.ts";
+import { gateRecords } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import { sqlite } from "./sqlite.ts";
-import type { InputRow, StatusRow, Tables, VideoRow } from "./tables.ts";
+import { type InputRow, type KeyRow, now, type StatusRow, type Tables, type VideoRow } from "./tables.ts";
 
 export interface Recording {
   readonly mode: "off" | "automatic";
@@ -35,10 +38,16 @@ export interface LiveInput extends InputSettings {
   readonly modified: string;
 }
 
-/** What the roles must know of one committed change. */
+/** Everything that slices are made of, or the part of it that changed. */
+export interface Parts {
+  readonly inputs: readonly LiveInput[];
+  readonly gate: readonly GateRecord[];
+}
+
+/** What the roles must know of one committed change. `remove` names live inputs and records of the gate. */
 export interface Change {
   readonly version: number;
-  readonly set: readonly LiveInput[];
+  readonly set: Parts;
   readonly remove: readonly string[];
 }
 
@@ -93,7 +102,7 @@ export class Records {
   }
 
   /**
-   * Runs `work` in one transaction. When it touched live inputs, the snapshot's version is raised in the same
+   * Runs `work` in one transaction. When it touched what the roles know, the snapshot's version is raised in the same
    * transaction and `onChange` hears of it before the next write starts. Resolves with the version in force.
    */
   write<T>(work: (tx: Inputs) => Promise<T>): Promise<{ readonly result: T; readonly version: number }> {
@@ -120,10 +129,10 @@ export class Records {
   }
 
   /** Everything that slices are made of, with the version that it is. */
-  whole(): Promise<{ readonly version: number; readonly inputs: readonly LiveInput[] }> {
+  whole(): Promise<Parts & { readonly version: number }> {
     return this.#db.transaction().execute(async (tx) => {
       const rows = await tx.selectFrom("live_inputs").selectAll().where("deleted", "is", null).execute();
-      return { version: await versionOf(tx), inputs: rows.map(inputOf) };
+      return { version: await versionOf(tx), inputs: rows.map(inputOf), gate: await gateRecords(tx) };
     });
   }
 
@@ -193,6 +202,20 @@ export class Records {
     return row && { name: row.name, scopes: JSON.parse(row.scopes) as string[] };
   }
 
+  signingKeys(): Promise<readonly KeyRow[]> {
+    return this.#db.selectFrom("signing_keys").selectAll().orderBy("created").orderBy("kid").execute();
+  }
+
+  /** The public half of a signing key. */
+  async signingKey(kid: string): Promise<Jwk | undefined> {
+    const row = await this.#db
+      .selectFrom("signing_keys")
+      .select("jwk")
+      .where("kid", "=", kid)
+      .executeTakeFirst();
+    return row && (JSON.parse(row.jwk) as Jwk);
+  }
+
   async setting(name: string): Promise<string | undefined> {
     const row = await this.#db
       .selectFrom("settings")
@@ -209,13 +232,19 @@ export class Records {
   }
 }
 
-/** What a write may do. Remembers which live inputs it touched. */
+/** What a write may do. Remembers what it touched of that which the roles know. */
 export class Inputs {
   readonly tx: Writer;
   readonly #touched = new Set<string>();
+  readonly #gate = new Map<string, GateRecord | undefined>();
 
   constructor(tx: Writer) {
     this.tx = tx;
+  }
+
+  /** The gate has to know this record, or that there is none any more. */
+  tell(uid: string, record: GateRecord | undefined): void {
+    this.#gate.set(uid, record);
   }
 
   async create(uid: string, settings: InputSettings): Promise<LiveInput> {
@@ -300,9 +329,9 @@ export class Inputs {
       .execute();
   }
 
-  /** The version in force after this write, and what the roles must hear when it touched live inputs. */
+  /** The version in force after this write, and what the roles must hear. */
   async change(): Promise<{ readonly version: number; readonly change?: Change }> {
-    if (this.#touched.size === 0) return { version: await versionOf(this.tx) };
+    if (this.#touched.size + this.#gate.size === 0) return { version: await versionOf(this.tx) };
     const { value } = await this.tx
       .updateTable("counters")
       .set((e) => ({ value: e("value", "+", 1) }))
@@ -318,9 +347,15 @@ export class Inputs {
       .where("deleted", "is", null)
       .execute();
     const alive = new Set(rows.map((row) => row.uid));
+    const gate = [...this.#gate.values()].filter((record) => record !== undefined);
+    for (const { uid } of gate) alive.add(uid);
     return {
       version,
-      change: { version, set: rows.map(inputOf), remove: uids.filter((uid) => !alive.has(uid)) },
+      change: {
+        version,
+        set: { inputs: rows.map(inputOf), gate },
+        remove: [...uids, ...this.#gate.keys()].filter((uid) => !alive.has(uid)),
+      },
     };
   }
 
@@ -335,11 +370,6 @@ export class Inputs {
     if (row) this.#touched.add(uid);
     return row && inputOf(row);
   }
-}
-
-/** Now, as the store writes moments. */
-export function now(): string {
-  return new Date().toISOString();
 }
 
 async function versionOf(db: Kysely<Tables>): Promise<number> {

@@ -23,6 +23,15 @@ export interface Tables {
     readonly uid: string;
     readonly created: string;
   };
+  /** Public halves; whoever made a pair has the private one. */
+  readonly signing_keys: KeyRow;
+  /** `uid` as in the gate's records: token:SHA-256 or viewer:NAME. Forgotten after `until`. */
+  readonly revocations: {
+    readonly uid: string;
+    readonly version: number | null;
+    readonly until: string;
+    readonly created: string;
+  };
   readonly audit: {
     readonly id: string;
     readonly at: string;
@@ -71,4 +80,27 @@ export interface VideoRow {
   readonly started: string;
   readonly ended: string | null;
   readonly modified: string;
+  /** null follows the live input, as do the allowed origins. */
+  readonly require_signed_urls: number | null;
+  readonly allowed_origins: string | null;
+  /** null is a name made of the live input's. */
+  readonly meta: string | null;
+  /** null is the live input's default. */
+  readonly creator: string | null;
+  readonly scheduled_deletion: string | null;
+  /** Where the thumbnail is, in millionths of the duration. */
+  readonly thumbnail_ppm: number | null;
+  readonly public_details: string | null;
+}
+
+export interface KeyRow {
+  readonly kid: string;
+  readonly alg: string;
+  readonly jwk: string;
+  readonly created: string;
+}
+
+/** Now, as the store writes moments. */
+export function now(): string {
+  return new Date().toISOString();
 }

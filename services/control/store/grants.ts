@@ -1,0 +1,117 @@
+import type { Selectable } from "kysely";
+import type { Algorithm, Jwk } from "../../auth/keys.ts";
+import type { GateRecord } from "../../live/snapshot.ts";
+import type { Inputs, Recording, Writer } from "./records.ts";
+import { type KeyRow, now, type VideoRow } from "./tables.ts";
+
+/** As many as Cloudflare allows. */
+export const maxKeys = 1_000;
+
+/** Everything that the gate knows, from the tables. */
+export async function gateRecords(tx: Writer): Promise<readonly GateRecord[]> {
+  const keys = await tx.selectFrom("signing_keys").selectAll().execute();
+  const revocations = await tx.selectFrom("revocations").selectAll().where("until", ">", now()).execute();
+  const videos = await tx
+    .selectFrom("videos")
+    .selectAll()
+    .where((e) => e.or([e("require_signed_urls", "is not", null), e("allowed_origins", "is not", null)]))
+    .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]))
+    .execute();
+  return [...keys.map(keyRecord), ...revocations.map(revocationRecord), ...videos.map(videoRecord)];
+}
+
+/** Keeps the public half of a key; false when there are as many as there may be. */
+export async function addKey(
+  inputs: Inputs,
+  key: { readonly kid: string; readonly alg: Algorithm; readonly jwk: Jwk },
+): Promise<KeyRow | undefined> {
+  const { total } = await inputs.tx
+    .selectFrom("signing_keys")
+    .select((e) => e.fn.countAll<number>().as("total"))
+    .executeTakeFirstOrThrow();
+  if (Number(total) >= maxKeys) return undefined;
+  const row: KeyRow = { kid: key.kid, alg: key.alg, jwk: JSON.stringify(key.jwk), created: now() };
+  await inputs.tx.insertInto("signing_keys").values(row).execute();
+  inputs.tell(`key:${key.kid}`, keyRecord(row));
+  return row;
+}
+
+/** Every token of this key is wrong from now on; false when there is no such key. */
+export async function removeKey(inputs: Inputs, kid: string): Promise<boolean> {
+  const { numDeletedRows } = await inputs.tx
+    .deleteFrom("signing_keys")
+    .where("kid", "=", kid)
+    .executeTakeFirst();
+  inputs.tell(`key:${kid}`, undefined);
+  return numDeletedRows > 0n;
+}
+
+/** Revokes a token or the versions of a viewer's permission; one that was revoked further stays so. */
+export async function revoke(
+  inputs: Inputs,
+  what: { readonly token: string } | { readonly viewer: string; readonly version: number },
+  lifeSeconds: number,
+): Promise<{ readonly until: string }> {
+  const until = new Date(Date.now() + lifeSeconds * 1000).toISOString();
+  const uid = "token" in what ? `token:${what.token}` : `viewer:${what.viewer}`;
+  await inputs.tx.deleteFrom("revocations").where("until", "<=", now()).execute();
+  const before = await inputs.tx
+    .selectFrom("revocations")
+    .select("version")
+    .where("uid", "=", uid)
+    .executeTakeFirst();
+  const version = "token" in what ? null : Math.max(what.version, before?.version ?? 0);
+  const row = { uid, version, until, created: now() };
+  await inputs.tx
+    .insertInto("revocations")
+    .values(row)
+    .onConflict((c) => c.column("uid").doUpdateSet({ version, until }))
+    .execute();
+  inputs.tell(uid, revocationRecord(row));
+  return { until };
+}
+
+/** The gate hears what a video demands of viewers when that is its own. */
+export function tellPolicy(inputs: Inputs, video: Selectable<VideoRow>): void {
+  const own = video.require_signed_urls !== null || video.allowed_origins !== null;
+  inputs.tell(`video:${video.uid}`, own ? videoRecord(video) : undefined);
+}
+
+/** A video outlives its live input and what protected it must, too: from now on it is the video's own. */
+export async function keepPolicies(inputs: Inputs, input: string, recording: Recording): Promise<void> {
+  const rows = await inputs.tx
+    .updateTable("videos")
+    .set((e) => ({
+      require_signed_urls: e.fn.coalesce("require_signed_urls", e.val(recording.requireSignedURLs ? 1 : 0)),
+      allowed_origins: e.fn.coalesce("allowed_origins", e.val(JSON.stringify(recording.allowedOrigins))),
+    }))
+    .where("live_input", "=", input)
+    .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]))
+    .returningAll()
+    .execute();
+  for (const row of rows) tellPolicy(inputs, row);
+}
+
+function keyRecord(row: KeyRow): GateRecord {
+  return { uid: `key:${row.kid}`, kind: "key", alg: row.alg, jwk: JSON.parse(row.jwk) as Jwk };
+}
+
+function revocationRecord(row: {
+  readonly uid: string;
+  readonly version: number | null;
+  readonly until: string;
+}): GateRecord {
+  const until = Date.parse(row.until);
+  return row.version === null
+    ? { uid: row.uid, kind: "token", until }
+    : { uid: row.uid, kind: "viewer", version: row.version, until };
+}
+
+function videoRecord(row: Selectable<VideoRow>): GateRecord {
+  return {
+    uid: `video:${row.uid}`,
+    kind: "video",
+    requireSignedURLs: row.require_signed_urls === null ? null : row.require_signed_urls === 1,
+    allowedOrigins: row.allowed_origins === null ? null : (JSON.parse(row.allowed_origins) as string[]),
+  };
+}

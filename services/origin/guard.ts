@@ -1,0 +1,192 @@
+import { type Admission, type Client, type Denial, Gate, type Policy } from "../auth/gate.ts";
+import { type Algorithm, algorithms, type VerifyKey, verifyKey } from "../auth/keys.ts";
+import type { Geo } from "../auth/rules.ts";
+import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
+import type { Exchange } from "./exchange.ts";
+import { refuse } from "./refusal.ts";
+
+export interface GuardOptions {
+  readonly inputs: Pick<Snapshot<OriginInput>, "get" | "onChange">;
+  readonly records: Pick<Snapshot<GateRecord>, "get" | "values" | "onChange" | "contactMs">;
+  readonly geo: Geo;
+  /** Signed playback is refused once control was not heard for this long. */
+  readonly staleMs: number;
+  /** The live input that a video belongs to, where that is known here. */
+  readonly ownerOf: (video: string) => string | undefined;
+  readonly refused: (reason: Denial["reason"]) => void;
+}
+
+/** A viewer who was let in: what answers him, and what he may see. */
+export interface Admitted extends Pick<Admission, "uid" | "downloadable" | "allowedOrigins"> {
+  /** Answers as the one that came, marked so that only this viewer keeps what is guarded. */
+  readonly exchange: Exchange;
+}
+
+/** A held request lasts less; its end is watched only when its token ends within this time. */
+const longestMs = 60_000;
+const keysSeconds = 300;
+
+/** Lets viewers in, and shows those out whose right ended while they were waiting for an answer. */
+export class Guard {
+  readonly #options: GuardOptions;
+  readonly #gate: Gate;
+  readonly #inside = new Set<{ recheck: () => void }>();
+  readonly #keys = new Map<string, VerifyKey>();
+  readonly #ends: readonly (() => void)[];
+
+  constructor(options: GuardOptions) {
+    this.#options = options;
+    const { records, inputs, geo, staleMs } = options;
+    const get = (kind: string, name: string) => records.get(`${kind}:${name}`);
+    this.#gate = new Gate({
+      geo,
+      key: (kid) => this.#keys.get(kid),
+      tokenRevoked: (id) => get("token", id) !== undefined,
+      viewerRevoked: (viewer) => {
+        const found = get("viewer", viewer);
+        return found?.kind === "viewer" ? found.version : undefined;
+      },
+      policy: (uid) => this.#policy(uid),
+      stale: () => records.contactMs > staleMs,
+    });
+    this.#readKeys();
+    this.#ends = [
+      inputs.onChange(() => this.#recheck()),
+      records.onChange((uids) => {
+        if ([...uids].some((uid) => uid.startsWith("key:"))) this.#readKeys();
+        this.#recheck();
+      }),
+    ];
+  }
+
+  /** Lets a viewer in by a uid or a token; undefined when he was refused and told so. */
+  admit(exchange: Exchange, playback: string): Admitted | undefined {
+    const client = clientOf(exchange);
+    const first = this.#gate.admit(playback, client, Date.now());
+    if ("status" in first) {
+      this.#deny(exchange, first);
+      return undefined;
+    }
+    const visit = {
+      recheck: () => {
+        const now = this.#gate.admit(playback, client, Date.now());
+        if (!("status" in now)) return;
+        this.#inside.delete(visit);
+        // What is under way ends in the middle, what still waits is told.
+        exchange.cut();
+        this.#deny(exchange, now);
+      },
+    };
+    this.#inside.add(visit);
+    const leftMs = first.untilMs - Date.now();
+    const end = leftMs < longestMs ? setTimeout(visit.recheck, leftMs + 1) : undefined;
+    exchange.onGone(() => {
+      clearTimeout(end);
+      this.#inside.delete(visit);
+    });
+    return {
+      uid: first.uid,
+      downloadable: first.downloadable,
+      allowedOrigins: first.allowedOrigins,
+      exchange: first.guarded ? guarded(exchange, client, first) : exchange,
+    };
+  }
+
+  /** The public halves of all keys in force (RFC 7517), for caches at the edge that check tokens themselves. */
+  publish(exchange: Exchange): void {
+    const keys = [...this.#options.records.values()].flatMap((record) =>
+      record.kind === "key"
+        ? [{ ...record.jwk, kid: record.uid.slice("key:".length), alg: record.alg, use: "sig" }]
+        : [],
+    );
+    exchange.reply(
+      200,
+      { "content-type": "application/jwk-set+json", "cache-control": `public, max-age=${keysSeconds}` },
+      [Buffer.from(JSON.stringify({ keys }))],
+    );
+  }
+
+  /** What is known of addresses has changed. */
+  geoChanged(): void {
+    this.#gate.geoChanged();
+    this.#recheck();
+  }
+
+  close(): void {
+    for (const end of this.#ends) end();
+  }
+
+  #deny(exchange: Exchange, { status, reason, message }: Denial): void {
+    this.#options.refused(reason);
+    refuse(exchange, status, message, {
+      ...(status === 401 && {
+        "www-authenticate": 'Bearer error="invalid_token", error_description="expired"',
+      }),
+      ...(status === 503 && { "retry-after": "5" }),
+    });
+  }
+
+  #recheck(): void {
+    for (const visit of [...this.#inside]) visit.recheck();
+  }
+
+  /** A video's own policy, else that of its live input. */
+  #policy(uid: string): Policy | undefined {
+    const input = this.#options.inputs.get(uid);
+    if (input) return input;
+    const owner = this.#options.ownerOf(uid);
+    const inherited = owner === undefined ? undefined : this.#options.inputs.get(owner);
+    const own = this.#options.records.get(`video:${uid}`);
+    if (own?.kind !== "video") return inherited;
+    return {
+      // A video whose input is not known is closed unless it says otherwise itself.
+      requireSignedURLs: own.requireSignedURLs ?? inherited?.requireSignedURLs ?? true,
+      allowedOrigins: own.allowedOrigins ?? inherited?.allowedOrigins ?? [],
+    };
+  }
+
+  #readKeys(): void {
+    const before = new Map(this.#keys);
+    this.#keys.clear();
+    for (const record of this.#options.records.values()) {
+      if (record.kind !== "key" || !algorithms.includes(record.alg as Algorithm)) continue;
+      const kid = record.uid.slice("key:".length);
+      // A record never changes under its name, so verdicts that rest on it stay.
+      this.#keys.set(kid, before.get(kid) ?? verifyKey(record.jwk, record.alg as Algorithm));
+    }
+  }
+}
+
+function clientOf({ headers, peer }: Exchange): Client {
+  const { referer } = headers;
+  return {
+    address: peer,
+    agent: headers["user-agent"] ?? "",
+    // A page that shows media without CORS sends no Origin, but says where it is from.
+    page: headers.origin ?? (referer && URL.canParse(referer) ? new URL(referer).origin : undefined),
+    host: String(headers[":authority"] ?? headers.host ?? ""),
+  };
+}
+
+/** The same answers for one viewer alone: no shared cache keeps them, and only an allowed page may read them. */
+function guarded(exchange: Exchange, client: Client, { allowedOrigins }: Admission): Exchange {
+  const restricted = allowedOrigins.length > 0;
+  return {
+    ...exchange,
+    reply(status, headers, body) {
+      const cache = String(headers["cache-control"] ?? "no-store").replace(/\bpublic\b/, "private");
+      exchange.reply(
+        status,
+        {
+          ...headers,
+          "cache-control": cache,
+          ...(restricted && {
+            "access-control-allow-origin": exchange.headers.origin ?? `https://${client.host}`,
+            vary: headers.vary ? `${headers.vary}, origin` : "origin",
+          }),
+        },
+        body,
+      );
+    },
+  };
+}
