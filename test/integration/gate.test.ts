@@ -47,7 +47,7 @@ beforeAll(async () => {
       dataDir: folder,
       address,
       publicUrls: {},
-      defaults: { timeoutSeconds: 10, partSeconds: 0.5 },
+      defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "none" },
       log,
     }),
   );
