@@ -3,7 +3,7 @@ import type { Algorithm, SigningKey, VerifyKey } from "./keys.ts";
 import { type Rule, readRules } from "./rules.ts";
 
 /** Longer than any token of ours with five rules; what is longer is not looked at. */
-export const maxTokenLength = 4_096;
+const maxTokenLength = 4_096;
 /** No token may say that it lives longer than this from now on; a revocation is forgotten after it. */
 export const maxLifeSeconds = 86_400;
 

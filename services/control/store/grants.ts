@@ -72,7 +72,7 @@ export async function revoke(
 }
 
 /** The gate hears what a video demands of viewers when that is its own. */
-export function tellPolicy(inputs: Inputs, video: Selectable<VideoRow>): void {
+function tellPolicy(inputs: Inputs, video: Selectable<VideoRow>): void {
   const own = video.require_signed_urls !== null || video.allowed_origins !== null;
   inputs.tell(`video:${video.uid}`, own ? videoRecord(video) : undefined);
 }
