@@ -199,7 +199,8 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     const { redisUrl: redis, internalSecret: secret } = config;
     if (!redis) throw new Failure("bad_request", "redisUrl is not set; a worker takes its jobs from there");
     const slots = config.workerSlots || undefined;
-    own("worker", await startWorker({ redis, program: findFfmpeg(), slots, secret, log, metrics }));
+    const { encoder } = config;
+    own("worker", await startWorker({ redis, program: findFfmpeg(), encoder, slots, secret, log, metrics }));
     return { ports: {} };
   },
 };

@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "./lib/schema.ts";
+import { encoderChoices } from "./live/encoder.ts";
 import { ladderNames } from "./live/ladder.ts";
 
 /** What one setting says about itself: the help text, the sample file and every error message come from this. */
@@ -158,6 +159,12 @@ const schema = z.strictObject({
       "Renditions that are encoded below the source: 720p to 360p, 1080p to 240p, 480p alone, or none; each live input may differ",
     kind: "text",
     allowed: "default, full, light or none",
+  }),
+  encoder: setting(z.enum(encoderChoices).default("software"), {
+    about:
+      "What encodes H.264 on this machine: the processor, hardware that must be there, or the best that is",
+    kind: "text",
+    allowed: "auto, software, nvenc, vaapi, qsv or videotoolbox",
   }),
   workerSlots: whole(
     0,

@@ -12,6 +12,7 @@ import { makeFolder } from "./lib/durable.ts";
 import { redisVersion } from "./lib/redis.ts";
 import { readRunning } from "./supervisor/place.ts";
 import { findFfmpeg, findRedis, productFolder } from "./supervisor/programs.ts";
+import { installFfmpeg, usableFfmpeg } from "./transcode/hardware.ts";
 
 /** ✓ is fine, ! works with a limit that the line names, ✗ has to be mended and the line says how. */
 interface Finding {
@@ -32,7 +33,7 @@ export async function runDoctor(config: Config): Promise<number> {
   const checks: readonly (() => Promise<readonly Finding[]>)[] = [
     node,
     () => ports(config, running),
-    ffmpeg,
+    () => ffmpeg(config),
     () => redis(config),
     () => certificate(config),
     () => disk(config),
@@ -104,27 +105,17 @@ function listenProblem(host: string, port: number): Promise<string | undefined> 
   });
 }
 
-async function ffmpeg(): Promise<readonly Finding[]> {
+async function ffmpeg(config: Config): Promise<readonly Finding[]> {
   const program = findFfmpeg();
-  const install = "type apt-get install ffmpeg, or brew install ffmpeg";
-  if (!program) return [limited(`ffmpeg is missing, so no transcoding and no --demo: ${install}`)];
+  if (!program) return [limited(`ffmpeg is missing, so no transcoding and no --demo: ${installFfmpeg}`)];
   try {
-    const [{ stdout: version }, { stdout: encoders }] = await Promise.all([
-      run(program, ["-hide_banner", "-version"]),
-      run(program, ["-hide_banner", "-encoders"]),
-    ]);
-    const number = /version \D{0,2}(\d+)[\d.]*/.exec(version);
-    // Builds from git have no number, and are newer.
-    if (number && Number(number[1]) < 5)
-      return [broken(`ffmpeg ${number[0].slice(8)} is too old: install 5 or newer; ${install}`)];
-    const name = `ffmpeg ${/version (\S+)/.exec(version)?.[1] ?? ""}`;
-    return [
-      /\blibx264\b/.test(encoders)
-        ? fine(`${name} with libx264`)
-        : broken(`${name} has no libx264 encoder: install a build with it; ${install}`),
-    ];
+    const { stdout } = await run(program, ["-hide_banner", "-version"]);
+    const { encoder } = await usableFfmpeg(program, config.encoder);
+    const name = `ffmpeg ${/version (\S+)/.exec(stdout)?.[1] ?? ""}`;
+    return [fine(`${name} with ${encoder === "software" ? "libx264" : encoder}`)];
   } catch (error) {
-    return [broken(`ffmpeg does not run (${reason(error)}): ${install}`)];
+    const says = reason(error);
+    return [broken(says.includes("encoder is") ? says : `${says}; ${installFfmpeg}`)];
   }
 }
 

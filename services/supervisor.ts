@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { openCertificates } from "../infra/certs.ts";
 import type { ReadyMessage, RoleMessage } from "./app.ts";
 import type { Config, RoleName } from "./config.ts";
-import { Failure } from "./lib/errors.ts";
+import { Failure, messageOf } from "./lib/errors.ts";
 import { openInternal } from "./lib/http.ts";
 import { createLogTo, type Log } from "./lib/log.ts";
 import { createMetrics, mergeExpositions, serveHealth } from "./lib/metrics.ts";
@@ -18,6 +18,7 @@ import { findFfmpeg, findFont, findRedis, spawnRedis, spawnTethered } from "./su
 import { openTerminal, statusLine, type Terminal } from "./supervisor/terminal.ts";
 import { welcome } from "./supervisor/welcome.ts";
 import { testPattern } from "./transcode/ffmpeg.ts";
+import { usableFfmpeg } from "./transcode/hardware.ts";
 import { type BaseUrls, baseUrls, localHost } from "./urls.ts";
 
 /** What `--ready-file` holds: everything a script needs to publish, watch and call the API. */
@@ -52,9 +53,9 @@ export async function runSupervisor(config: Config, began = performance.now()): 
     const redis = config.redisUrl ? undefined : findRedis();
     if (!config.redisUrl && !redis)
       log.info("redis-server is not installed, so no job queue: live and playback go on without it");
-    if (!findFfmpeg() && config.ladder !== "none")
-      log.info("ffmpeg is not installed, so no renditions below the source; everything else goes on");
-    const settled = await settle(config, place, redis !== undefined);
+    const encodes =
+      config.ladder !== "none" && config.roles.includes("worker") && (await canEncode(config, log));
+    const settled = await settle(config, { place, privateRedis: redis !== undefined, encodes });
     return await new Supervisor({ config: settled, place, terminal, log, redis, began }).run();
   } finally {
     await place.close();
@@ -348,16 +349,20 @@ class Supervisor {
 }
 
 /** The settings with everything settled that is only known here: free ports, sockets of the roles, the private Redis. */
-async function settle(config: Config, place: Place, privateRedis: boolean): Promise<Config> {
+async function settle(
+  config: Config,
+  here: { readonly place: Place; readonly privateRedis: boolean; readonly encodes: boolean },
+): Promise<Config> {
+  const { place, privateRedis } = here;
   const doors = ["httpPort", "httpsPort", "rtmpPort", "rtmpsPort"] as const;
   // Control publishes these numbers before the others listen, and a restarted role must come back to the same ones.
   const zero = doors.filter((door) => config[door] === 0);
   const free = await freePorts(config.host, zero.length);
   const socket = (name: string) => `unix:${join(place.runtime, `${name}.sock`)}`;
   // With a Redis of one's own the workers may be elsewhere; alone, a ladder needs both of these here.
-  const encodes = config.redisUrl !== undefined || (privateRedis && findFfmpeg() !== undefined);
+  const encodes = config.redisUrl !== undefined || (privateRedis && here.encodes);
   const ladder = encodes ? config.ladder : "none";
-  const works = ladder !== "none" && findFfmpeg() !== undefined;
+  const works = ladder !== "none" && here.encodes;
   return {
     ...config,
     ladder,
@@ -368,6 +373,17 @@ async function settle(config: Config, place: Place, privateRedis: boolean): Prom
     originAddress: config.originAddress ?? socket("origin"),
     redisUrl: privateRedis ? `unix:${redisSocket(place)}` : config.redisUrl,
   };
+}
+
+/** Whether a worker here would be of any use; if not, the log says what to change. */
+async function canEncode(config: Config, log: Log): Promise<boolean> {
+  try {
+    await usableFfmpeg(findFfmpeg(), config.encoder);
+    return true;
+  } catch (error) {
+    log.warn(`no renditions below the source, everything else goes on: ${messageOf(error)}`);
+    return false;
+  }
 }
 
 const redisSocket = (place: Place) => join(place.runtime, "redis.sock");

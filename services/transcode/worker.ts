@@ -1,9 +1,11 @@
 import { hostname } from "node:os";
+import { messageOf } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import type { EncoderChoice } from "../live/encoder.ts";
 import { Capacity } from "./capacity.ts";
-import { type Ffmpeg, probeFfmpeg } from "./ffmpeg.ts";
+import { usableFfmpeg } from "./hardware.ts";
 import { type JobTools, runJob } from "./job.ts";
 import { type LockTimes, openWorker } from "./queue.ts";
 
@@ -15,6 +17,8 @@ export async function startWorker(options: {
   readonly redis: string;
   /** Path of ffmpeg; undefined when there is none. */
   readonly program: string | undefined;
+  /** `software` when not given. */
+  readonly encoder?: EncoderChoice;
   /** Ladders at a time; by what this machine is measured to have left when not given. */
   readonly slots?: number | undefined;
   readonly secret: string | undefined;
@@ -24,8 +28,11 @@ export async function startWorker(options: {
   readonly metrics: Metrics;
 }): Promise<Running> {
   const { redis, program, secret, times, limits, log, metrics } = options;
-  const ffmpeg = await usable(program, log);
-  if (!ffmpeg) return idle();
+  const usable = await usableFfmpeg(program, options.encoder ?? "software").catch((error: unknown) => {
+    log.error(`no ladder, live goes on with the source alone: ${messageOf(error)}`);
+  });
+  if (!usable) return idle();
+  const { ffmpeg, encoder } = usable;
   const capacity = new Capacity(() => worker.consider());
   const name = `${hostname()}-${process.pid}`;
   const ended = metrics.counter("sluice_encodes_total", "ffmpeg processes of ladders that ended, by how", [
@@ -92,7 +99,11 @@ export async function startWorker(options: {
     () => capacity.lagMs / 1000,
   );
   log.info(
-    { slots: worker.busy + free(worker.busy), ffmpeg: `${ffmpeg.version.major}.${ffmpeg.version.minor}` },
+    {
+      slots: worker.busy + free(worker.busy),
+      ffmpeg: `${ffmpeg.version.major}.${ffmpeg.version.minor}`,
+      encoder,
+    },
     "worker takes ladders",
   );
   return {
@@ -102,18 +113,6 @@ export async function startWorker(options: {
       await capacity.close();
     },
   };
-}
-
-async function usable(program: string | undefined, log: Log): Promise<Ffmpeg | undefined> {
-  try {
-    if (program !== undefined) return await probeFfmpeg(program);
-    log.error("ffmpeg is not installed, so no ladder: live goes on with the source alone");
-  } catch (error) {
-    log.error(
-      `no ladder, live goes on with the source alone: ${error instanceof Error ? error.message : error}`,
-    );
-  }
-  return undefined;
 }
 
 function idle(): Running {
