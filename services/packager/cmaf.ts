@@ -147,12 +147,20 @@ const tfdtType = 0x7466_6474;
 const trunType = 0x7472_756e;
 const mdatType = 0x6d64_6174;
 
+/** Zeroed memory for `size` bytes. */
+export type Allocate = (size: number) => Uint8Array;
+
 /**
- * One moof and its mdat, in one buffer of the exact size; payloads are copied once and not kept. Samples follow each other
+ * One moof and its mdat, in memory of the exact size; payloads are copied once and not kept. Samples follow each other
  * without a hole, `sequence` is mfhd's number. To the rules of `cmf2`: defaults in tfhd, signed composition offsets in
  * trun and no edit list, 64-bit tfdt. Throws RangeError where a caller breaks these.
  */
-export function makeChunk(track: Track, samples: readonly Sample[], sequence: number): Chunk {
+export function makeChunk(
+  track: Track,
+  samples: readonly Sample[],
+  sequence: number,
+  allocate: Allocate = (size) => new Uint8Array(size),
+): Chunk {
   const count = samples.length;
   const first = samples[0];
   if (!first) throw new RangeError("a chunk needs a sample");
@@ -197,8 +205,8 @@ export function makeChunk(track: Track, samples: readonly Sample[], sequence: nu
   const trafSize = 8 + tfhdSize + 20 + trunSize;
   const moofSize = 8 + 16 + trafSize;
 
-  const bytes = new Uint8Array(moofSize + 8 + payload);
-  const view = new DataView(bytes.buffer);
+  const bytes = allocate(moofSize + 8 + payload);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = 0;
   const u32 = (value: number): void => {
     view.setUint32(at, value);

@@ -28,7 +28,6 @@ interface Queued {
 export class Follower {
   readonly #table: SegmentTable;
   readonly #timescale: number;
-  readonly #mux: Mux;
   readonly #silence: FollowerOptions["silence"];
   readonly #out: Writer;
   #queue: Queued[] = [];
@@ -45,9 +44,8 @@ export class Follower {
   constructor(options: FollowerOptions) {
     this.#table = options.table;
     this.#timescale = options.timescale;
-    this.#mux = options.mux;
     this.#silence = options.silence;
-    this.#out = new Writer(options.limits, true);
+    this.#out = new Writer(options.limits, true, options.mux);
     this.#done = options.after;
   }
 
@@ -208,7 +206,7 @@ export class Follower {
 
   #flush(): void {
     if (this.#chunk.length === 0) return;
-    this.#out.emit(this.#mux(this.#chunk, this.#chunkVersion));
+    this.#out.emit(this.#chunk, this.#chunkVersion);
     this.#chunk = [];
   }
 

@@ -1,3 +1,4 @@
+import { Arena } from "./arena.ts";
 import { initSegment, makeChunk } from "./cmaf.ts";
 import { silentFrame } from "./codec/aac.ts";
 import { type Cleaner, cleanerOf, trackOf } from "./codec/codec.ts";
@@ -8,7 +9,7 @@ import { type Limits, type Mux, Reference, type Step } from "./segmenter.ts";
 import { type Row, SegmentTable } from "./table.ts";
 import { AudioGrid, snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
-import type { AudioTrack, Chunk, Entry, Sample, Track, VideoTrack } from "./track.ts";
+import type { AudioTrack, Entry, Track, VideoTrack } from "./track.ts";
 
 /** How long tracks that nobody promised may take to appear, and those that onMetaData promised. */
 const unpromisedMs = 300;
@@ -98,7 +99,6 @@ export class Packager {
   #audio: Lane<AudioTrack> | undefined;
   /** By init version; versions of an earlier run are empty. */
   readonly #versions: Record<RenditionName, Track[]> = {};
-  readonly #sequence: Record<RenditionName, number> = {};
   readonly #rungs = new Map<RenditionName, RungLane>();
   #partTarget: number | undefined;
   #frameRate: number | undefined;
@@ -218,8 +218,11 @@ export class Packager {
       lane.announced = true;
       this.#announce(name, lane.track);
     }
-    const mux: Mux = (samples, version) => this.#mux(name, samples, version);
-    lane.writer ??= new RungWriter({ table: this.#table, limits: this.#limits(lane.track), mux });
+    lane.writer ??= new RungWriter({
+      table: this.#table,
+      limits: this.#limits(lane.track),
+      mux: this.#muxer(name),
+    });
     const pts = snapToGrid(place.raw, this.#frameRate) + place.offset * 90;
     // The source's keyframes may wait for reordering before they are shown; a rung's frames are decoded when the source's are.
     const dts = pts - this.#lead;
@@ -323,7 +326,7 @@ export class Packager {
       limits: this.#limits(track),
       audio: track.kind === "audio",
       resume: rows.length > 0 ? { rows, version: this.#newest(this.#referenceName) } : undefined,
-      mux: (samples, version) => this.#mux(this.#referenceName, samples, version),
+      mux: this.#muxer(this.#referenceName),
     });
     for (const { tag, nowMs } of pending) this.#media(tag, nowMs);
   }
@@ -480,7 +483,7 @@ export class Packager {
         limits: this.#limits(track),
         timescale: track.timescale,
         after: this.#firstRow(),
-        mux: (samples, version) => this.#mux("audio", samples, version),
+        mux: this.#muxer("audio"),
         silence: (version, previous) =>
           silentFrame(this.#versions.audio?.[version] as AudioTrack) ?? previous,
       });
@@ -496,10 +499,13 @@ export class Packager {
     return first && first.number - 1;
   }
 
-  #mux(name: RenditionName, samples: readonly Sample[], version: number): Chunk {
-    const sequence = (this.#sequence[name] ?? 0) + 1;
-    this.#sequence[name] = sequence;
-    return makeChunk(this.#versions[name]![version]!, samples, sequence);
+  #muxer(name: RenditionName): Mux {
+    const arena = new Arena();
+    let sequence = 0;
+    return (samples, version, begins) =>
+      makeChunk(this.#versions[name]![version]!, samples, ++sequence, (size) =>
+        arena.allocate(size, begins, samples[0]!.key),
+      );
   }
 
   #step(name: RenditionName, steps: readonly Step[] | undefined): void {

@@ -23,7 +23,6 @@ export interface RungOptions {
  */
 export class RungWriter {
   readonly #table: SegmentTable;
-  readonly #mux: Mux;
   readonly #out: Writer;
   #held: RungFrame | undefined;
   #frameTicks = 0;
@@ -35,8 +34,7 @@ export class RungWriter {
 
   constructor(options: RungOptions) {
     this.#table = options.table;
-    this.#mux = options.mux;
-    this.#out = new Writer(options.limits, false);
+    this.#out = new Writer(options.limits, false, options.mux);
   }
 
   push(frame: RungFrame): Step[] {
@@ -132,12 +130,8 @@ export class RungWriter {
     this.#frameTicks = duration;
     if (cutPart({ duration, guessed: false }, this.#out, this.#out.limits)) this.#out.closePart();
     this.#out.count(duration, frame.key);
-    this.#out.emit(
-      this.#mux(
-        [{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }],
-        frame.version,
-      ),
-    );
+    const { dts, pts, key, data, version } = frame;
+    this.#out.emit([{ dts, pts, duration, key, data }], version);
     this.#held = undefined;
     this.#edge = frame.dts + duration;
     const row = this.#out.row;

@@ -86,12 +86,16 @@ export class Writer implements Open {
   partDuration = 0;
   partIndependent = false;
   boundary = 0;
+  readonly #mux: Mux;
   #spacing = 0;
   #steps: Step[] = [];
+  /** The open part has a chunk. */
+  #begun = false;
 
-  constructor(limits: Limits, audio: boolean) {
+  constructor(limits: Limits, audio: boolean, mux: Mux) {
     this.limits = limits;
     this.audio = audio;
+    this.#mux = mux;
   }
 
   open(row: Row, dts: number, version: number, independent: boolean, expected: number): void {
@@ -111,8 +115,10 @@ export class Writer implements Open {
     this.duration += duration;
   }
 
-  emit(chunk: Chunk): void {
-    this.#steps.push({ type: "chunk", chunk });
+  /** Makes the one chunk of samples that were counted. */
+  emit(samples: readonly Sample[], version: number): void {
+    this.#steps.push({ type: "chunk", chunk: this.#mux(samples, version, !this.#begun) });
+    this.#begun = true;
   }
 
   closePart(): void {
@@ -124,6 +130,7 @@ export class Writer implements Open {
       gap: false,
     });
     this.partDuration = 0;
+    this.#begun = false;
     while (this.boundary <= this.duration + this.limits.nominalTicks / 4) this.boundary += this.#spacing;
   }
 
@@ -158,8 +165,8 @@ export interface Frame {
   readonly discontinuous: boolean;
 }
 
-/** Makes the one chunk of these samples, all of one init version. */
-export type Mux = (samples: readonly Sample[], version: number) => Chunk;
+/** Makes the one chunk of these samples, all of one init version. `begins`: it is the first of its part. */
+export type Mux = (samples: readonly Sample[], version: number, begins: boolean) => Chunk;
 
 export interface ReferenceOptions {
   readonly table: SegmentTable;
@@ -177,7 +184,6 @@ export interface ReferenceOptions {
  */
 export class Reference {
   readonly #table: SegmentTable;
-  readonly #mux: Mux;
   readonly #out: Writer;
   #held: Frame | undefined;
   #frameTicks = 0;
@@ -191,8 +197,7 @@ export class Reference {
 
   constructor(options: ReferenceOptions) {
     this.#table = options.table;
-    this.#mux = options.mux;
-    this.#out = new Writer(options.limits, options.audio);
+    this.#out = new Writer(options.limits, options.audio, options.mux);
     if (options.resume) this.#relist(options.resume);
   }
 
@@ -294,12 +299,8 @@ export class Reference {
     // Its true length may be more than was assumed when it arrived.
     if (this.#out.duration > 0) this.#cut(frame, { duration, key: false, guessed: false });
     this.#out.count(duration, frame.key);
-    this.#out.emit(
-      this.#mux(
-        [{ dts: frame.dts, pts: frame.pts, duration, key: frame.key, data: frame.data }],
-        frame.version,
-      ),
-    );
+    const { dts, pts, key, data, version } = frame;
+    this.#out.emit([{ dts, pts, duration, key, data }], version);
     this.#held = undefined;
     this.#edge = frame.dts + duration;
   }

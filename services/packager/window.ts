@@ -208,19 +208,24 @@ export class RenditionWindow implements Window {
 }
 
 /**
- * One block of memory for what lives and is sent together: a part is asked for many times and for half a minute, and
- * thousands of small blocks of uneven age would tear the heap.
+ * A part's bytes in one piece: as they lie where the block of its last chunk has all of them, else copied. Half a minute is
+ * long for a block that is mostly empty.
  */
-function together(chunks: readonly Chunk[]): { chunks: Chunk[]; bytes: Uint8Array } {
-  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0));
+function together(chunks: readonly Chunk[]): { chunks: readonly Chunk[]; bytes: Uint8Array } {
+  let size = 0;
+  for (const chunk of chunks) size += chunk.bytes.length;
+  const last = chunks.at(-1)?.bytes;
+  const whole = last && last.byteOffset + last.length === size && last.buffer.byteLength < 1.25 * size + 1024;
+  const bytes = whole ? new Uint8Array(last.buffer, 0, size) : new Uint8Array(size);
   let at = 0;
-  const moved = chunks.map((chunk) => {
-    bytes.set(chunk.bytes, at);
+  const placed = chunks.map((chunk) => {
     const start = at;
     at += chunk.bytes.length;
+    if (whole && chunk.bytes.buffer === last.buffer) return chunk;
+    if (!whole) bytes.set(chunk.bytes, start);
     return { ...chunk, bytes: bytes.subarray(start, at) };
   });
-  return { chunks: moved, bytes };
+  return { chunks: placed, bytes };
 }
 
 function find(segments: readonly Segment[], number: number): Segment | undefined {

@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   latency: async () => (await import("./latency.ts")).latency,
   density: async () => (await import("./density.ts")).density,
   gate: async () => (await import("./gate.ts")).gate,
+  packager: async () => (await import("./packager.ts")).packager,
   drops: async () => (await import("./drops.ts")).drops,
 };
 
