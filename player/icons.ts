@@ -22,5 +22,12 @@ export const icons = {
   window: icon(
     '<path class="line" d="M9 4v3.500A1.5 1.5 0 0 1 7.5 9H4M20 9h-3.500A1.5 1.5 0 0 1 15 7.500V4M15 20v-3.500a1.5 1.5 0 0 1 1.5-1.500H20M4 15h3.500A1.5 1.5 0 0 1 9 16.500V20"/>',
   ),
+  captions: icon(
+    '<rect class="line" x="3" y="5" width="18" height="14" rx="2.500"/><path class="line" d="M10.300 10.600a2.100 2.100 0 1 0 0 2.800M17.300 10.600a2.100 2.100 0 1 0 0 2.800"/>',
+  ),
+  quality: icon(
+    '<path class="line" d="M4 7h9M18 7h2M4 17h3M12 17h8"/><circle class="line" cx="15.500" cy="7" r="2.300"/><circle class="line" cx="9.500" cy="17" r="2.300"/>',
+  ),
+  check: icon('<path class="line" d="m5 12.500 4.500 4.500L19 7.500"/>'),
   wave: icon('<path class="line" d="M3 12h1.500M7 8.500v7M10.5 5v14M14 8v8M17.5 10v4M20.5 12h.5"/>'),
 } as const;

@@ -18,6 +18,17 @@ test.for<[string, Focus, string | undefined]>([
   ["ArrowUp", "slider", undefined],
   [" ", "slider", "play"],
   ["k", "text", undefined],
+  ["ArrowLeft", "page", "back"],
+  ["ArrowRight", "page", "forward"],
+  ["Home", "page", "start"],
+  ["End", "page", "live"],
+  ["Home", "slider", undefined],
+  ["ArrowLeft", "scrub", "back"],
+  ["ArrowUp", "scrub", "forward"],
+  ["ArrowDown", "scrub", "back"],
+  ["End", "scrub", "live"],
+  ["c", "page", "captions"],
+  ["q", "button", "quality"],
 ])("key %j on a %s does %s", ([key, focus, action]) => {
   expect(actionOf(key, focus)).toBe(action);
 });

@@ -1,8 +1,11 @@
+import { captionsOf, OFF, show, shown } from "./captions.ts";
 import { chooseEngine, loadHls } from "./engines/choose.ts";
 import type { Engine, EngineEvent, EngineOptions } from "./engines/engine.ts";
+import { AUTO } from "./engines/quality.ts";
 import { actionOf, focusOf } from "./keys.ts";
 import { type Answer, Lifecycle } from "./lifecycle.ts";
-import { recall, remember } from "./memory.ts";
+import { recall, recallText, remember } from "./memory.ts";
+import type { MenuModel } from "./menu.ts";
 import { Meter, type Stats } from "./meter.ts";
 import {
   begin,
@@ -15,21 +18,34 @@ import {
   sentence,
   step,
 } from "./state.ts";
+import { BEHIND_SECONDS, parseTime, stepFrom, type Timeline } from "./timeline.ts";
 import { type Action, openView, type View } from "./view.ts";
 
 /** Seconds of unbroken playback after which the budgets for recovery are full again. */
 const STEADY_MS = 10_000;
 const IDLE_MS = 2500;
-/** Further than this behind where live playback sits, "go live" is offered. */
-const BEHIND_SECONDS = 3;
+/** What an arrow key moves the playhead by. */
+const STEP_SECONDS = 5;
+/** A bar across less than this is not worth its place. */
+const LEAST_SCRUB_SECONDS = 8;
 
 /**
  * `<sluice-player src="/{uid}">`: plays one playback, from before its broadcast begins until after it ended.
- * Attributes: `autoplay`, `muted`, `controls` (on unless "false"), `poster`, `primary-color`, `hotkeys="page"` (keys
- * work wherever the focus is). Events: `statechange`, `error` (what a viewer noticed; recovery goes on by itself).
+ * Attributes: `autoplay`, `muted`, `controls` (on unless "false"), `dvr` (the broadcast from its beginning, with a bar to
+ * seek in), `start-time` (seconds or 1h2m3s from the beginning), `loop` (of a recording), `preload="none"`, `poster`,
+ * `primary-color`, `letterbox-color`, `default-text-track` (a language), `hotkeys="page"` (keys work wherever the focus is).
+ * Events: `statechange`, `error` (what a viewer noticed; recovery goes on by itself).
  */
 export class SluicePlayer extends HTMLElement {
-  static readonly observedAttributes = ["src", "controls", "poster", "primary-color", "muted"];
+  static readonly observedAttributes = [
+    "src",
+    "dvr",
+    "controls",
+    "poster",
+    "primary-color",
+    "letterbox-color",
+    "muted",
+  ];
 
   readonly #view: View;
   readonly #meter: Meter;
@@ -45,16 +61,24 @@ export class SluicePlayer extends HTMLElement {
   #tick: ReturnType<typeof setInterval> | undefined;
   #offerSound = false;
   #statsOpen = false;
+  /** A quality's name or `AUTO`: outlives the engine. */
+  #quality = AUTO;
+  /** A caption's id, a language or `OFF`. */
+  #captions = OFF;
+  /** Seconds from the beginning at which to start; used up by the first engine that knows its timeline. */
+  #startAt: number | undefined;
   #gone: AbortController | undefined;
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    this.#view = openView(
-      root,
-      (action) => this.#act(action),
-      (volume) => this.#setVolume(volume),
-    );
+    this.#view = openView(root, {
+      onAction: (action) => this.#act(action),
+      onVolume: (volume) => this.#setVolume(volume),
+      onQuality: (name) => this.#setQuality(name),
+      onCaptions: (id) => this.#setCaptions(id),
+      onSeek: (at) => this.#seek(at),
+    });
     this.#meter = new Meter(this.#view.video);
   }
 
@@ -88,6 +112,8 @@ export class SluicePlayer extends HTMLElement {
     video.addEventListener("enterpictureinpicture", () => this.#render(), { signal });
     video.addEventListener("leavepictureinpicture", () => this.#render(), { signal });
     document.addEventListener("fullscreenchange", () => this.#render(), { signal });
+    // Tracks come when a playlist names them or a picture carries them.
+    video.textTracks.addEventListener("addtrack", () => show(video.textTracks, this.#captions), { signal });
 
     const wake = () => this.#wake();
     for (const name of ["pointermove", "pointerdown", "keydown", "focusin"]) {
@@ -101,6 +127,9 @@ export class SluicePlayer extends HTMLElement {
     addEventListener("online", () => this.#send({ type: "retry" }), { signal });
 
     video.volume = recall("volume", 1);
+    this.#quality = recallText("quality") ?? AUTO;
+    this.#captions = recallText("captions") ?? this.getAttribute("default-text-track") ?? OFF;
+    this.#startAt = parseTime(this.getAttribute("start-time") ?? "");
     this.#tick = setInterval(() => this.#render(), 500);
     this.#open();
   }
@@ -118,8 +147,9 @@ export class SluicePlayer extends HTMLElement {
       if (colour) this.#view.frame.style.setProperty("--accent", colour);
       else this.#view.frame.style.removeProperty("--accent");
     }
+    if (name === "letterbox-color") this.style.backgroundColor = this.getAttribute(name) ?? "";
     if (name === "muted" && this.isConnected) this.#view.video.muted = this.#flag("muted");
-    if (name === "src" && this.isConnected) {
+    if ((name === "src" || name === "dvr") && this.isConnected) {
       this.#close();
       this.#open();
     }
@@ -140,7 +170,7 @@ export class SluicePlayer extends HTMLElement {
   /** Jumps to the live edge and plays. */
   goLive(): void {
     const at = this.#engine?.livePosition;
-    if (at !== undefined) this.#view.video.currentTime = at;
+    if (at !== undefined) this.#engine?.seek(at);
     this.play();
   }
 
@@ -157,7 +187,7 @@ export class SluicePlayer extends HTMLElement {
     const asked = this.getAttribute("muted") === "false" || recall("sound", 0) === 1;
     video.muted = this.#flag("muted") || (this.#flag("autoplay") && !asked);
     this.#offerSound = false;
-    void loadHls();
+    if (this.getAttribute("preload") !== "none") void loadHls();
     this.#lifecycle = new Lifecycle({
       url: `${base}/lifecycle`,
       onAnswer: (answer) => this.#onAnswer(answer),
@@ -228,7 +258,8 @@ export class SluicePlayer extends HTMLElement {
     this.#engine = undefined;
     const options: EngineOptions = {
       video: this.#view.video,
-      url: `${this.getAttribute("src")?.replace(/\/+$/, "")}/manifest/video.m3u8`,
+      url: `${this.getAttribute("src")?.replace(/\/+$/, "")}/manifest/video.m3u8${this.#flag("dvr") ? "?dvrEnabled=true" : ""}`,
+      choice: this.#quality,
       onEvent: (event) => {
         if (number === this.#engineNumber) this.#onEngine(event);
       },
@@ -267,6 +298,12 @@ export class SluicePlayer extends HTMLElement {
       this.dispatchEvent(new CustomEvent("error", { detail: event.message }));
     }
     if (event.type === "trouble") this.#meter.warn(event.message);
+    const { timeline } = this;
+    if (event.type === "drained" && this.#flag("loop") && !this.#state.isInput && timeline) {
+      this.#engine?.seek(timeline.start);
+      void this.#start();
+      return;
+    }
     this.#send(event);
   }
 
@@ -287,7 +324,9 @@ export class SluicePlayer extends HTMLElement {
   /** The browser pauses too: on a phone call, by a media key, or when a tab with sound goes away. */
   #onPause(): void {
     const { video } = this.#view;
-    if (!video.ended && this.#engine && this.#state.motion === "moving") this.#send({ type: "pause" });
+    // An element that is loaded anew pauses too.
+    if (video.ended || video.readyState === 0) return;
+    if (this.#engine && this.#state.motion === "moving") this.#send({ type: "pause" });
   }
 
   #onPictureClick(): void {
@@ -312,6 +351,24 @@ export class SluicePlayer extends HTMLElement {
       case "live":
         this.goLive();
         break;
+      case "back":
+      case "forward":
+      case "start": {
+        const { timeline } = this;
+        const by = { back: -STEP_SECONDS, forward: STEP_SECONDS, start: Number.NEGATIVE_INFINITY }[action];
+        if (timeline) this.#seek(stepFrom(timeline, video.currentTime, by));
+        break;
+      }
+      case "quality":
+        this.#view.toggleQuality();
+        break;
+      case "captions": {
+        const all = captionsOf(video.textTracks);
+        const on = shown(video.textTracks) !== OFF;
+        const wanted = all.find(({ id }) => id === recallText("last-captions")) ?? all[0];
+        if (wanted) this.#setCaptions(on ? OFF : wanted.id);
+        break;
+      }
       case "stats":
         this.#statsOpen = !this.#statsOpen;
         if (this.#statsOpen) this.#lifecycle?.ask();
@@ -357,10 +414,37 @@ export class SluicePlayer extends HTMLElement {
     remember("volume", video.volume);
   }
 
+  #setQuality(name: string): void {
+    this.#quality = name;
+    remember("quality", name);
+    if (this.#engine?.choose(name) === false) this.#send({ type: "reload" });
+    this.#render();
+  }
+
+  #setCaptions(id: string): void {
+    this.#captions = id;
+    remember("captions", id);
+    if (id !== OFF) remember("last-captions", id);
+    show(this.#view.video.textTracks, id);
+    this.#render();
+  }
+
+  #seek(at: number): void {
+    this.#engine?.seek(at);
+    this.#render();
+  }
+
+  /** What a viewer may seek in, in media seconds: of a live broadcast only with `dvr`. */
+  get timeline(): Timeline | undefined {
+    const timeline = this.#engine?.timeline;
+    if (!timeline || timeline.end - timeline.start < LEAST_SCRUB_SECONDS) return undefined;
+    return !timeline.live || this.#flag("dvr") ? timeline : undefined;
+  }
+
   #onKey(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const action = actionOf(event.key, focusOf(event.composedPath()[0]));
-    if (!action) return;
+    if (!action || (needsTimeline.has(event.key) && !this.timeline)) return;
     event.preventDefault();
     this.#wake();
     this.#act(action);
@@ -371,7 +455,7 @@ export class SluicePlayer extends HTMLElement {
     frame.classList.remove("idle");
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      if (!frame.matches(":has(:focus-visible)")) frame.classList.add("idle");
+      if (!this.#view.busy && !frame.matches(":has(:focus-visible)")) frame.classList.add("idle");
     }, IDLE_MS);
   }
 
@@ -379,6 +463,8 @@ export class SluicePlayer extends HTMLElement {
     const { video } = this.#view;
     const phase = this.#phase;
     const edge = this.#engine?.livePosition;
+    const { timeline } = this;
+    this.#startWhere(timeline);
     const live = this.#state.broadcast === "live" || this.#state.broadcast === "reconnecting";
     const audioOnly = video.readyState >= HTMLMediaElement.HAVE_METADATA && video.videoWidth === 0;
     this.#view.render({
@@ -397,9 +483,38 @@ export class SluicePlayer extends HTMLElement {
       canPip: document.pictureInPictureEnabled === true && video.videoWidth > 0,
       pip: document.pictureInPictureElement === video,
       poster: this.getAttribute("poster"),
+      quality: this.#qualityMenu(),
+      captions: this.#captionsMenu(),
+      scrub: timeline && { timeline, at: video.currentTime },
       stats: this.#statsOpen ? this.#meter.lines(this.#engine, this.#message) : null,
     });
   }
+
+  #startWhere(timeline: Timeline | undefined): void {
+    if (this.#startAt === undefined || !timeline || this.#view.video.readyState === 0) return;
+    this.#engine?.seek(stepFrom(timeline, timeline.start, this.#startAt));
+    this.#startAt = undefined;
+  }
+
+  #qualityMenu(): MenuModel {
+    const { qualities = [], playing = "", choice = AUTO } = this.#engine ?? {};
+    if (qualities.length === 0) return { items: [], chosen: AUTO };
+    const auto = { id: AUTO, label: "Auto", detail: choice === AUTO ? playing : "" };
+    return {
+      items: [auto, ...qualities.map(({ name }) => ({ id: name, label: name, detail: "" }))],
+      chosen: choice,
+    };
+  }
+
+  #captionsMenu(): MenuModel {
+    const { textTracks } = this.#view.video;
+    const all = captionsOf(textTracks).map(({ id, label }) => ({ id, label, detail: "" }));
+    if (all.length === 0) return { items: [], chosen: OFF };
+    return { items: [{ id: OFF, label: "Off", detail: "" }, ...all], chosen: shown(textTracks) };
+  }
 }
+
+/** Keys that scroll the page where there is nothing to seek in. */
+const needsTimeline: ReadonlySet<string> = new Set(["ArrowLeft", "ArrowRight", "Home", "End"]);
 
 customElements.define("sluice-player", SluicePlayer);

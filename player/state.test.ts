@@ -151,6 +151,18 @@ test.for<{ name: string; events: Event[]; phase: Phase; last?: Effect["do"][] }>
     phase: "ended",
     last: [],
   },
+  {
+    name: "a choice that needs another engine",
+    events: [...watching, { type: "reload" }],
+    phase: "starting",
+    last: ["load"],
+  },
+  {
+    name: "such a choice while the viewer pauses",
+    events: [...watching, pause, { type: "reload" }],
+    phase: "paused",
+    last: [],
+  },
   { name: "a retry that is not due", events: [...watching, retry], phase: "playing", last: [] },
   {
     name: "the decoder failed",

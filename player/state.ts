@@ -49,6 +49,8 @@ export type Event =
   | { type: "recovered" }
   | { type: "failed"; kind: "network" | "media" | "unsupported" }
   | { type: "drained" }
+  /** What was chosen needs another engine. */
+  | { type: "reload" }
   /** The pause after a failure is over, or the browser says that it is online again. */
   | { type: "retry" };
 
@@ -124,6 +126,8 @@ function change(state: State, event: Event, effects: Effect[]): State {
     case "drained":
       effects.push({ do: "ask" });
       return { ...state, engine: "drained", motion: "none" };
+    case "reload":
+      return state.engine === "refused" ? state : { ...state, engine: "off", motion: "none" };
     case "retry":
       return state.engine === "resting" ? { ...state, engine: "off" } : state;
   }

@@ -1,6 +1,9 @@
 import { icons } from "./icons.ts";
+import { createMenu, type MenuModel } from "./menu.ts";
 import css from "./player.css?inline";
+import { createScrub, type ScrubModel, scrubMarkup } from "./scrub.ts";
 import type { Phase } from "./state.ts";
+import { label } from "./timeline.ts";
 
 /** All that the picture's surroundings show, as plain data: equal models look equal. */
 export interface Model {
@@ -20,6 +23,10 @@ export interface Model {
   readonly canPip: boolean;
   readonly pip: boolean;
   readonly poster: string | null;
+  readonly quality: MenuModel;
+  readonly captions: MenuModel;
+  /** Undefined where a viewer has nothing to seek in. */
+  readonly scrub: ScrubModel | undefined;
   /** Lines of the stats panel; null while it is closed. */
   readonly stats: readonly (readonly [name: string, value: string])[] | null;
 }
@@ -37,14 +44,20 @@ const markup = `
   </div>
   <button class="offer" type="button" data-do="sound">${icons.muted}<span>Tap for sound</span></button>
   <dl class="stats" aria-label="Playback statistics" hidden></dl>
+  <div class="menu" id="captions" aria-label="Captions"></div>
+  <div class="menu" id="quality" aria-label="Quality"></div>
   <div class="bar" role="group" aria-label="Player controls">
+    ${scrubMarkup}
     <button type="button" data-do="play"></button>
     <div class="volume">
       <button type="button" data-do="mute"></button>
       <input type="range" min="0" max="1" step="0.05" aria-label="Volume">
     </div>
     <button class="live" type="button" data-do="live"><i></i><span></span></button>
+    <span class="time" aria-hidden="true"></span>
     <span class="space"></span>
+    <button type="button" class="menu-captions" aria-controls="captions" aria-label="Captions (c)" title="Captions (c)">${icons.captions}</button>
+    <button type="button" class="menu-quality" aria-controls="quality" title="Quality (q)">${icons.quality}<span class="badge" aria-hidden="true"></span></button>
     <button type="button" data-do="stats" aria-label="Statistics and latency (i)" title="Statistics (i)">${icons.stats}</button>
     <button type="button" data-do="pip" aria-label="Picture in picture" title="Picture in picture">${icons.pip}</button>
     <button type="button" data-do="fullscreen"></button>
@@ -58,6 +71,11 @@ export type Action =
   | "louder"
   | "softer"
   | "live"
+  | "back"
+  | "forward"
+  | "start"
+  | "captions"
+  | "quality"
   | "stats"
   | "pip"
   | "fullscreen";
@@ -65,15 +83,25 @@ export type Action =
 export interface View {
   readonly video: HTMLVideoElement;
   readonly frame: HTMLElement;
+  /** True while a menu is open: controls stay. */
+  readonly busy: boolean;
   render(model: Model): void;
+  toggleQuality(): void;
+  closeMenus(): void;
+}
+
+/** What a viewer does with what the view shows. */
+export interface ViewEvents {
+  readonly onAction: (action: Action) => void;
+  readonly onVolume: (volume: number) => void;
+  readonly onQuality: (name: string) => void;
+  readonly onCaptions: (id: string) => void;
+  /** In media seconds. */
+  readonly onSeek: (at: number) => void;
 }
 
 /** Builds the shadow tree once; `render` then touches only what differs. */
-export function openView(
-  root: ShadowRoot,
-  onAction: (action: Action) => void,
-  onVolume: (volume: number) => void,
-): View {
+export function openView(root: ShadowRoot, events: ViewEvents): View {
   // A constructed sheet needs no 'unsafe-inline' in the page's content security policy.
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(css);
@@ -87,7 +115,9 @@ export function openView(
   const soundOnly = find(".sound-only");
   const text = find(".sentence");
   const stats = find(".stats");
-  const range = find<HTMLInputElement>("input");
+  const range = find<HTMLInputElement>(".volume input");
+  const time = find(".time");
+  const badge = find(".badge");
   const button = (action: string) => find<HTMLButtonElement>(`.bar [data-do=${action}]`);
   const [play, mute, live, stat, pip, full] = (
     ["play", "mute", "live", "stats", "pip", "fullscreen"] as const
@@ -102,9 +132,31 @@ export function openView(
 
   root.addEventListener("click", (event) => {
     const from = (event.target as Element).closest<HTMLElement>("[data-do]");
-    if (from) onAction(from.dataset.do as Action);
+    if (from) events.onAction(from.dataset.do as Action);
   });
-  range.addEventListener("input", () => onVolume(range.valueAsNumber));
+  range.addEventListener("input", () => events.onVolume(range.valueAsNumber));
+  const scrub = createScrub(root, events.onSeek);
+  const qualityButton = find<HTMLButtonElement>(".menu-quality");
+  const quality = createMenu({
+    button: qualityButton,
+    box: find("#quality"),
+    onPick: events.onQuality,
+    onToggle: () => onToggle(),
+  });
+  const captionsButton = find<HTMLButtonElement>(".menu-captions");
+  const captions = createMenu({
+    button: captionsButton,
+    box: find("#captions"),
+    onPick: events.onCaptions,
+    onToggle: () => onToggle(),
+  });
+  const onToggle = () => frame.classList.toggle("menu-open", quality.open || captions.open);
+  // A press elsewhere closes what is open, and nothing more: it would pause the picture otherwise.
+  root.addEventListener("pointerdown", (event) => {
+    if ((event.target as Element).closest(".menu, .menu-quality, .menu-captions")) return;
+    quality.close();
+    captions.close();
+  });
 
   const face = (at: HTMLButtonElement, icon: keyof typeof icons, name: string, key: string) => {
     if (at.dataset.icon === icon) return;
@@ -118,6 +170,17 @@ export function openView(
   return {
     video,
     frame,
+    get busy() {
+      return quality.open || captions.open;
+    },
+    toggleQuality() {
+      captions.close();
+      if (!qualityButton.hidden) quality.toggle();
+    },
+    closeMenus() {
+      quality.close();
+      captions.close();
+    },
     render(model) {
       const was = shown;
       shown = model;
@@ -151,6 +214,18 @@ export function openView(
         word.textContent = model.atEdge ? "Live" : "Go live";
         live.setAttribute("aria-label", model.atEdge ? "Live" : "Go to live (l)");
       }
+      scrub.render(model.scrub);
+      frame.classList.toggle("has-scrub", model.scrub !== undefined);
+      const beside = model.scrub ? label(model.scrub.timeline, model.scrub.at) : "";
+      if (time.textContent !== beside) time.textContent = beside;
+      quality.render(model.quality);
+      captions.render(model.captions);
+      const inForce = model.quality.items.find(({ id }) => id === model.quality.chosen);
+      const short = /^\d+p/.exec(inForce?.detail || inForce?.label || "")?.[0] ?? "";
+      if (badge.textContent !== short) badge.textContent = short;
+      const said = `Quality, ${[inForce?.label, inForce?.detail].filter(Boolean).join(" ")} (q)`;
+      if (qualityButton.ariaLabel !== said) qualityButton.ariaLabel = said;
+      captionsButton.setAttribute("aria-pressed", String(model.captions.chosen !== "off"));
       stat.setAttribute("aria-pressed", String(model.stats !== null));
       stats.hidden = model.stats === null;
       if (model.stats) list(stats, model.stats);

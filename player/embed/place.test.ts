@@ -20,6 +20,16 @@ test.for<[string, Record<string, string>]>([
   ["primaryColor=%23ff0055", { "primary-color": "#ff0055" }],
   ["primaryColor=red;background:url(x)", {}],
   ["onclick=alert(1)", {}],
+  ["loop=true&dvrEnabled=true", { loop: "", dvr: "" }],
+  ["dvrEnabled=false", { dvr: "false" }],
+  ["letterboxColor=transparent", { "letterbox-color": "transparent" }],
+  ["letterboxColor=var(--x)", {}],
+  ["startTime=1h12m27s", { "start-time": "1h12m27s" }],
+  ["startTime=now", {}],
+  ["defaultTextTrack=en-GB", { "default-text-track": "en-GB" }],
+  ["defaultTextTrack=%22x", {}],
+  ["preload=none", { preload: "none" }],
+  ["preload=auto", {}],
 ])("the query %j asks for %j", ([query, attributes]) => {
   expect(Object.fromEntries(attributesOf(new URLSearchParams(query)))).toEqual(attributes);
 });

@@ -1,4 +1,5 @@
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
+import { AUTO } from "./quality.ts";
 
 let hls: Promise<typeof import("./hls.ts")> | undefined;
 
@@ -35,7 +36,13 @@ function failedCode(onEvent: (event: EngineEvent) => void): Engine {
     latency: undefined,
     clockLatency: undefined,
     livePosition: undefined,
+    timeline: undefined,
     rendition: {},
+    qualities: [],
+    playing: undefined,
+    choice: AUTO,
+    choose: () => false,
+    seek: nothing,
     recover: nothing,
     stop: nothing,
     destroy: nothing,

@@ -1,3 +1,6 @@
+import type { Timeline } from "../timeline.ts";
+import type { Quality } from "./quality.ts";
+
 /** What an engine tells the player; the player decides what a viewer sees of it. */
 export type EngineEvent =
   /** A request or an append failed and the engine itself tries again. */
@@ -25,7 +28,19 @@ export interface Engine {
   readonly clockLatency: number | undefined;
   /** Where playback sits when it is live, in media seconds; undefined when nothing is loaded. */
   readonly livePosition: number | undefined;
+  /** What can be sought in; undefined while nothing is loaded. */
+  readonly timeline: Timeline | undefined;
   readonly rendition: Rendition;
+  /** What a viewer may choose from, best first; empty where there is no choice. */
+  readonly qualities: readonly Quality[];
+  /** The name of the quality on screen; undefined while unknown. */
+  readonly playing: string | undefined;
+  /** The name of the quality that was chosen, or `AUTO`. */
+  readonly choice: string;
+  /** Plays this quality (or `AUTO`) as soon as it can; false when the engine has to be opened anew for it. */
+  choose(name: string): boolean;
+  /** Moves to `at`, in media seconds. */
+  seek(at: number): void;
   /** Rebuilds the decoder after a failure of kind "media", keeping the position. */
   recover(): void;
   /** Loads no more; what is on screen stays. */
@@ -38,5 +53,7 @@ export interface EngineOptions {
   readonly video: HTMLVideoElement;
   /** Address of the multivariant playlist. */
   readonly url: string;
+  /** A quality's name, as far as it can be had, or `AUTO`. */
+  readonly choice: string;
   readonly onEvent: (event: EngineEvent) => void;
 }

@@ -5,60 +5,17 @@ import Hls, {
   Events,
   type HlsConfig,
   type LevelDetails,
-  type MediaFragment,
-  type Part,
 } from "hls.js";
 import workerPath from "hls.js/dist/hls.worker.js?url";
+import { Choices } from "./choices.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
 import { behindGap, gapAt, type Stretch } from "./gap.ts";
+import { AudioLoader, VideoLoader } from "./loaders.ts";
+import { SOUND_ALONE } from "./quality.ts";
 
 /** True where hls.js can play: Media Source, or Managed Media Source on iPhones. */
 export function hlsSupported(): boolean {
   return Hls.isSupported();
-}
-
-/**
- * A low-latency part that is listed at `at` and not loaded. hls.js 1.7 may take all parts of a segment for loaded
- * although the buffer ends a rounding error before the next one, and then asks for nothing until it runs dry.
- */
-function pendingPart(details: LevelDetails | undefined, is: (part: Part) => boolean): Part | undefined {
-  return details?.partList?.find((part) => !part.loaded && !part.gap && is(part)) ?? undefined;
-}
-/** Seconds. Playlists round durations, browsers round what is buffered; no part is this short. */
-const ROUNDING = 2e-4;
-const covers = (at: number) => (part: Part) => part.start <= at + ROUNDING && part.end > at + ROUNDING;
-// Not any part of the segment: one that lies before the first that was loaded stays pending for ever.
-const isAhead = (fragment: MediaFragment, at: number) => (part: Part) =>
-  part.fragment.sn === fragment.sn && part.end > at + ROUNDING;
-
-// Both classes override protected methods: the version of hls.js is pinned, and a soak test watches over it.
-class VideoLoader extends Hls.DefaultConfig.streamController {
-  protected override getFragmentAtPosition(
-    at: number,
-    end: number,
-    details: LevelDetails,
-  ): MediaFragment | null {
-    const part = this.loadingParts ? pendingPart(details, covers(at)) : undefined;
-    return part?.fragment ?? super.getFragmentAtPosition(at, end, details);
-  }
-  protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
-    const details = this.loadingParts ? this.getLevelDetails() : undefined;
-    return !pendingPart(details, isAhead(fragment, at)) && super.isLoopLoading(fragment, at);
-  }
-}
-class AudioLoader extends (Hls.DefaultConfig.audioStreamController!) {
-  protected override getFragmentAtPosition(
-    at: number,
-    end: number,
-    details: LevelDetails,
-  ): MediaFragment | null {
-    const part = this.loadingParts ? pendingPart(details, covers(at)) : undefined;
-    return part?.fragment ?? super.getFragmentAtPosition(at, end, details);
-  }
-  protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
-    const details = this.loadingParts ? this.getLevelDetails() : undefined;
-    return !pendingPart(details, isAhead(fragment, at)) && super.isLoopLoading(fragment, at);
-  }
 }
 
 // A blocking playlist reload is held for up to 3 target durations (12 s) before the origin answers 503. An origin
@@ -81,8 +38,10 @@ const config: Partial<HlsConfig> = {
   // In a gap each try to get the playhead on counts, and the last would be fatal.
   nudgeMaxRetry: 1000,
   backBufferLength: 30,
+  // Bits for pixels that no screen shows are a viewer's data plan; who wants them anyway has the menu.
   capLevelToPlayerSize: true,
-  abrEwmaDefaultEstimate: 3_000_000,
+  // A rung whose encoder was replaced has a gap and then goes on: never to try it again is the default.
+  errorPenaltyExpireMs: 10_000,
   workerPath,
   playlistLoadPolicy: policy,
   fragLoadPolicy: policy,
@@ -100,10 +59,20 @@ const SETTLE_MS = 3000;
 /** What a stall that is no gap adds to the latency that is aimed at, and how far that may go. */
 const STEP_SECONDS = 0.25;
 const MOST_SECONDS = 2;
+/** Further back than this from where live playback sits, a stall says nothing about the distance from the edge. */
+const BACK_SECONDS = 5;
+
+/** Bits per second to begin with: what the last engine measured, at first a guess that any cable and most phones hold. */
+let bandwidth = 3_000_000;
 
 /** Plays low-latency HLS through hls.js. */
-export function openHls({ video, url, onEvent }: EngineOptions): Engine {
-  const hls = new Hls(config);
+export function openHls({ video, url, choice, onEvent }: EngineOptions): Engine {
+  const hls = new Hls({
+    ...config,
+    abrEwmaDefaultEstimate: bandwidth,
+    autoStartLoad: choice !== SOUND_ALONE,
+  });
+  const choices = new Choices(hls, choice);
   const gone = new AbortController();
   let troubled = false;
 
@@ -112,8 +81,11 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
     if (!details || video.paused || video.readyState === 0) return;
     if (!details.live) {
       if (nothingLeft(video, details)) onEvent({ type: "drained" });
-    } else if (stepOver(video, details, gone.signal)) return;
-    else if (isBehind(video, details)) video.currentTime = hls.liveSyncPosition ?? details.edge;
+    } else if (stepOver(video, details, gone.signal)) {
+      // The encoder was away: no rung is to blame, none is to be avoided.
+      for (const level of hls.levels) level.loadError = level.fragmentError = 0;
+      return;
+    } else if (isBehind(video, details)) video.currentTime = hls.liveSyncPosition ?? details.edge;
     jumpHole(video);
   };
   hls.on(Events.ERROR, (_, data) => {
@@ -164,15 +136,37 @@ export function openHls({ video, url, onEvent }: EngineOptions): Engine {
     get livePosition() {
       return hls.liveSyncPosition ?? undefined;
     },
+    get timeline() {
+      const details = hls.latestLevelDetails;
+      if (!details) return undefined;
+      const { live, fragmentStart, edge } = details;
+      return { start: fragmentStart, end: live ? (hls.liveSyncPosition ?? edge) : edge, live };
+    },
     get rendition() {
       const at = hls.levels[hls.currentLevel];
       const codecs = [at?.videoCodec, at?.audioCodec].filter(Boolean).join(", ");
       return { ...(codecs && { codecs }), ...(at && { bitsPerSecond: at.bitrate }) };
     },
+    get qualities() {
+      return choices.qualities;
+    },
+    get playing() {
+      return choices.playing;
+    },
+    get choice() {
+      return choices.choice;
+    },
+    choose: (name) => choices.choose(name),
+    seek(at) {
+      video.removeEventListener("timeupdate", settle);
+      video.currentTime = at;
+    },
     recover: () => hls.recoverMediaError(),
     stop: () => hls.stopLoad(),
     destroy() {
       gone.abort();
+      choices.close();
+      if (Number.isFinite(hls.bandwidthEstimate)) bandwidth = hls.bandwidthEstimate;
       hls.destroy();
     },
   };
@@ -243,7 +237,9 @@ function jumpHole(video: HTMLVideoElement): void {
 /** Keeps more distance from the edge after a stall, unless it was a gap that the encoder made. */
 function giveWay(hls: Hls, video: HTMLVideoElement): void {
   const details = hls.latestLevelDetails;
-  if (!details || gapAt(stretchesOf(details), video.currentTime + bufferedAhead(video))) return;
+  // Who watches what was is not short of the edge.
+  if (!details || hls.latency > (hls.targetLatency ?? 0) + BACK_SECONDS) return;
+  if (gapAt(stretchesOf(details), video.currentTime + bufferedAhead(video))) return;
   const base = details.partHoldBack || details.holdBack || details.targetduration * 3;
   hls.targetLatency = Math.min(base + MOST_SECONDS, (hls.targetLatency ?? base) + STEP_SECONDS);
 }

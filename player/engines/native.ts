@@ -1,4 +1,5 @@
 import type { Engine, EngineOptions } from "./engine.ts";
+import { AUTO } from "./quality.ts";
 
 /** True where the browser plays HLS by itself and has no Media Source for us to use (older iPhones). */
 export function nativeSupported(video: HTMLVideoElement): boolean {
@@ -42,7 +43,23 @@ export function openNative({ video, url, onEvent }: EngineOptions): Engine {
     get livePosition() {
       return edge();
     },
+    get timeline() {
+      const { seekable, duration } = video;
+      const end = edge();
+      return end === undefined
+        ? undefined
+        : { start: seekable.start(0), end, live: !Number.isFinite(duration) };
+    },
     rendition: {},
+    // The browser adapts by itself and tells nothing about it.
+    qualities: [],
+    playing: undefined,
+    choice: AUTO,
+    choose: () => true,
+    seek(at) {
+      placed = true;
+      video.currentTime = at;
+    },
     recover() {
       placed = false;
       video.load();

@@ -37,3 +37,9 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
       return "no-store";
   }
 }
+
+/** True when an answer may be gzipped (RFC 9110 12.5.3); where it may differ by that, it says so in `vary`. */
+export function acceptsGzip(acceptEncoding: string | string[] | undefined): boolean {
+  const found = /\b(?:x-)?gzip\b(?:\s*;\s*q=([\d.]+))?/i.exec(String(acceptEncoding ?? ""));
+  return found !== null && Number(found[1] ?? 1) > 0;
+}

@@ -1,72 +1,100 @@
 import { readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
-import { cacheControl } from "./caching.ts";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { acceptsGzip, cacheControl, type Kind } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
-const types: Readonly<Record<string, string>> = {
-  ".js": "text/javascript; charset=utf-8",
-  ".css": "text/css; charset=utf-8",
-  ".html": "text/html; charset=utf-8",
-  ".svg": "image/svg+xml",
-  ".json": "application/json",
-  ".map": "application/json",
-  ".woff2": "font/woff2",
-  ".png": "image/png",
+/** By extension; `text` is what becomes smaller when it is compressed. */
+const types: Readonly<Record<string, { readonly type: string; readonly text: boolean }>> = {
+  ".js": { type: "text/javascript; charset=utf-8", text: true },
+  ".css": { type: "text/css; charset=utf-8", text: true },
+  ".html": { type: "text/html; charset=utf-8", text: true },
+  ".svg": { type: "image/svg+xml", text: true },
+  ".json": { type: "application/json", text: true },
+  ".map": { type: "application/json", text: true },
+  ".woff2": { type: "font/woff2", text: false },
+  ".png": { type: "image/png", text: false },
 };
 
-/** No inline script, nothing from elsewhere; `blob:` is how Media Source and hls.js's worker are addressed. */
+/**
+ * No inline script, nothing from elsewhere but a poster; `blob:` is how Media Source and hls.js's worker are addressed,
+ * `data:` in media how hls.js begins a text track.
+ */
 const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; media-src 'self' blob: data:; worker-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'";
 
-/** The player's built pages and assets, read once each. */
+interface File {
+  readonly plain: Buffer;
+  /** Undefined for what is compressed already. */
+  readonly gzip: Buffer | undefined;
+}
+
+/** The player's built pages and assets, read and compressed once each. */
 export class Pages {
   readonly #folder: string;
-  readonly #files = new Map<string, Promise<Buffer | undefined>>();
+  readonly #files = new Map<string, Promise<File | undefined>>();
 
   constructor(folder: string) {
     this.#folder = folder;
   }
 
   async page(exchange: Exchange, name: "iframe" | "watch", allowedOrigins: readonly string[]): Promise<void> {
-    const body = await this.#read(`${name}.html`);
-    if (!body) return refuse(exchange, 503, "The player is not built; run npm start, which builds it");
+    const file = await this.#read(`${name}.html`);
+    if (!file) return refuse(exchange, 503, "The player is not built; run npm start, which builds it");
     // The watch page is for its own window; the iframe is for the pages that its owner names, or for any.
     const hosts = allowedOrigins.flatMap((host) => [`https://${host}`, `http://${host}`]).join(" ");
     const frames = name === "watch" ? "'self'" : hosts || "*";
-    exchange.reply(
-      200,
-      {
-        "content-type": types[".html"],
-        "cache-control": cacheControl("page", 0),
-        "content-security-policy": `${policy}; frame-ancestors ${frames}`,
-        "referrer-policy": "no-referrer",
-      },
-      [body],
-    );
+    send(exchange, file, `${name}.html`, "page", {
+      "content-security-policy": `${policy}; frame-ancestors ${frames}`,
+      "referrer-policy": "no-referrer",
+    });
   }
 
   async asset(exchange: Exchange, name: string): Promise<void> {
-    const body = await this.#read(name);
-    if (!body) return refuse(exchange, 404, "There is no such file", {}, "missing media");
-    exchange.reply(
-      200,
-      {
-        "content-type": types[extname(name)] ?? "application/octet-stream",
-        "cache-control": cacheControl("asset", 0),
-      },
-      [body],
-    );
+    const file = await this.#read(name);
+    if (!file) return refuse(exchange, 404, "There is no such file", {}, "missing media");
+    send(exchange, file, name, "asset");
   }
 
-  #read(name: string): Promise<Buffer | undefined> {
+  #read(name: string): Promise<File | undefined> {
     let file = this.#files.get(name);
     if (!file) {
-      file = readFile(join(this.#folder, name)).catch(() => undefined);
+      file = read(join(this.#folder, name));
       this.#files.set(name, file);
       // A file that is not there yet may be built later.
-      void file.then((body) => body ?? this.#files.delete(name));
+      void file.then((found) => found ?? this.#files.delete(name));
     }
     return file;
   }
+}
+
+async function read(path: string): Promise<File | undefined> {
+  let plain: Buffer;
+  try {
+    plain = await readFile(path);
+  } catch {
+    return undefined;
+  }
+  // On the thread pool: half a megabyte takes longer than a part may wait.
+  return { plain, gzip: types[extname(path)]?.text ? await promisify(gzip)(plain, { level: 9 }) : undefined };
+}
+
+function send(
+  exchange: Exchange,
+  file: File,
+  name: string,
+  kind: Kind,
+  more: Readonly<Record<string, string>> = {},
+): void {
+  const headers = {
+    "content-type": types[extname(name)]?.type ?? "application/octet-stream",
+    "cache-control": cacheControl(kind, 0),
+    ...more,
+  };
+  if (!file.gzip) return exchange.reply(200, headers, [file.plain]);
+  const vary = { ...headers, vary: "accept-encoding" };
+  if (!acceptsGzip(exchange.headers["accept-encoding"])) return exchange.reply(200, vary, [file.plain]);
+  exchange.reply(200, { ...vary, "content-encoding": "gzip" }, [file.gzip]);
 }

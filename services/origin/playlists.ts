@@ -9,7 +9,7 @@ import {
   type VideoRendition,
 } from "../packager/hls.ts";
 import { answerFor, type Directives } from "../packager/reload.ts";
-import { cacheControl } from "./caching.ts";
+import { acceptsGzip, cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
@@ -132,7 +132,7 @@ export class Playlists {
       vary: "accept-encoding",
       priority: "u=1",
     };
-    if (/\bgzip\b/.test(exchange.headers["accept-encoding"] ?? "")) {
+    if (acceptsGzip(exchange.headers["accept-encoding"])) {
       text.gzip ??= gzipSync(text.plain, { level: 4 });
       return exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [text.gzip]);
     }

@@ -1,0 +1,152 @@
+import {
+  type ErrorData,
+  ErrorDetails,
+  Events,
+  type default as Hls,
+  type Level,
+  type LevelParsed,
+  type ManifestLoadedData,
+} from "hls.js";
+import { AUTO, type Quality, qualitiesOf, qualityFor, SOUND_ALONE } from "./quality.ts";
+
+/** A rung that had a gap is tried again after this, when a viewer wants it. */
+const AGAIN_MS = 10_000;
+
+interface Sound {
+  /** Of its media playlist. */
+  readonly url: string;
+  readonly quality: Quality;
+}
+
+/** What the viewer may choose from in one `Hls`, and what becomes of the choice when rungs go and come. */
+export class Choices {
+  readonly #hls: Hls;
+  readonly #soundAlone: boolean;
+  #wish: string;
+  #sound: Sound | undefined;
+  /** Names for `#levels`, one each. */
+  #names: readonly Quality[] = [];
+  #levels: readonly Level[] = [];
+  /** The server has taken these back; hls.js lists them until it has something of another one. */
+  readonly #dropped = new Set<Level>();
+  #again: ReturnType<typeof setTimeout> | undefined;
+
+  /** Takes over the choice of levels; `hls` must not start to load by itself when sound alone is chosen. */
+  constructor(hls: Hls, choice: string) {
+    this.#hls = hls;
+    this.#wish = choice;
+    this.#soundAlone = choice === SOUND_ALONE;
+    hls.on(Events.MANIFEST_LOADED, (_, data) => {
+      this.#sound ??= soundOf(data);
+    });
+    hls.on(Events.MANIFEST_PARSED, () => this.#onParsed());
+    hls.on(Events.LEVELS_UPDATED, () => this.#list());
+    hls.on(Events.LEVEL_UPDATED, () => this.#sweep());
+    hls.on(Events.ERROR, (_, data) => this.#onError(data));
+  }
+
+  /** Best first; empty where there is nothing to choose. */
+  get qualities(): readonly Quality[] {
+    const all = this.#names.toReversed();
+    if (this.#sound) all.push(this.#sound.quality);
+    return all.length > 1 ? all : [];
+  }
+
+  get playing(): string | undefined {
+    if (this.#isSound()) return SOUND_ALONE;
+    const at = this.#levels.indexOf(this.#hls.levels[this.#hls.currentLevel]!);
+    return this.#names[at]?.name;
+  }
+
+  get choice(): string {
+    return qualityFor(this.qualities, this.#wish)?.name ?? AUTO;
+  }
+
+  /** False when it takes another `Hls`: sound alone is a list of its own. */
+  choose(name: string): boolean {
+    if ((name === SOUND_ALONE) !== this.#isSound()) return false;
+    this.#wish = name;
+    if (!this.#isSound()) this.#hls.nextLevel = this.#wished();
+    return true;
+  }
+
+  close(): void {
+    clearTimeout(this.#again);
+  }
+
+  /** True while the playlist of the sound is what is loaded. */
+  #isSound(): boolean {
+    return this.#soundAlone && this.#sound !== undefined && this.#hls.url === this.#sound.url;
+  }
+
+  #onParsed(): void {
+    const hls = this.#hls;
+    if (this.#isSound()) return hls.startLoad();
+    this.#list();
+    if (this.#soundAlone) {
+      if (!this.#sound) return hls.startLoad();
+      const { url } = this.#sound;
+      // Not from within an event about the list that is being left.
+      queueMicrotask(() => hls.loadSource(url));
+      return;
+    }
+    const index = this.#wished();
+    if (index >= 0) hls.loadLevel = index;
+  }
+
+  #list(): void {
+    if (this.#isSound()) return;
+    this.#levels = this.#hls.levels.filter((level) => !this.#dropped.has(level));
+    this.#names = qualitiesOf(this.#levels);
+  }
+
+  /** The index in hls.js of what is wished for; -1 for its own choice. */
+  #wished(): number {
+    const found = qualityFor(this.#names, this.#wish);
+    return found ? this.#hls.levels.indexOf(this.#levels[this.#names.indexOf(found)]!) : -1;
+  }
+
+  #onError({ details, response, context }: ErrorData): void {
+    if (details === ErrorDetails.FRAG_GAP) this.#retake();
+    if (details !== ErrorDetails.LEVEL_LOAD_ERROR || !isGone(response?.code)) return;
+    const level = this.#hls.levels.find(({ uri }) => context?.url.startsWith(uri));
+    if (!level || this.#levels.length < 2) return;
+    this.#dropped.add(level);
+    this.#list();
+    this.#retake();
+  }
+
+  /** hls.js leaves a chosen level that fails for its own choice: comes back to it, or to what is left of the wish. */
+  #retake(): void {
+    if (this.#wish === AUTO || this.#isSound()) return;
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => {
+      const index = this.#wished();
+      if (index !== this.#hls.manualLevel) this.#hls.nextLevel = index;
+    }, AGAIN_MS);
+  }
+
+  #sweep(): void {
+    for (const level of this.#dropped) {
+      const index = this.#hls.levels.indexOf(level);
+      // Never the one that is loaded: hls.js would lose its place.
+      if (index < 0 || index === this.#hls.loadLevel) continue;
+      this.#hls.removeLevel(index);
+    }
+  }
+}
+
+function isGone(status: number | undefined): boolean {
+  return status === 404 || status === 410;
+}
+
+/** How the sound can be had alone: a variant without a picture, or else the default of the audio renditions. */
+function soundOf({ levels, audioTracks }: ManifestLoadedData): Sound | undefined {
+  const hasPicture = ({ videoCodec, width, height }: LevelParsed) => Boolean(videoCodec || (width && height));
+  if (!levels.some(hasPicture)) return undefined;
+  const variant = levels.find((level) => level.audioCodec && !hasPicture(level));
+  const track = audioTracks?.find(({ default: first }) => first) ?? audioTracks?.[0];
+  const url = variant?.url ?? track?.url;
+  if (!url) return undefined;
+  return { url, quality: { name: SOUND_ALONE, height: 0, bitsPerSecond: variant?.bitrate ?? 0 } };
+}

@@ -1,0 +1,43 @@
+import Hls, { type BaseStreamController, type LevelDetails, type MediaFragment, type Part } from "hls.js";
+
+/** Seconds. Playlists round durations, browsers round what is buffered; no part is this short. */
+const ROUNDING = 2e-4;
+
+// biome-ignore lint/suspicious/noExplicitAny: the only shape that TypeScript takes for the base of a mixin
+type Loader = new (...args: any[]) => BaseStreamController;
+
+/**
+ * A loader of hls.js that forgets no low-latency part. hls.js 1.7 may take all parts of a segment for loaded although the
+ * buffer ends a rounding error before the next one, and then asks for nothing until it runs dry: about once in five minutes
+ * with parts of a third of a second. It overrides protected methods: the version of hls.js is pinned, a soak test watches.
+ */
+function patient<Base extends Loader>(base: Base) {
+  return class extends base {
+    protected override getFragmentAtPosition(
+      at: number,
+      end: number,
+      details: LevelDetails,
+    ): MediaFragment | null {
+      const covers = (part: Part) => part.start <= at + ROUNDING && part.end > at + ROUNDING;
+      const part = this.loadingParts ? pendingPart(details, covers) : undefined;
+      return part?.fragment ?? super.getFragmentAtPosition(at, end, details);
+    }
+
+    protected override isLoopLoading(fragment: MediaFragment, at: number): boolean {
+      // Not any part of the segment: one that lies before the first that was loaded stays pending for ever.
+      const isAhead = (part: Part) => part.fragment.sn === fragment.sn && part.end > at + ROUNDING;
+      const details = this.loadingParts ? this.getLevelDetails() : undefined;
+      return !pendingPart(details, isAhead) && super.isLoopLoading(fragment, at);
+    }
+  };
+}
+
+/** A part that is listed, that `is`, and that is not loaded. */
+function pendingPart(details: LevelDetails | undefined, is: (part: Part) => boolean): Part | undefined {
+  return details?.partList?.find((part) => !part.loaded && !part.gap && is(part)) ?? undefined;
+}
+
+/** For the video, or whatever has no playlist of its own. */
+export const VideoLoader = patient(Hls.DefaultConfig.streamController);
+/** For sound in playlists of its own. */
+export const AudioLoader = patient(Hls.DefaultConfig.audioStreamController!);
