@@ -281,7 +281,10 @@ export class SluicePlayer extends HTMLElement {
     try {
       await video.play();
     } catch (error) {
-      if (!(error instanceof DOMException) || error.name !== "NotAllowedError") return;
+      if (!(error instanceof DOMException)) return;
+      // The engine has put another source in its place; who paused wants nothing.
+      if (error.name === "AbortError") return this.#start();
+      if (error.name !== "NotAllowedError") return;
       if (video.muted) this.#send({ type: "pause" });
       else {
         video.muted = true;

@@ -36,9 +36,7 @@ export class Choices {
     this.#hls = hls;
     this.#wish = choice;
     this.#soundAlone = choice === SOUND_ALONE;
-    hls.on(Events.MANIFEST_LOADED, (_, data) => {
-      this.#sound ??= soundOf(data);
-    });
+    hls.on(Events.MANIFEST_LOADED, (_, data) => this.#onLoaded(data));
     hls.on(Events.MANIFEST_PARSED, () => this.#onParsed());
     hls.on(Events.LEVELS_UPDATED, () => this.#list());
     hls.on(Events.LEVEL_UPDATED, () => this.#sweep());
@@ -80,18 +78,21 @@ export class Choices {
   }
 
   #onParsed(): void {
-    const hls = this.#hls;
-    if (this.#isSound()) return hls.startLoad();
+    if (this.#isSound()) return;
     this.#list();
-    if (this.#soundAlone) {
-      if (!this.#sound) return hls.startLoad();
-      const { url } = this.#sound;
-      // Not from within an event about the list that is being left.
-      queueMicrotask(() => hls.loadSource(url));
-      return;
-    }
     const index = this.#wished();
-    if (index >= 0) hls.loadLevel = index;
+    if (index >= 0) this.#hls.loadLevel = index;
+  }
+
+  /** Comes behind `#onParsed`, which hls.js raises from within. */
+  #onLoaded(data: ManifestLoadedData): void {
+    this.#sound ??= soundOf(data);
+    if (!this.#soundAlone) return;
+    const hls = this.#hls;
+    const { url } = this.#sound ?? {};
+    // Not from within an event about the list that is being left.
+    if (url && hls.url !== url) queueMicrotask(() => hls.loadSource(url));
+    else hls.startLoad();
   }
 
   #list(): void {

@@ -92,8 +92,13 @@ export function openHls({ video, url, choice, onEvent }: EngineOptions): Engine 
     const message = describe(data);
     if (data.fatal) onEvent({ type: "failed", kind: kindOf(data), message });
     else if (data.details === ErrorDetails.BUFFER_STALLED_ERROR) giveWay(hls, video);
-    // A broadcast's playlist has parts before it has a segment, which hls.js waits for.
-    else if (data.details === ErrorDetails.LEVEL_EMPTY_ERROR) return;
+    else if (
+      data.details === ErrorDetails.LEVEL_EMPTY_ERROR ||
+      data.details === ErrorDetails.INTERNAL_ABORTED
+    )
+      // A broadcast's playlist has parts before it has a segment, which hls.js waits for; and it breaks off itself what
+      // a switch of levels makes needless.
+      return;
     else if (data.type === ErrorTypes.NETWORK_ERROR) {
       troubled = true;
       onEvent({ type: "trouble", message });
