@@ -41,7 +41,7 @@ const homes: Record<string, string> = {
   yaml: "services/config.ts",
   "@peculiar/x509": "infra/certs.ts",
   "reflect-metadata": "infra/certs.ts",
-  "hls.js": "player/engines/hls.ts",
+  "hls.js": "player/engines/hls/",
   vite: "player/vite.config.ts",
 };
 

@@ -1,11 +1,11 @@
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
 import { AUTO } from "./quality.ts";
 
-let hls: Promise<typeof import("./hls.ts")> | undefined;
+let hls: Promise<typeof import("./hls/hls.ts")> | undefined;
 
 /** Fetched while the viewer waits, so that the broadcast's first second is not spent on code. */
-export function loadHls(): Promise<typeof import("./hls.ts")> {
-  hls ??= import("./hls.ts");
+export function loadHls(): Promise<typeof import("./hls/hls.ts")> {
+  hls ??= import("./hls/hls.ts");
   // A failed fetch of code is tried anew by the next load.
   hls.catch(() => {
     hls = undefined;

@@ -7,11 +7,11 @@ import Hls, {
   type LevelDetails,
 } from "hls.js";
 import workerPath from "hls.js/dist/hls.worker.js?url";
+import type { Engine, EngineOptions } from "../engine.ts";
+import { SOUND_ALONE } from "../quality.ts";
 import { Choices } from "./choices.ts";
-import type { Engine, EngineOptions } from "./engine.ts";
 import { behindGap, gapAt, type Stretch } from "./gap.ts";
 import { AudioLoader, VideoLoader } from "./loaders.ts";
-import { SOUND_ALONE } from "./quality.ts";
 
 /** True where hls.js can play: Media Source, or Managed Media Source on iPhones. */
 export function hlsSupported(): boolean {

@@ -7,7 +7,7 @@ import {
   type LevelParsed,
   type ManifestLoadedData,
 } from "hls.js";
-import { AUTO, type Quality, qualitiesOf, qualityFor, SOUND_ALONE } from "./quality.ts";
+import { AUTO, type Quality, qualitiesOf, qualityFor, SOUND_ALONE } from "../quality.ts";
 
 /** A rung that had a gap is tried again after this, when a viewer wants it. */
 const AGAIN_MS = 10_000;
