@@ -79,7 +79,10 @@ test("the first start makes a live input to publish to", async () => {
       deleteRecordingAfterDays: null,
       rtmps: { url: "rtmps://h:1936/live/", streamKey: control.ready.streamKey },
       rtmp: { url: "rtmp://h:1935/live/", streamKey: control.ready.streamKey },
-      playback: { hls: `http://h:8080/${control.ready.uid}/manifest/video.m3u8` },
+      playback: {
+        hls: `http://h:8080/${control.ready.uid}/manifest/video.m3u8`,
+        dash: `http://h:8080/${control.ready.uid}/manifest/video.mpd`,
+      },
       recording: { mode: "off", timeoutSeconds: 10, requireSignedURLs: false, allowedOrigins: [] },
     },
   });

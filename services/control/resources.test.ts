@@ -163,5 +163,8 @@ test("doors that are shut are absent from the answer", () => {
   expect(shut.recording.timeoutSeconds).toBe(10);
   const open = viewInput(input, undefined, { ...context, urls: { rtmps: "rtmps://h:1", http: "http://h/" } });
   expect(open.rtmps?.url).toBe("rtmps://h:1/live/");
-  expect(open.playback).toEqual({ hls: "http://h/u/manifest/video.m3u8" });
+  expect(open.playback).toEqual({
+    hls: "http://h/u/manifest/video.m3u8",
+    dash: "http://h/u/manifest/video.mpd",
+  });
 });

@@ -112,7 +112,7 @@ export const inputView = z.object({
     ),
   rtmps: door.optional(),
   rtmp: door.optional(),
-  playback: z.object({ hls: z.string() }).optional(),
+  playback: z.object({ hls: z.string(), dash: z.string() }).optional(),
   recording: z.object({
     mode: z.enum(["off", "automatic"]),
     timeoutSeconds: z.number(),
@@ -147,7 +147,7 @@ export const videoView = z.object({
   requireSignedURLs: z.boolean(),
   allowedOrigins: z.array(z.string()),
   preview: z.string().optional(),
-  playback: z.object({ hls: z.string() }).optional(),
+  playback: z.object({ hls: z.string(), dash: z.string() }).optional(),
 });
 
 /** The settings of a new live input: what the body says, defaults for the rest. */
@@ -283,7 +283,9 @@ export function serverUrl(base: string): string {
 }
 
 function playbackOf(uid: string, urls: PublicUrls) {
-  return urls.http ? { playback: { hls: `${trimmed(urls.http)}/${uid}/manifest/video.m3u8` } } : {};
+  if (!urls.http) return {};
+  const manifest = `${trimmed(urls.http)}/${uid}/manifest/video`;
+  return { playback: { hls: `${manifest}.m3u8`, dash: `${manifest}.mpd` } };
 }
 
 function trimmed(base: string): string {

@@ -6,6 +6,7 @@ import {
   type RenditionName,
   type Resume,
 } from "../packager/packager.ts";
+import { Schedule } from "../packager/periods.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
 import type { Attic } from "./attic.ts";
@@ -18,6 +19,10 @@ const windowSegments = 6;
 
 /** How long a rung that was dropped is a gap, for players to leave it, before its playlist is gone. */
 const leaveMs = 8_000;
+
+/** Bits per second that a rendition may need before a segment of it has been measured, and the room above what was. */
+const assumedBits = { video: 6_000_000, audio: 192_000 };
+const headroom = 1.25;
 
 /** Above this a player cannot join, switch or recover within one segment. */
 const longGopSeconds = 4;
@@ -32,6 +37,8 @@ export interface BroadcastOptions {
   readonly profile: Profile;
   readonly resume?: Resume | undefined;
   readonly attic: Attic;
+  /** Seconds of a segment in the input's last broadcast, where all were alike. */
+  readonly cadenceSeconds?: number | undefined;
   /** Which rungs a source gets; none where nobody encodes. */
   readonly plan?: ((source: Source) => readonly Rung[]) | undefined;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
@@ -53,6 +60,8 @@ export class Broadcast {
   readonly #dropped = new Map<RenditionName, number | undefined>();
   #ladderAdvice: string | undefined;
   readonly #changed: (broadcast: Broadcast) => void;
+  readonly #cadenceSeconds: number | undefined;
+  #schedule: Schedule | undefined;
   #partTarget = 0;
   #state: State = "reconnecting";
   #advice: string | undefined;
@@ -64,6 +73,7 @@ export class Broadcast {
     this.#profile = options.profile;
     this.#attic = options.attic;
     this.#plan = options.plan;
+    this.#cadenceSeconds = options.cadenceSeconds;
     this.#changed = options.changed;
     this.#packager = new Packager(options.profile, options.resume);
   }
@@ -80,6 +90,22 @@ export class Broadcast {
   /** The part of it that is about the distance of keyframes. */
   get gopAdvice(): string | undefined {
     return this.#advice;
+  }
+
+  /** The rendition that writes the segment table; undefined before there is one. */
+  get reference(): Rendition | undefined {
+    return this.renditions.get("source") ?? this.renditions.get("audio");
+  }
+
+  /** Its Periods, for manifests of DASH; undefined before the first rendition. */
+  get schedule(): Schedule | undefined {
+    return this.#schedule;
+  }
+
+  /** Seconds of a segment where all are alike; undefined where they are not. */
+  get cadenceSeconds(): number | undefined {
+    const ticks = this.#schedule?.cadence;
+    return ticks && this.reference ? ticks / this.reference.window.timescale : undefined;
   }
 
   get targetDuration(): number {
@@ -197,6 +223,7 @@ export class Broadcast {
     if (this.#state === "ended") return;
     this.#apply(this.#packager.end());
     for (const rendition of this.renditions.values()) rendition.end();
+    this.#divide();
     this.#enter("ended");
   }
 
@@ -232,11 +259,13 @@ export class Broadcast {
       }
     }
     for (const [name, list] of steps) this.renditions.get(name)?.apply(list);
+    const playable = this.#divide();
     // Whoever waits for something to play is told when there is.
     if (!this.#wasListed && this.listed) {
       this.#wasListed = true;
       added = true;
     }
+    added ||= playable;
     const advice = adviceFor(this.#packager.health.gopSeconds);
     if (added || advice !== this.#advice) {
       this.#advice = advice;
@@ -247,6 +276,36 @@ export class Broadcast {
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     this.#source = { width, height, pixelAspect, frameRate, codec };
     this.#planned = this.#plan?.(this.#source) ?? [];
+  }
+
+  /** Keeps the Periods up with the renditions. True when there is something to play for the first time. */
+  #divide(): boolean {
+    const { reference } = this;
+    if (!reference) return false;
+    const { timescale } = reference.window;
+    this.#schedule ??= new Schedule(
+      timescale,
+      this.#cadenceSeconds && Math.round(this.#cadenceSeconds * timescale),
+    );
+    const { playable } = this.#schedule;
+    const others = [...this.renditions.values()].filter(
+      (one) => one !== reference && !this.isLeaving(one.name),
+    );
+    this.#schedule.follow(
+      [reference, ...others].map((one) => ({
+        name: one.name,
+        window: one.window,
+        version: one.version,
+        kind: one.track.kind,
+        bits: this.#bitsOf(one),
+      })),
+    );
+    return this.#schedule.playable !== playable;
+  }
+
+  #bitsOf({ name, track, bandwidth }: Rendition): number {
+    const rung = this.#planned.find((one) => one.name === name);
+    return rung?.bandwidth.peak ?? Math.ceil((bandwidth.peak || assumedBits[track.kind]) * headroom);
   }
 
   #rendition({ name, track, discontinuity }: Output & { type: "init" }): Rendition {

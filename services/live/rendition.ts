@@ -1,5 +1,5 @@
 import type { Step } from "../packager/segmenter.ts";
-import type { Segment, Track } from "../packager/track.ts";
+import type { Chunk, Segment, Track } from "../packager/track.ts";
 import { RenditionWindow, type WindowLimits } from "../packager/window.ts";
 import type { Shelf } from "./attic.ts";
 
@@ -11,6 +11,14 @@ export interface Init {
 }
 
 export type Waited = "ready" | "late" | "gone";
+
+/** The bytes of one segment while it is made: what has come since they were asked for last. */
+export interface Growing {
+  take(): { readonly pieces: readonly Uint8Array[]; readonly state: "growing" | "whole" | "broken" };
+  /** The segment has left the playlist. */
+  readonly stale: boolean;
+  end(): void;
+}
 
 interface Waiter {
   readonly ready: () => boolean;
@@ -27,6 +35,8 @@ export class Rendition {
   readonly #shelf: Shelf;
   readonly #inits: Init[] = [];
   readonly #waiters = new Set<Waiter>();
+  /** Whoever is told of every chunk. */
+  readonly #listeners = new Set<() => void>();
   /** Counts visible changes, so that whoever renders a playlist knows when it is stale. */
   revision = 0;
   #peak = 0;
@@ -43,6 +53,11 @@ export class Rendition {
 
   init(version: number): Init | undefined {
     return this.#inits.find((init) => init.version === version);
+  }
+
+  /** Of the newest init segment. */
+  get version(): number {
+    return this.#inits.at(-1)!.version;
   }
 
   get track(): Track {
@@ -84,11 +99,13 @@ export class Rendition {
     for (const { segment, until } of this.window.takeEvicted()) this.#shelf.put(segment, until);
     this.#shelf.expire(this.window.edge);
     if (visible) this.#wake();
+    for (const listener of this.#listeners) listener();
   }
 
   end(): void {
     this.window.end();
     this.#wake();
+    for (const listener of this.#listeners) listener();
   }
 
   /** Forgets everything that only readers who are behind could want. */
@@ -126,6 +143,39 @@ export class Rendition {
     });
   }
 
+  /** How many are told of every chunk. */
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
+  /** Calls `listener` after every chunk and every other step. Returns its end. */
+  onStep(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The segment under construction chunk by chunk; undefined unless it is that one and has a chunk. `more` is called when there is more. */
+  growing(number: number, version: number, more: () => void): Growing | undefined {
+    const { window } = this;
+    const segment = window.open;
+    if (segment?.number !== number || segment.version !== version || segment.gap) return undefined;
+    if (segment.lead === undefined) return undefined;
+    const end = this.onStep(more);
+    let at = 0;
+    return {
+      end,
+      get stale() {
+        return window.open !== segment && window.segment(number) === undefined;
+      },
+      take() {
+        const growing = window.open === segment;
+        const pieces = segment.gap ? [] : after(at, segment, growing ? window.loose : []);
+        for (const piece of pieces) at += piece.length;
+        return { pieces, state: segment.gap ? "broken" : growing ? "growing" : "whole" };
+      },
+    };
+  }
+
   #wake(): void {
     this.revision++;
     for (const waiter of this.#waiters) if (waiter.ready()) waiter.settle("ready");
@@ -137,4 +187,15 @@ export class Rendition {
     this.#bytes += segment.byteLength;
     this.#peak = Math.max(this.#peak, (segment.byteLength * 8) / seconds);
   }
+}
+
+/** What follows the first `at` bytes of a segment. Chunks keep their bytes when they become a part. */
+function after(at: number, segment: Segment, loose: readonly Chunk[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let start = 0;
+  for (const { bytes } of [...segment.parts, ...loose]) {
+    if (start + bytes.length > at) pieces.push(at > start ? bytes.subarray(at - start) : bytes);
+    start += bytes.length;
+  }
+  return pieces;
 }

@@ -1,6 +1,7 @@
 /** What an answer is, as far as caches are concerned. */
 export type Kind =
   | "multivariant"
+  | "manifest"
   | "held playlist"
   | "playlist"
   | "ended playlist"
@@ -29,6 +30,7 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
     case "missing media":
       return "public, max-age=1";
     case "multivariant":
+    case "manifest":
       return "public, max-age=1";
     case "page":
       return "no-cache";

@@ -11,6 +11,15 @@ export interface Exchange {
   readonly peer: string;
   /** Answers once; `body` is written piece by piece. HEAD sends the headers alone. */
   reply(status: number, headers: OutgoingHttpHeaders, body?: readonly Uint8Array[]): void;
+  /**
+   * Answers once, with a body that comes over time; undefined where there is nothing to write: HEAD, or a client that
+   * has left. `drained` is called when a full body takes more, `gone` when it ended in any way.
+   */
+  stream(
+    status: number,
+    headers: OutgoingHttpHeaders,
+    on: { readonly drained: () => void; readonly gone: () => void },
+  ): Body | undefined;
   /** Calls `gone` when the client leaves before it was answered. */
   onGone(gone: () => void): void;
   /** Ends an answer that is under way; nothing when there is none. */
@@ -21,6 +30,15 @@ export interface Exchange {
     readonly http1?: ServerResponse;
     readonly http2?: ServerHttp2Stream;
   };
+}
+
+/** What is left to write of an answer. */
+export interface Body {
+  /** In one write; false when the client should be waited for. */
+  write(pieces: readonly Uint8Array[]): boolean;
+  end(): void;
+  /** Ends it so that the client knows that something is missing. */
+  abort(): void;
 }
 
 export type Handler = (exchange: Exchange) => void | Promise<void>;
@@ -60,6 +78,24 @@ export function http1(handle: Handler, client = byPeer): RequestListener {
         response.end();
         response.uncork();
       },
+      stream(status, headers, { drained, gone }) {
+        if (response.headersSent || response.destroyed) return undefined;
+        response.writeHead(status, { ...everywhere, ...headers });
+        if (request.method === "HEAD") return void response.end();
+        response.on("drain", drained);
+        response.once("close", gone);
+        return {
+          write(pieces) {
+            response.cork();
+            let free = true;
+            for (const piece of pieces) free = response.write(piece);
+            response.uncork();
+            return free;
+          },
+          end: () => response.end(),
+          abort: () => response.destroy(),
+        };
+      },
       onGone(gone) {
         response.once("close", gone);
       },
@@ -97,6 +133,25 @@ export function http2(
         if (bare) return;
         for (let i = 0; i < body.length - 1; i++) stream.write(body[i]);
         stream.end(body.at(-1));
+      },
+      stream(status, fields, { drained, gone }) {
+        if (stream.headersSent || stream.destroyed) return undefined;
+        const bare = method === "HEAD";
+        stream.respond({ ":status": status, ...everywhere, ...fields }, { endStream: bare });
+        if (bare) return undefined;
+        stream.on("drain", drained);
+        stream.once("close", gone);
+        return {
+          write(pieces) {
+            stream.cork();
+            let free = true;
+            for (const piece of pieces) free = stream.write(piece);
+            stream.uncork();
+            return free;
+          },
+          end: () => stream.end(),
+          abort: () => stream.close(constants.NGHTTP2_INTERNAL_ERROR),
+        };
       },
       onGone(gone) {
         stream.once("close", gone);

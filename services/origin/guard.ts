@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from "node:http";
 import { type Admission, type Client, type Denial, Gate, type Policy } from "../auth/gate.ts";
 import { type Algorithm, algorithms, type VerifyKey, verifyKey } from "../auth/keys.ts";
 import type { Geo } from "../auth/rules.ts";
@@ -171,22 +172,17 @@ function clientOf({ headers, peer }: Exchange): Client {
 /** The same answers for one viewer alone: no shared cache keeps them, and only an allowed page may read them. */
 function guarded(exchange: Exchange, client: Client, { allowedOrigins }: Admission): Exchange {
   const restricted = allowedOrigins.length > 0;
+  const mark = (headers: OutgoingHttpHeaders): OutgoingHttpHeaders => ({
+    ...headers,
+    "cache-control": String(headers["cache-control"] ?? "no-store").replace(/\bpublic\b/, "private"),
+    ...(restricted && {
+      "access-control-allow-origin": exchange.headers.origin ?? `https://${client.host}`,
+      vary: headers.vary ? `${headers.vary}, origin` : "origin",
+    }),
+  });
   return {
     ...exchange,
-    reply(status, headers, body) {
-      const cache = String(headers["cache-control"] ?? "no-store").replace(/\bpublic\b/, "private");
-      exchange.reply(
-        status,
-        {
-          ...headers,
-          "cache-control": cache,
-          ...(restricted && {
-            "access-control-allow-origin": exchange.headers.origin ?? `https://${client.host}`,
-            vary: headers.vary ? `${headers.vary}, origin` : "origin",
-          }),
-        },
-        body,
-      );
-    },
+    reply: (status, headers, body) => exchange.reply(status, mark(headers), body),
+    stream: (status, headers, on) => exchange.stream(status, mark(headers), on),
   };
 }

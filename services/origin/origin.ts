@@ -21,6 +21,7 @@ import type { LiveStatus } from "../live/status.ts";
 import { type ClientAddress, http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
+import { Manifests } from "./manifests.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
 import { createHandler } from "./server.ts";
@@ -161,6 +162,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       viewers,
       guard,
       playlists: new Playlists(),
+      manifests: new Manifests(),
       pages: new Pages(options.playerDir),
       control: options.controlAddress,
       secret,

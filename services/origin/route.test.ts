@@ -7,6 +7,8 @@ const media = { playback: P, video: V, rendition: "source" };
 
 test.for([
   [`/${P}/manifest/video.m3u8`, { to: "multivariant", playback: P }],
+  [`/${P}/manifest/video.mpd`, { to: "manifest", playback: P }],
+  ["/time", { to: "time" }],
   [`/${P}/manifest/${V}/source.m3u8`, { to: "playlist", ...media }],
   [`/${P}/manifest/${V}/source/0/init.mp4`, { to: "init", ...media, version: 0 }],
   [`/${P}/manifest/${V}/source/3/17.m4s`, { to: "segment", ...media, version: 3, number: 17 }],

@@ -3,6 +3,7 @@ import { looksLikeToken } from "../auth/token.ts";
 /** What a path asks for. `playback` is a uid or, where the path has one in its place, a token. Everything that is not on this list is nothing. */
 export type Route =
   | { readonly to: "multivariant"; readonly playback: string }
+  | { readonly to: "manifest"; readonly playback: string }
   | { readonly to: "playlist"; readonly playback: string; readonly video: string; readonly rendition: string }
   | {
       readonly to: "init";
@@ -32,6 +33,7 @@ export type Route =
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
   | { readonly to: "keys" }
+  | { readonly to: "time" }
   | { readonly to: "control" }
   | { readonly to: "root" }
   | undefined;
@@ -39,7 +41,7 @@ export type Route =
 const controlPrefixes = ["/client/v4", "/v1", "/docs", "/dashboard"];
 const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
-const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.m3u8)$`);
+const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd))$`);
 const media = new RegExp(
   `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`,
 );
@@ -75,10 +77,11 @@ function plainRouteOf(path: string): Route {
     const playback = found[1]!;
     if (found[2] === "lifecycle") return { to: "lifecycle", playback };
     if (found[2] === "iframe" || found[2] === "watch") return { to: "page", playback, page: found[2] };
-    return { to: "multivariant", playback };
+    return { to: found[2]!.endsWith(".mpd") ? "manifest" : "multivariant", playback };
   }
   found = asset.exec(path);
   if (found) return { to: "asset", name: found[1]! };
+  if (path === "/time") return { to: "time" };
   if (path === "/") return { to: "root" };
   if (path === "/.well-known/jwks.json") return { to: "keys" };
   if (controlPrefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)))

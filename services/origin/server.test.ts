@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import http from "node:http";
 import http2api from "node:http2";
@@ -13,6 +14,7 @@ import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
+import { Manifests } from "./manifests.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
 import { createHandler } from "./server.ts";
@@ -57,8 +59,10 @@ async function stage() {
     directory,
     broadcast,
     folder,
+    now: 0,
     /** Everything that arrives up to this second. */
     play(second: number) {
+      this.now = second;
       while (arrivals[0] && arrivals[0].atMs <= second * 1000) {
         const { atMs, tag } = arrivals.shift()!;
         broadcast.push(tag, startMs + atMs);
@@ -86,6 +90,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     const handler = createHandler({
       directory: set.directory,
       playlists: new Playlists(),
+      manifests: new Manifests(),
       pages: new Pages("/nonexistent"),
       viewers: new Viewers(),
       guard: openToAll(),
@@ -113,11 +118,20 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
 
   function get(
     path: string,
-    options: { method?: string; headers?: Record<string, string>; signal?: AbortSignal } = {},
+    options: {
+      method?: string;
+      headers?: Record<string, string>;
+      signal?: AbortSignal;
+      heard?: (bytes: number) => void;
+    } = {},
   ): Promise<Answer> {
-    const { method = "GET", headers = {}, signal } = options;
+    const { method = "GET", headers = {}, signal, heard } = options;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
+      const hear = (chunk: Buffer): void => {
+        chunks.push(chunk);
+        heard?.(Buffer.concat(chunks).length);
+      };
       if (session) {
         const stream = session.request(
           { ":path": path, ":method": method, ...headers },
@@ -127,7 +141,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
         stream.on("response", (given) => {
           fields = given;
         });
-        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+        stream.on("data", hear);
         stream.on("end", () =>
           resolve({ status: Number(fields[":status"]), headers: fields, body: Buffer.concat(chunks) }),
         );
@@ -137,7 +151,8 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
         const request = http.request(
           { host: "127.0.0.1", port, path, method, headers, ...(signal && { signal }) },
           (response) => {
-            response.on("data", (chunk) => chunks.push(chunk));
+            response.on("data", hear);
+            response.on("error", reject);
             response.on("end", () =>
               resolve({
                 status: response.statusCode ?? 0,
@@ -245,6 +260,88 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await get(playlist)).status).toBe(200);
   });
 
+  test("the input's MPD names media under the video's own uid, and the clock to read them by", async () => {
+    const { status, headers, body } = await get(`/${input}/manifest/video.mpd`);
+    expect([status, headers["content-type"], headers["cache-control"]]).toEqual([
+      200,
+      "application/dash+xml",
+      "public, max-age=1",
+    ]);
+    expect(body.toString()).toContain(`media="${video}/$RepresentationID$/0/$Number$.m4s"`);
+    const packed = await get(`/${input}/manifest/video.mpd`, { headers: { "accept-encoding": "gzip" } });
+    expect(gunzipSync(packed.body).equals(body)).toBe(true);
+    const [, clock] = /<UTCTiming schemeIdUri="[^"]*xsdate[^"]*" value="([^"]+)"/.exec(body.toString()) ?? [];
+    const time = await get(new URL(clock!, `http://x/${input}/manifest/video.mpd`).pathname);
+    expect(time.headers["cache-control"]).toBe("no-store");
+    expect(time.body.toString()).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    expect(Math.abs(Date.parse(time.body.toString()) - Date.now())).toBeLessThan(5_000);
+  });
+
+  test.for(["source", "audio"])(
+    "one set of bytes: what grows, what is whole and the parts of %s are the same",
+    async (name) => {
+      const { window } = set.broadcast.renditions.get(name)!;
+      const path = (rest: string): string => `/${input}/manifest/${video}/${name}/0/${rest}.m4s`;
+      const number = window.open!.number;
+      const steps = Array.from({ length: 24 }, (_, i) => set.now + (i + 1) / 10);
+      // The one under construction, and the one after it by a client whose clock is early.
+      const came: number[] = [];
+      const growing = get(path(String(number)), { heard: (bytes) => came.push(bytes) });
+      const early = get(path(String(number + 1)));
+      for (const step of steps) {
+        set.play(step);
+        await get(playlist);
+      }
+      const grown = await growing;
+      expect(new Set(came).size, "pieces over time").toBeGreaterThan(3);
+      expect(grown.headers["content-length"]).toBeUndefined();
+      set.play(steps.at(-1)! + 2.2);
+      for (const [one, body] of [
+        [number, grown.body],
+        [number + 1, (await early).body],
+      ] as const) {
+        const parts = await Promise.all(
+          window.segment(one)!.parts.map(async (_, part) => (await get(path(`${one}.${part}`))).body),
+        );
+        const hashes = [body, (await get(path(String(one)))).body, Buffer.concat(parts)].map((bytes) =>
+          createHash("sha256").update(bytes).digest("hex"),
+        );
+        expect(body.length).toBeGreaterThan(0);
+        expect(new Set(hashes).size, `${name} ${one}: ${hashes.join(" ")}`).toBe(1);
+      }
+    },
+  );
+
+  test("HEAD of a growing segment has the headers alone", async () => {
+    const { number } = set.broadcast.renditions.get("source")!.window.open!;
+    const { status, headers, body } = await get(`/${input}/manifest/${video}/source/0/${number}.m4s`, {
+      method: "HEAD",
+    });
+    expect([status, headers["content-type"], headers["content-length"], body.length]).toEqual([
+      200,
+      "video/mp4",
+      undefined,
+      0,
+    ]);
+  });
+
+  test("a client that leaves a growing segment leaves nothing behind", async () => {
+    const rendition = set.broadcast.renditions.get("source")!;
+    const before = rendition.listeners;
+    const leaving = new AbortController();
+    const began = Promise.withResolvers<void>();
+    const address = `/${input}/manifest/${video}/source/0`;
+    const number = rendition.window.open!.number;
+    const answer = get(`${address}/${number}.m4s`, { signal: leaving.signal, heard: () => began.resolve() });
+    const held = get(`${address}/${number + 1}.m4s`, { signal: leaving.signal });
+    await began.promise;
+    await vi.waitFor(() => expect(rendition.listeners).toBe(before + 2));
+    leaving.abort();
+    await expect(answer).rejects.toThrow();
+    await expect(held).rejects.toThrow();
+    await vi.waitFor(() => expect(rendition.listeners).toBe(before));
+  });
+
   test("the lifecycle is held until the status changes", async () => {
     const now = JSON.parse((await get(`/${input}/lifecycle`)).body.toString());
     expect(now).toEqual({ isInput: true, videoUID: video, live: true, status: "live", message: null });
@@ -252,21 +349,23 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     await get(playlist);
     set.broadcast.lose();
     expect(JSON.parse((await change).body.toString())).toMatchObject({ live: true, status: "reconnecting" });
-    set.broadcast.begin(startMs + 9_700, 0);
+    set.broadcast.begin(startMs + set.now * 1000 + 100, 0);
   });
 
   test("a segment and its parts stay fetchable after they left the playlist, with the same bytes, and then go", async () => {
     const path = (name: string) => `/${input}/manifest/${video}/source/0/${name}.m4s`;
-    const before = await Promise.all(["2", "2.1"].map((name) => get(path(name))));
-    set.play(20);
-    expect((await get(playlist)).body.toString()).not.toContain("source/0/2.m4s");
-    const after = await Promise.all(["2", "2.1"].map((name) => get(path(name))));
+    const oldest = set.broadcast.renditions.get("source")!.window.segments[0]!.number;
+    const before = await Promise.all([`${oldest}`, `${oldest}.1`].map((name) => get(path(name))));
+    const then = set.now;
+    set.play(then + 8);
+    expect((await get(playlist)).body.toString()).not.toContain(`source/0/${oldest}.m4s`);
+    const after = await Promise.all([`${oldest}`, `${oldest}.1`].map((name) => get(path(name))));
     expect(after.map(({ body }) => body.toString("hex"))).toEqual(
       before.map(({ body }) => body.toString("hex")),
     );
     expect(after[0]!.body.length).toBeGreaterThan(after[1]!.body.length);
-    set.play(40);
-    expect((await get(path("2"))).status).toBe(404);
+    set.play(then + 28);
+    expect((await get(path(`${oldest}`))).status).toBe(404);
     await vi.waitFor(async () => expect((await readdir(set.folder)).length).toBeLessThan(24));
   });
 
@@ -278,6 +377,10 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await held).body.toString()).toMatch(/#EXT-X-ENDLIST\n$/);
     expect((await get(`/${input}/manifest/video.m3u8`)).status).toBe(204);
     expect((await get(`/${video}/manifest/video.m3u8`)).status).toBe(200);
+    expect((await get(`/${input}/manifest/video.mpd`)).status).toBe(204);
+    const manifest = (await get(`/${video}/manifest/video.mpd`)).body.toString();
+    expect(manifest).toMatch(/ mediaPresentationDuration="PT[\d.]+S"/);
+    expect(manifest).not.toContain("minimumUpdatePeriod");
     expect(JSON.parse((await get(`/${input}/lifecycle`)).body.toString())).toMatchObject({
       live: false,
       status: "ended",

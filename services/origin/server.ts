@@ -1,11 +1,14 @@
+import type { OutgoingHttpHeaders } from "node:http";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Rendition } from "../live/rendition.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange, Handler } from "./exchange.ts";
+import { arrived, grow, type Wanted } from "./growing.ts";
 import type { Guard } from "./guard.ts";
 import { answerLifecycle } from "./lifecycle.ts";
+import type { Manifests } from "./manifests.ts";
 import type { Pages } from "./pages.ts";
 import { passToControl } from "./passthrough.ts";
 import type { Playlists } from "./playlists.ts";
@@ -16,6 +19,7 @@ import type { Viewers } from "./viewers.ts";
 export interface ServerOptions {
   readonly directory: Directory;
   readonly playlists: Playlists;
+  readonly manifests: Manifests;
   readonly pages: Pages;
   readonly viewers: Viewers;
   /** Who may watch. */
@@ -79,8 +83,17 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       return pages.page(exchange, to.page, allowedOrigins);
     case "lifecycle":
       return answerLifecycle(exchange, directory, to.playback);
+    case "time":
+      // ISO/IEC 23009-1 5.8.4.11: what UTCTiming points at.
+      return exchange.reply(
+        200,
+        { "content-type": "text/plain", "cache-control": cacheControl("state", 0) },
+        [Buffer.from(new Date().toISOString())],
+      );
     case "multivariant":
       return multivariant(exchange, options, to.playback);
+    case "manifest":
+      return manifest(exchange, options, to.playback);
     case "playlist": {
       const broadcast = await find(exchange, options, to.playback, to.video);
       if (!broadcast) return;
@@ -90,11 +103,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       if (!rendition) return;
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
-      options.viewers.saw(
-        broadcast.video,
-        `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`,
-        Date.now(),
-      );
+      saw(exchange, options, broadcast);
       return options.playlists.media(exchange, broadcast, rendition, directives);
     }
     default: {
@@ -103,25 +112,50 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       if (!broadcast) return;
       if (!rendition) return missing(exchange);
       if (to.to === "init") return init(exchange, rendition, to.version);
-      if (to.to === "segment")
-        return media(exchange, rendition, await rendition.segment(to.number, to.version));
+      if (to.to === "segment") return segment(exchange, broadcast, rendition, to);
       return part(exchange, broadcast, rendition, to);
     }
   }
 }
 
 /** By input the current broadcast, by video that one; 204 where an input is not on air, as players of this API expect. */
-async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
-  const { directory, playlists } = options;
+async function onAir(
+  exchange: Exchange,
+  options: ServerOptions,
+  playback: string,
+  ready: (broadcast: Broadcast) => boolean,
+): Promise<Broadcast | undefined> {
+  const { directory } = options;
+  const idle = () => exchange.reply(204, { "cache-control": "no-store" });
   const broadcast = directory.video(playback) ?? directory.current(playback);
-  if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback))
-    return exchange.reply(204, { "cache-control": "no-store" });
-  const listed = (): boolean => broadcast.listed || broadcast.state === "ended";
-  if (!broadcast.listed && !((await until(listed, exchange, broadcast, directory)) && broadcast.listed)) {
-    if (broadcast.state === "ended") return exchange.reply(204, { "cache-control": "no-store" });
-    return refuse(exchange, 503, "The broadcast has no media yet", { "retry-after": "1" });
+  if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback)) {
+    idle();
+    return undefined;
   }
-  playlists.multivariant(exchange, broadcast);
+  const settled = (): boolean => ready(broadcast) || broadcast.state === "ended";
+  if (ready(broadcast) || ((await until(settled, exchange, broadcast, directory)) && ready(broadcast)))
+    return broadcast;
+  if (broadcast.state === "ended") idle();
+  else refuse(exchange, 503, "The broadcast has no media yet", { "retry-after": "1" });
+  return undefined;
+}
+
+async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
+  const broadcast = await onAir(exchange, options, playback, ({ listed }) => listed);
+  if (broadcast) options.playlists.multivariant(exchange, broadcast);
+}
+
+async function manifest(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
+  const ready = ({ listed, schedule }: Broadcast): boolean => listed && schedule?.playable === true;
+  const broadcast = await onAir(exchange, options, playback, ready);
+  if (!broadcast) return;
+  saw(exchange, options, broadcast);
+  options.manifests.answer(exchange, broadcast);
+}
+
+/** Whoever asks for what lists the media is watching. */
+function saw(exchange: Exchange, { viewers }: ServerOptions, { video }: Broadcast): void {
+  viewers.saw(video, `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`, Date.now());
 }
 
 /** A rung's playlist is held until its encoder has begun it; undefined when it was answered otherwise. */
@@ -210,14 +244,29 @@ async function part(
   media(exchange, rendition, await rendition.part(number, index, version));
 }
 
+/** A whole segment at once; the one under construction as it comes, and the one after it when it begins. */
+async function segment(
+  exchange: Exchange,
+  broadcast: Broadcast,
+  rendition: Rendition,
+  to: Wanted,
+): Promise<void> {
+  if (!(await arrived(exchange, broadcast, rendition, to))) return;
+  if (grow(exchange, rendition, to, mediaHeaders(rendition))) return;
+  media(exchange, rendition, await rendition.segment(to.number, to.version));
+}
+
 function media(exchange: Exchange, rendition: Rendition, body: readonly Uint8Array[] | undefined): void {
   if (!body) return missing(exchange);
-  const kind = rendition.track.kind;
-  exchange.reply(
-    200,
-    { "content-type": `${kind}/mp4`, "cache-control": cacheControl("media", 0), priority: "u=3" },
-    body,
-  );
+  exchange.reply(200, mediaHeaders(rendition), body);
+}
+
+function mediaHeaders({ track }: Rendition): OutgoingHttpHeaders {
+  return {
+    "content-type": `${track.kind}/mp4`,
+    "cache-control": cacheControl("media", 0),
+    priority: "u=3",
+  };
 }
 
 function missing(exchange: Exchange): void {

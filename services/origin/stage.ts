@@ -75,6 +75,8 @@ export class Stage implements Running {
   readonly #acts = new Map<string, Act>();
   /** Broadcasts of the last run that wait for their encoder; when this origin started plus their window. */
   readonly #expected = new Map<string, NodeJS.Timeout>();
+  /** Seconds of a segment in the last broadcast of an input, where all were alike: an encoder seldom changes its settings. */
+  readonly #cadences = new Map<string, number>();
   readonly #ticker: NodeJS.Timeout;
   readonly #done = Promise.withResolvers<void>();
   #closing = false;
@@ -135,6 +137,7 @@ export class Stage implements Running {
         profile: { partSeconds: input.partSeconds, targetDuration },
         resume: returning?.resume,
         attic: this.#options.attic,
+        cadenceSeconds: this.#cadences.get(uid),
         plan: ladder && ((source) => ladder.plan(source, input.ladder)),
         changed: (changed) => this.#changed(changed),
       });
@@ -303,8 +306,10 @@ export class Stage implements Running {
 
   #end(act: Act): void {
     const { ledger, events, log } = this.#options;
-    const { input, video } = act.broadcast;
+    const { input, video, cadenceSeconds } = act.broadcast;
     clearTimeout(act.timeout);
+    if (cadenceSeconds === undefined) this.#cadences.delete(input);
+    else this.#cadences.set(input, cadenceSeconds);
     act.broadcast.end();
     events.send({ type: "broadcast.ended", uid: input, video });
     log.info({ uid: input, video }, "broadcast closed");

@@ -169,6 +169,7 @@ export function makeChunk(
   const size = sizes[0]!;
   let payload = 0;
   let dts = first.dts;
+  let pts = first.pts;
   let sameDuration = true;
   let sameSize = true;
   let sameFlags = true;
@@ -180,6 +181,7 @@ export function makeChunk(
     if (!(sample.duration > 0)) throw new RangeError(`sample at ${dts} lasts ${sample.duration}`);
     dts += sample.duration;
     payload += sizes[i]!;
+    if (sample.pts < pts) pts = sample.pts;
     if (sample.duration !== first.duration) sameDuration = false;
     if (sizes[i] !== size) sameSize = false;
     if (i > 0 && sample.key !== last.key) sameFlags = false;
@@ -259,7 +261,7 @@ export function makeChunk(
       at += piece.length;
     }
   }
-  return { dts: first.dts, duration: dts - first.dts, independent: first.key, samples: count, bytes };
+  return { dts: first.dts, pts, duration: dts - first.dts, independent: first.key, samples: count, bytes };
 }
 
 function sizeOf({ data }: Sample): number {

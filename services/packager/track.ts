@@ -71,6 +71,8 @@ export interface CodedFrame {
 /** One moof and its mdat: made once, then shared by every protocol. */
 export interface Chunk {
   readonly dts: number;
+  /** The earliest presentation time in it. */
+  readonly pts: number;
   readonly duration: number;
   /** Starts with a sample that needs no other. */
   readonly independent: boolean;
@@ -96,6 +98,8 @@ export interface Segment {
   /** Which init segment its chunks need. */
   readonly version: number;
   readonly dts: number;
+  /** Ticks from `dts` to its earliest presentation time; undefined before its first chunk. */
+  readonly lead?: number | undefined;
   readonly duration: number;
   readonly independent: boolean;
   readonly gap: boolean;

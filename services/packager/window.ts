@@ -40,6 +40,7 @@ interface Growing {
   discontinuity: number;
   version: number;
   dts: number;
+  lead: number | undefined;
   duration: number;
   independent: boolean;
   gap: boolean;
@@ -90,6 +91,11 @@ export class RenditionWindow implements Window {
     return this.#open;
   }
 
+  /** Chunks of the open segment that are not in a part yet. */
+  get loose(): readonly Chunk[] {
+    return this.#chunks;
+  }
+
   get discontinuitySequence(): number {
     return this.#discontinuitySequence;
   }
@@ -125,6 +131,7 @@ export class RenditionWindow implements Window {
           discontinuity: step.row.discontinuity,
           version: step.version,
           dts: step.dts,
+          lead: undefined,
           duration: 0,
           independent: step.independent,
           gap: step.row.gap,
@@ -135,6 +142,7 @@ export class RenditionWindow implements Window {
         return false;
       case "chunk":
         this.#chunks.push(step.chunk);
+        if (this.#open) this.#open.lead ??= step.chunk.pts - step.chunk.dts;
         return false;
       case "part": {
         const open = this.#open;

@@ -15,6 +15,7 @@ import { Directory } from "../../services/live/directory.ts";
 import { type GateRecord, type OriginInput, openSnapshot } from "../../services/live/snapshot.ts";
 import { http1 } from "../../services/origin/exchange.ts";
 import { Guard } from "../../services/origin/guard.ts";
+import { Manifests } from "../../services/origin/manifests.ts";
 import { Pages } from "../../services/origin/pages.ts";
 import { Playlists } from "../../services/origin/playlists.ts";
 import { createHandler } from "../../services/origin/server.ts";
@@ -89,6 +90,7 @@ beforeAll(async () => {
     viewers: new Viewers(),
     guard,
     playlists: new Playlists(),
+    manifests: new Manifests(),
     pages: new Pages(folder),
     control: address,
     secret: undefined,

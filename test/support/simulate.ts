@@ -1,7 +1,9 @@
+import { manifest } from "../../services/packager/dash.ts";
 import type { FlvTag } from "../../services/packager/flv.ts";
 import { writeScript } from "../../services/packager/flv.ts";
 import { mediaPlaylist, type Report } from "../../services/packager/hls.ts";
 import { type Output, Packager, type Profile, type RenditionName } from "../../services/packager/packager.ts";
+import { Schedule } from "../../services/packager/periods.ts";
 import type { Track } from "../../services/packager/track.ts";
 import { RenditionWindow } from "../../services/packager/window.ts";
 
@@ -117,6 +119,9 @@ export interface Aired {
   readonly tracks: Map<RenditionName, Track[]>;
   readonly outputs: Output[];
   readonly listings: Listing[];
+  /** Every version of the manifest of DASH. */
+  readonly manifests: { readonly atMs: number; readonly text: string }[];
+  readonly schedule: Schedule | undefined;
   readonly packager: Packager;
   readonly partTarget: number;
 }
@@ -131,6 +136,8 @@ export function simulate(
     startMs?: number;
     resume?: ConstructorParameters<typeof Packager>[1];
     keepAll?: boolean;
+    /** Seconds of a segment in the broadcast before. */
+    cadenceSeconds?: number;
   } = {},
 ): Aired {
   const profile = options.profile ?? low;
@@ -140,6 +147,8 @@ export function simulate(
   const tracks = new Map<RenditionName, Track[]>();
   const outputs: Output[] = [];
   const listings: Listing[] = [];
+  const manifests: { atMs: number; text: string }[] = [];
+  let schedule: Schedule | undefined;
   let partTarget = 0;
   const apply = (batch: readonly Output[], atMs: number): void => {
     const changed = new Set<RenditionName>();
@@ -164,6 +173,30 @@ export function simulate(
       } else if (windows.get(output.name)!.apply(output.step)) changed.add(output.name);
     }
     for (const name of changed) list(name, atMs);
+    describe(atMs, changed.size > 0);
+  };
+  const describe = (atMs: number, visible: boolean): void => {
+    const names = windows.has("source") ? ["source", "audio"] : ["audio"];
+    const renditions = names.flatMap((name) => {
+      const window = windows.get(name);
+      const its = tracks.get(name);
+      if (!window || !its) return [];
+      const init = outputs.findLast((one) => one.type === "init" && one.name === name);
+      const version = init?.type === "init" ? init.version : 0;
+      const track = (wanted: number): Track | undefined => its.at(wanted - version - 1);
+      return [{ name, window, version, track, kind: its[0]!.kind, bits: 1_000_000 }];
+    });
+    const [reference] = renditions;
+    if (!reference) return;
+    const { timescale } = reference.window;
+    schedule ??= new Schedule(timescale, options.cadenceSeconds && options.cadenceSeconds * timescale);
+    schedule.follow(renditions);
+    if (!visible || !schedule.playable) return;
+    const shared = { periods: schedule.periods, renditions, media: "v", clock: "../../time" };
+    const textAt = (publishMs: number): string =>
+      manifest({ ...shared, depthSeconds: 12, type: "dynamic", publishMs });
+    const last = manifests.at(-1);
+    if (last?.text !== textAt(last?.atMs ?? 0)) manifests.push({ atMs, text: textAt(atMs) });
   };
   const list = (name: RenditionName, atMs: number): void => {
     const window = windows.get(name)!;
@@ -192,9 +225,10 @@ export function simulate(
         window.end();
         list(name, at);
       }
+      describe(at, true);
     }
   }
-  return { windows, tracks, outputs, listings, packager, partTarget };
+  return { windows, tracks, outputs, listings, manifests, schedule, packager, partTarget };
 }
 
 function nal(header: number, index: number): number[] {

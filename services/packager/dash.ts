@@ -1,0 +1,320 @@
+import { belongs, type Member, type Period } from "./periods.ts";
+import type { AudioTrack, Segment, Track, VideoTrack } from "./track.ts";
+import type { Window } from "./window.ts";
+
+/** One rendition as a manifest shows it. */
+export interface Representation {
+  /** Also its folder below `Presentation.media`. */
+  readonly name: string;
+  readonly window: Window;
+  /** What an init version decodes; undefined for one that is not known here. */
+  readonly track: (version: number) => Track | undefined;
+}
+
+export interface Presentation {
+  /** As `Schedule` has them. */
+  readonly periods: readonly Period[];
+  /** The reference first. */
+  readonly renditions: readonly Representation[];
+  /** Folder of all media, relative to the manifest. */
+  readonly media: string;
+  /** Address of our clock, relative to the manifest: xs:dateTime in the body. */
+  readonly clock: string;
+  /** Seconds back from the live edge that can be played; undefined: all of it. */
+  readonly depthSeconds: number | undefined;
+  /** `static` is for what is over: the first Period begins at 0. */
+  readonly type: "dynamic" | "static";
+  /** Milliseconds since 1970 of the last change of this text. */
+  readonly publishMs: number;
+}
+
+const namespace = "urn:mpeg:dash:schema:mpd:2011";
+const profiles = [
+  "urn:mpeg:dash:profile:isoff-live:2011",
+  "urn:mpeg:dash:profile:cmaf:2019",
+  "http://www.dashif.org/guidelines/low-latency-live-v5",
+].join(",");
+const cicp = "urn:mpeg:mpegB:cicp:ChannelConfiguration";
+const xsdate = "urn:mpeg:dash:utc:http-xsdate:2014";
+
+/** How soon after its first frame a segment can be had; a request that comes before is held, not refused. */
+const chunkSeconds = 0.1;
+/** How often a player looks for a new Period, and for a segment of a timeline. */
+const updateSeconds = { number: 2, timeline: 1 };
+
+/**
+ * The manifest of a broadcast, as text (ISO/IEC 23009-1:2022; sections are of it). Media time is presentation time on
+ * the broadcast's clock in every Period, so @presentationTimeOffset is Period@start in the track's ticks.
+ */
+export function manifest(presentation: Presentation): string {
+  const { periods, renditions, type, clock, publishMs } = presentation;
+  const shown = periods.filter((period) => period.shown);
+  const window = renditions[0]!.window;
+  const timescale = window.timescale;
+  const first = type === "static" ? (shown[0]?.start ?? 0) : 0;
+  const last = shown.at(-1);
+  const steady = last?.grid !== undefined;
+  const over = window.ended || type === "static";
+  const end = last?.end ?? edgeOf(window);
+
+  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${type}"`;
+  if (type === "dynamic") {
+    // 5.3.1.2: the clock of all Periods; it never changes.
+    text += ` availabilityStartTime="${date(window.epochMs)}" publishTime="${date(publishMs)}"`;
+    // Absent when nothing follows.
+    if (!over)
+      text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
+    if (presentation.depthSeconds !== undefined)
+      text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
+  }
+  if (over) text += ` mediaPresentationDuration="${duration((end - first) / timescale)}"`;
+  // Some take it for how old the newest whole segment may be, so it is no longer than need be.
+  const longest = shown.every(({ grid }) => grid !== undefined)
+    ? Math.max(...shown.map(({ grid = 0 }) => grid)) / timescale
+    : window.targetDuration;
+  text += ` maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(steady ? 2 * window.partTarget : window.targetDuration)}">\n`;
+  if (type === "dynamic") text += service(window, steady);
+  let before: Period | undefined;
+  shown.forEach((period, index) => {
+    text += periodText(presentation, { period, before, next: shown[index + 1], first });
+    before = period;
+  });
+  // 5.8.4.11: a player's own clock may be minutes off.
+  if (type === "dynamic") text += `  <UTCTiming schemeIdUri="${xsdate}" value="${clock}"/>\n`;
+  return `${text}</MPD>\n`;
+}
+
+/** K.3: how far behind live a player should be, in ms. Chunk by chunk where the next number is known, else whole segments. */
+function service({ targetDuration, partTarget }: Window, steady: boolean): string {
+  const target = Math.round(1000 * (steady ? 2 * partTarget + 0.15 : targetDuration + 2.5));
+  const [min, max] = steady ? [Math.round(target * 0.6), target * 3] : [targetDuration * 1000, target * 2];
+  return (
+    '  <ServiceDescription id="0">\n' +
+    `    <Latency referenceId="0" target="${target}" min="${min}" max="${max}"/>\n` +
+    '    <PlaybackRate min="0.96" max="1.04"/>\n' +
+    "  </ServiceDescription>\n"
+  );
+}
+
+interface Place {
+  readonly period: Period;
+  /** Neighbours that are listed. */
+  readonly before: Period | undefined;
+  readonly next: Period | undefined;
+  /** Where the presentation begins, in ticks of the reference. */
+  readonly first: number;
+}
+
+function periodText(presentation: Presentation, place: Place): string {
+  const { period, first } = place;
+  const { timescale } = presentation.renditions[0]!.window;
+  let text = `  <Period id="${period.id}" start="${duration((period.start - first) / timescale)}"`;
+  // 5.3.2.2: with a hole behind it a Period says how long it is; else the next one's start does.
+  if (period.end !== undefined) text += ` duration="${duration((period.end - period.start) / timescale)}"`;
+  text += ">\n";
+  const sets = setsOf(presentation, period);
+  const switching = sets.filter((set) => set.kind === "video").map((set) => set.id);
+  for (const set of sets) text += setText(presentation, place, { set, switching });
+  return `${text}  </Period>\n`;
+}
+
+interface Entry {
+  readonly member: Member;
+  readonly rendition: Representation;
+  readonly track: Track;
+}
+
+/** What a player can change between without a seam: one kind, codec and language. */
+interface Set {
+  readonly id: number;
+  readonly kind: Track["kind"];
+  readonly entries: readonly Entry[];
+}
+
+function setsOf({ renditions }: Presentation, { members }: Period): Set[] {
+  const groups = new Map<string, Entry[]>();
+  for (const member of members) {
+    const rendition = renditions.find((one) => one.name === member.name);
+    const track = rendition?.track(member.version);
+    if (!rendition || !track) continue;
+    const key = `${track.kind} ${track.entry}`;
+    groups.set(key, [...(groups.get(key) ?? []), { member, rendition, track }]);
+  }
+  return [...groups.values()].map((entries, id) => ({ id, kind: entries[0]!.track.kind, entries }));
+}
+
+function setText(
+  presentation: Presentation,
+  place: Place,
+  { set, switching }: { set: Set; switching: readonly number[] },
+): string {
+  const { period, before } = place;
+  const { id, kind, entries } = set;
+  let text = `    <AdaptationSet id="${id}" contentType="${kind}" mimeType="${kind}/mp4" segmentAlignment="true"`;
+  // A segment that was cut for want of a keyframe starts with none, and only a timeline has those.
+  if (period.grid !== undefined || kind === "audio") text += ' startWithSAP="1"';
+  text += kind === "video" ? extent(entries.map(({ track }) => track as VideoTrack)) : "";
+  text += ">\n";
+  // 5.3.5.5: sets of different codecs show the same picture.
+  const others = kind === "video" ? switching.filter((other) => other !== id) : [];
+  if (others.length > 0) text += property("urn:mpeg:dash:adaptation-set-switching:2016", others.join(","));
+  // 5.3.2.4: the same init goes on; nothing needs to be set up again.
+  if (period.follows && before && sameInits(entries, before)) {
+    const kin = period.follows === "continuous" ? "continuity" : "connectivity";
+    text += property(`urn:mpeg:dash:period-${kin}:2015`, before.id);
+  }
+  text += reference(presentation, period, set);
+  text += '      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>\n';
+  for (const entry of entries) text += representation(presentation, place, entry);
+  return `${text}    </AdaptationSet>\n`;
+}
+
+function property(scheme: string, value: string): string {
+  return `      <SupplementalProperty schemeIdUri="${scheme}" value="${value}"/>\n`;
+}
+
+function sameInits(entries: readonly Entry[], before: Period): boolean {
+  return entries.every(({ member }) =>
+    before.members.some((one) => one.name === member.name && one.version === member.version),
+  );
+}
+
+/** 5.12: when the media of a moment came in, so that a player can tell how far behind it is. */
+function reference({ renditions, clock }: Presentation, period: Period, { id, entries }: Set): string {
+  const { timescale, epochMs } = renditions[0]!.window;
+  const own = entries[0]!.track.timescale;
+  const at = Math.round((period.start * own) / timescale);
+  return (
+    `      <ProducerReferenceTime id="${id}" type="encoder" wallClockTime="${date(epochMs + (at * 1000) / own)}" presentationTime="${at}">\n` +
+    `        <UTCTiming schemeIdUri="${xsdate}" value="${clock}"/>\n` +
+    "      </ProducerReferenceTime>\n"
+  );
+}
+
+function representation(presentation: Presentation, place: Place, entry: Entry): string {
+  const { member, track } = entry;
+  let text = `      <Representation id="${member.name}" bandwidth="${member.bits}" codecs="${track.codec}"`;
+  text += track.kind === "video" ? picture(track) : ` audioSamplingRate="${track.sampleRate}"`;
+  text += ">\n";
+  if (track.kind === "audio")
+    text += `        <AudioChannelConfiguration schemeIdUri="${cicp}" value="${channels(track)}"/>\n`;
+  if (place.period.grid !== undefined) text += resync(track);
+  text += template(presentation, place, entry);
+  return `${text}      </Representation>\n`;
+}
+
+/** 5.3.13: where a decoder can be fed from in the middle of a segment: every chunk, of sound even to start with. */
+function resync(track: Track): string {
+  const longest = track.kind === "video" ? Math.max(chunkSeconds, 1 / (track.frameRate ?? 30)) : chunkSeconds;
+  return `        <Resync type="${track.kind === "video" ? 0 : 1}" dT="${Math.ceil(longest * track.timescale)}"/>\n`;
+}
+
+function template(presentation: Presentation, place: Place, { member, rendition, track }: Entry): string {
+  const { period, next } = place;
+  const reference = presentation.renditions[0]!.window.timescale;
+  const own = rendition.window.timescale;
+  const ticks = (time: number): number => Math.round((time * own) / reference);
+  const folder = `${presentation.media}/$RepresentationID$/${member.version}`;
+  let text = `        <SegmentTemplate timescale="${own}" presentationTimeOffset="${ticks(period.start)}"`;
+  text += ` initialization="${folder}/init.mp4" media="${folder}/$Number$.m4s"`;
+  if (period.grid === undefined) {
+    const list = rendition.window.segments.filter((one) => belongs(one, period, member.version));
+    const lead = track.kind === "video" ? ticks(period.lead) : 0;
+    text += ` startNumber="${list[0]?.number ?? period.number}">\n`;
+    return `${text}${timeline(list, lead)}        </SegmentTemplate>\n`;
+  }
+  text += ` startNumber="${period.number}"`;
+  const until = period.end === undefined ? next?.number : period.until;
+  if (until !== undefined) text += ` endNumber="${until - 1}"`;
+  text += ` duration="${ticks(period.grid)}"`;
+  // 5.3.9.5.3: a segment can be asked for from its first chunk on, and comes chunk by chunk.
+  if (presentation.type === "dynamic") {
+    const offset = period.grid / reference - chunkSeconds;
+    text += ` availabilityTimeOffset="${decimal(offset)}" availabilityTimeComplete="false"`;
+  }
+  const missing = rendition.window.segments.filter(
+    (one) =>
+      one.gap &&
+      one.number >= period.number &&
+      (period.until === undefined || one.number < period.until) &&
+      one.dts + one.duration > ticks(period.start),
+  );
+  return missing.length > 0 ? `${text}>\n${failover(missing)}        </SegmentTemplate>\n` : `${text}/>\n`;
+}
+
+/** 5.3.9.6: segments of one length in a row are one line. */
+function timeline(segments: readonly Segment[], lead: number): string {
+  let text = "          <SegmentTimeline>\n";
+  for (let i = 0; i < segments.length; ) {
+    const segment = segments[i]!;
+    let same = 1;
+    for (let next = segments[i + same]; next; next = segments[i + same]) {
+      const previous = segments[i + same - 1]!;
+      if (next.duration !== segment.duration || next.dts !== previous.dts + previous.duration) break;
+      same++;
+    }
+    const t = segment.dts + lead;
+    text += `            <S t="${t}" d="${segment.duration}"${same > 1 ? ` r="${same - 1}"` : ""}/>\n`;
+    i += same;
+  }
+  return `${text}          </SegmentTimeline>\n`;
+}
+
+/** 5.3.9.7: what this rendition alone lacks. */
+function failover(missing: readonly Segment[]): string {
+  const ranges = missing.map((one) => `            <FCS t="${one.dts}" d="${one.duration}"/>\n`);
+  return `          <FailoverContent valid="false">\n${ranges.join("")}          </FailoverContent>\n`;
+}
+
+function extent(tracks: readonly VideoTrack[]): string {
+  const width = Math.max(...tracks.map((track) => track.width));
+  const height = Math.max(...tracks.map((track) => track.height));
+  const shape = tracks.find((track) => track.width === width)!;
+  const [x, y] = shape.pixelAspect;
+  let text = ` maxWidth="${width}" maxHeight="${height}" par="${ratio(shape.width * x, shape.height * y)}"`;
+  const rates = tracks.flatMap(({ frameRate }) => (frameRate === undefined ? [] : [frameRate]));
+  if (rates.length > 0) text += ` maxFrameRate="${rateOf(Math.max(...rates))}"`;
+  return text;
+}
+
+function picture({ width, height, pixelAspect: [x, y], frameRate }: VideoTrack): string {
+  const rate = frameRate === undefined ? "" : ` frameRate="${rateOf(frameRate)}"`;
+  return ` width="${width}" height="${height}" sar="${ratio(x, y)}"${rate}`;
+}
+
+/** ISO/IEC 23091-3 table 1: up to six channels the number is the layout; eight are 7.1 of the front. */
+function channels({ channels: count }: AudioTrack): number {
+  return count === 8 ? 12 : count;
+}
+
+/** Frames per second, as a fraction where it is one of NTSC's. */
+function rateOf(rate: number): string {
+  const whole = Math.round(rate);
+  if (Math.abs(rate - whole) < 0.001) return String(whole);
+  if (Math.abs(rate - whole / 1.001) < 0.005) return `${whole * 1000}/1001`;
+  return `${Math.round(rate * 1000)}/1000`;
+}
+
+function ratio(x: number, y: number): string {
+  let [a, b] = [Math.round(x), Math.round(y)];
+  while (b > 0) [a, b] = [b, a % b];
+  return `${Math.round(x) / a}:${Math.round(y) / a}`;
+}
+
+function edgeOf(window: Window): number {
+  const last = window.open ?? window.segments.at(-1);
+  return last ? last.dts + last.duration : 0;
+}
+
+function date(ms: number): string {
+  return new Date(Math.round(ms)).toISOString();
+}
+
+/** xs:duration in seconds, to the microsecond. */
+function duration(seconds: number): string {
+  return `PT${decimal(seconds)}S`;
+}
+
+function decimal(seconds: number): string {
+  return String(Number(seconds.toFixed(6)));
+}

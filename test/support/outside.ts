@@ -1,0 +1,210 @@
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { createRequire } from "node:module";
+import type { AddressInfo } from "node:net";
+import type { Running } from "../../services/lib/lifecycle.ts";
+import type { OpenBrowser, OpenPage } from "./browser.ts";
+
+/** Players that others wrote, and what each of them is given to play. */
+export const players = ["dash", "shaka", "shaka-hls"] as const;
+export type OutsidePlayer = (typeof players)[number];
+
+const require = createRequire(import.meta.url);
+const scripts: Readonly<Record<OutsidePlayer, string>> = {
+  dash: require.resolve("dashjs"),
+  shaka: require.resolve("shaka-player/dist/shaka-player.compiled.js"),
+  "shaka-hls": require.resolve("shaka-player/dist/shaka-player.compiled.js"),
+};
+
+/** What a player did since its page was opened. */
+export interface Figures {
+  readonly playing: boolean;
+  readonly currentTime: number;
+  /** Seconds behind live by the player's own account. */
+  readonly latency: number | undefined;
+  /** How often the picture stood still for more than a quarter of a second once it had begun, and for how long in all. */
+  readonly stalls: number;
+  readonly stalledMs: number;
+  readonly width: number;
+  readonly decodedFrames: number;
+  readonly droppedFrames: number;
+  /** What the player itself calls an error that it cannot get over. */
+  readonly fatal: readonly string[];
+  /** What it got over. */
+  readonly noticed: readonly string[];
+  readonly ended: boolean;
+}
+
+/** A site that embeds outside players, on a port of its own: another origin than the media's, as in real life. */
+export interface OutsideSite extends Running {
+  /** Plays `http://host:port/{uid}` in a page of its own. */
+  open(browser: OpenBrowser, player: OutsidePlayer, playback: string): Promise<OpenPage>;
+}
+
+export async function openSite(): Promise<OutsideSite> {
+  const server: Server = createServer(async (request, response) => {
+    const [, player, file] = (request.url ?? "").split("?")[0]!.split("/");
+    const known = players.find((one) => one === player);
+    if (!known) return void response.writeHead(204).end();
+    const script = file === "player.js";
+    response.writeHead(200, { "content-type": script ? "text/javascript" : "text/html" });
+    response.end(script ? await readFile(scripts[known]) : pageOf(known));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const closed = new Promise<void>((resolve) => server.once("close", resolve));
+  return {
+    closed,
+    close() {
+      server.close();
+      server.closeAllConnections();
+      return closed;
+    },
+    open: (browser, player, playback) =>
+      browser.open(`http://127.0.0.1:${port}/${player}/?play=${encodeURIComponent(playback)}`, {
+        width: 640,
+        height: 360,
+      }),
+  };
+}
+
+function pageOf(player: OutsidePlayer): string {
+  return `<!doctype html><title>${player}</title><style>body{margin:0}video{width:640px}</style>
+<video muted autoplay playsinline></video><script src="player.js"></script><script>(${watch.toString()})();(${start[player].toString()})();</script>`;
+}
+
+interface Outside {
+  figures: {
+    stalls: number;
+    stalledMs: number;
+    fatal: string[];
+    noticed: string[];
+    begun: boolean;
+    ended: boolean;
+  };
+  latency: () => number | undefined;
+}
+
+/** Runs in the page: looks ten times a second whether the picture moves. */
+function watch(): void {
+  const video = document.querySelector("video")!;
+  const figures = { stalls: 0, stalledMs: 0, fatal: [], noticed: [], begun: false, ended: false };
+  (window as unknown as { outside: Outside }).outside = { figures, latency: () => undefined };
+  video.addEventListener("ended", () => {
+    figures.ended = true;
+  });
+  let last = 0;
+  let still = 0;
+  let at = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    const passed = now - at;
+    at = now;
+    const { currentTime } = video;
+    if (currentTime !== last) {
+      if (last > 0) figures.begun = true;
+      still = 0;
+    } else if (figures.begun && !figures.ended) {
+      const was = still;
+      still += passed;
+      if (still > 250) {
+        if (was <= 250) figures.stalls++;
+        figures.stalledMs += was <= 250 ? still : passed;
+      }
+    }
+    last = currentTime;
+  }, 100);
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the players are scripts of the page, not modules of ours
+type Any = any;
+
+/** Each runs in the page, with the settings that its makers give for low latency. */
+const start: Readonly<Record<OutsidePlayer, () => void>> = {
+  dash: () => {
+    const { outside, dashjs } = window as Any;
+    const url = `${new URLSearchParams(location.search).get("play")}/manifest/video.mpd`;
+    const player = dashjs.MediaPlayer().create();
+    player.updateSettings({
+      streaming: { liveCatchup: { enabled: true } },
+    });
+    player.on(dashjs.MediaPlayer.events.ERROR, ({ error }: Any) => {
+      outside.figures.fatal.push(`${error?.code ?? ""} ${error?.message ?? error}`);
+    });
+    player.initialize(document.querySelector("video"), url, true);
+    outside.player = player;
+    outside.latency = () => player.getCurrentLiveLatency();
+  },
+  shaka: () => {
+    const { outside, shaka } = window as Any;
+    const video = document.querySelector("video")!;
+    const url = `${new URLSearchParams(location.search).get("play")}/manifest/video.mpd`;
+    const player = new shaka.Player();
+    outside.player = player;
+    player.configure({
+      streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
+    });
+    player.addEventListener("error", ({ detail }: Any) => {
+      const text = `${detail.severity === 2 ? "critical" : "recoverable"} ${detail.category}.${detail.code} ${detail.data}`;
+      (detail.severity === 2 ? outside.figures.fatal : outside.figures.noticed).push(text);
+    });
+    player
+      .attach(video)
+      .then(() => player.load(url))
+      .catch((error: unknown) => outside.figures.fatal.push(String(error)));
+    outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
+  },
+  "shaka-hls": () => {
+    const { outside, shaka } = window as Any;
+    const video = document.querySelector("video")!;
+    const url = `${new URLSearchParams(location.search).get("play")}/manifest/video.m3u8`;
+    const player = new shaka.Player();
+    outside.player = player;
+    player.configure({
+      streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
+    });
+    player.addEventListener("error", ({ detail }: Any) => {
+      const text = `${detail.severity === 2 ? "critical" : "recoverable"} ${detail.category}.${detail.code} ${detail.data}`;
+      (detail.severity === 2 ? outside.figures.fatal : outside.figures.noticed).push(text);
+    });
+    player
+      .attach(video)
+      .then(() => player.load(url))
+      .catch((error: unknown) => outside.figures.fatal.push(String(error)));
+    outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
+  },
+};
+
+/** All that a viewer of an outside player gets at this moment. */
+export function figuresOf({ page }: OpenPage): Promise<Figures> {
+  return page.evaluate(() => {
+    const { outside } = window as unknown as { outside: Outside };
+    const video = document.querySelector("video")!;
+    const quality = video.getVideoPlaybackQuality();
+    const { begun, ...figures } = outside.figures;
+    return {
+      ...figures,
+      playing: begun,
+      currentTime: video.currentTime,
+      latency: begun ? outside.latency() : undefined,
+      width: video.videoWidth,
+      decodedFrames: quality.totalVideoFrames,
+      droppedFrames: quality.droppedVideoFrames,
+    };
+  });
+}
+
+/** Resolves when the picture moves; fails with what the player said instead. */
+export async function untilPlaying(opened: OpenPage, timeoutMs = 20_000): Promise<void> {
+  try {
+    await opened.page.waitForFunction(
+      () => (window as unknown as { outside: Outside }).outside.figures.begun,
+      undefined,
+      { timeout: timeoutMs, polling: 50 },
+    );
+  } catch {
+    throw new Error(
+      `does not play after ${timeoutMs} ms: ${JSON.stringify({ ...(await figuresOf(opened)), errors: opened.errors })}`,
+    );
+  }
+}
