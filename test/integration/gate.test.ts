@@ -123,10 +123,10 @@ interface Answer {
   readonly text: string;
 }
 
-function get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+function get(path: string, headers: Record<string, string> = {}, method = "GET"): Promise<Answer> {
   return new Promise((resolve, reject) => {
     http
-      .get({ host: "127.0.0.1", port, path, headers, agent: false }, async (response) => {
+      .request({ host: "127.0.0.1", port, method, path, headers, agent: false }, async (response) => {
         let text = "";
         try {
           for await (const piece of response.setEncoding("latin1")) text += piece;
@@ -135,7 +135,8 @@ function get(path: string, headers: Record<string, string> = {}): Promise<Answer
         }
         resolve({ status: response.statusCode!, headers: response.headers, text });
       })
-      .on("error", reject);
+      .on("error", reject)
+      .end();
   });
 }
 
@@ -166,6 +167,7 @@ test("a token opens every path under it, and nothing of it may be kept by a shar
   const token = await tokenOf(input);
   for (const path of [
     `/${token}/manifest/video.m3u8`,
+    `/${token}/manifest/video.mpd`,
     playlist(token),
     `/${token}/manifest/${video}/source/0/init.mp4`,
     `/${token}/manifest/${video}/source/0/1.m4s`,
@@ -178,6 +180,9 @@ test("a token opens every path under it, and nothing of it may be kept by a shar
       expect.stringMatching(/^(private\b|no-store)/),
     ]);
   }
+  const growing = broadcast.renditions.get("source")!.window.open!.number;
+  const { status, headers } = await get(`/${token}/manifest/${video}/source/0/${growing}.m4s`, {}, "HEAD");
+  expect([status, headers["cache-control"]]).toEqual([200, expect.stringMatching(/^private\b/)]);
   expect((await get(`/${token}/manifest/video.m3u8`)).text).toContain(`\n${video}/source.m3u8\n`);
   // The page itself is not built here; the gate let it through.
   expect((await get(`/${token}/iframe`)).status).toBe(503);
@@ -188,6 +193,7 @@ test("without a token every path is refused, in the same words as what does not 
   expect(nothing.status).toBe(403);
   for (const path of [
     `/${input}/manifest/video.m3u8`,
+    `/${input}/manifest/video.mpd`,
     playlist(input),
     playlist(video),
     `/${input}/manifest/${video}/source/0/init.mp4`,
