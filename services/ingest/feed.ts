@@ -1,11 +1,13 @@
 import type { ServerResponse } from "node:http";
 import {
+  type AudioMessage,
   audioTag,
   flvHeader,
   readAudio,
   readVideo,
   scriptTag,
   tagHeader,
+  type VideoMessage,
   videoTag,
   writeScript,
 } from "../packager/flv.ts";
@@ -63,8 +65,10 @@ class Fanout implements Feed {
   readonly #unwrap = createUnwrapper();
   readonly #readers = new Set<Reader>();
   #metadata: Uint8Array | undefined;
-  #videoConfig: Uint8Array | undefined;
-  #audioConfig: Uint8Array | undefined;
+  /** Configurations and colours in force, by the tracks that they speak of. */
+  readonly #videoConfigs = new Map<string, Uint8Array>();
+  readonly #audioConfigs = new Map<string, Uint8Array>();
+  #hasVideo = false;
   /** From the newest keyframe, or, before the first one, from the beginning. */
   #gop: Uint8Array[] = [];
   #gopBytes = 0;
@@ -89,18 +93,19 @@ class Fanout implements Feed {
     if (this.#end) return;
     const payload = tag.subarray(tagHeadBytes, tag.length - tagTailBytes);
     if (type === videoTag) {
-      const message = readVideo(payload);
-      if (message.type === "ignore") return;
+      const said = outlineOf(readVideo(payload));
+      if (!said) return;
       this.#seal(type, timestampMs, tag);
-      if (message.type === "config") this.#setVideoConfig(tag);
-      else this.#keep(tag, message.type === "frame" && message.key);
+      this.#hasVideo = true;
+      if (said.config) this.#setVideoConfig(said.config, tag);
+      else this.#keep(tag, said.key);
     } else if (type === audioTag) {
-      const message = readAudio(payload);
-      if (message.type === "ignore") return;
+      const said = outlineOf(readAudio(payload));
+      if (!said) return;
       this.#seal(type, timestampMs, tag);
-      if (message.type === "config") this.#setAudioConfig(tag);
+      if (said.config) this.#setAudioConfig(said.config, tag);
       else {
-        const tooOld = !this.#videoConfig && Math.abs(this.#timestampMs - this.#gopStartMs) > audioOnlyMs;
+        const tooOld = !this.#hasVideo && Math.abs(this.#timestampMs - this.#gopStartMs) > audioOnlyMs;
         this.#keep(tag, tooOld);
       }
     } else {
@@ -110,7 +115,7 @@ class Fanout implements Feed {
       this.#metadata = tag;
     }
     this.#pending.push(tag);
-    this.#schedule(type === audioTag && this.#videoConfig !== undefined);
+    this.#schedule(type === audioTag && this.#hasVideo);
   }
 
   attach(response: ServerResponse): void {
@@ -132,7 +137,7 @@ class Fanout implements Feed {
     response.once("close", () => this.#forget(reader));
     response.cork();
     response.write(flvHeader());
-    for (const tag of [this.#metadata, this.#videoConfig, this.#audioConfig])
+    for (const tag of [this.#metadata, ...this.#videoConfigs.values(), ...this.#audioConfigs.values()])
       if (tag) response.write(restamped(tag, this.#gop.length > 0 ? this.#gopStartMs : this.#timestampMs));
     if (!this.#gopLost) {
       for (const tag of this.#gop) response.write(tag);
@@ -160,18 +165,20 @@ class Fanout implements Feed {
     fill(tag, type, this.#timestampMs);
   }
 
-  #setVideoConfig(tag: Uint8Array): void {
+  #setVideoConfig(key: string, tag: Uint8Array): void {
     // A decoder set up with the new config could not read the old GOP.
-    if (this.#videoConfig && !samePayload(this.#videoConfig, tag)) this.#restart();
-    this.#videoConfig = tag;
+    const before = this.#videoConfigs.get(key);
+    if (before && !samePayload(before, tag)) this.#restart();
+    this.#videoConfigs.set(key, tag);
   }
 
-  #setAudioConfig(tag: Uint8Array): void {
-    if (this.#audioConfig && !samePayload(this.#audioConfig, tag)) {
+  #setAudioConfig(key: string, tag: Uint8Array): void {
+    const before = this.#audioConfigs.get(key);
+    if (before && !samePayload(before, tag)) {
       this.#gop = this.#gop.filter((kept) => kept[0] !== audioTag);
       this.#gopBytes = this.#gop.reduce((sum, kept) => sum + kept.length, 0);
     }
-    this.#audioConfig = tag;
+    this.#audioConfigs.set(key, tag);
   }
 
   #restart(): void {
@@ -253,4 +260,24 @@ function samePayload(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   const end = a.length - tagTailBytes;
   return Buffer.compare(a.subarray(tagHeadBytes, end), b.subarray(tagHeadBytes, end)) === 0;
+}
+
+/**
+ * What a message is to a reader that comes late: a configuration, under a name that tells whose; or frames, with whether
+ * one can begin there. Undefined for what nobody needs.
+ */
+function outlineOf(message: VideoMessage | AudioMessage): { config?: string; key: boolean } | undefined {
+  if (message.type === "ignore") return undefined;
+  if (message.type === "many") {
+    const each = message.messages.map(outlineOf);
+    const configs = each.flatMap((one) => one?.config ?? []);
+    if (each.every((one) => !one)) return undefined;
+    return configs.length > 0
+      ? { config: configs.join(), key: false }
+      : { key: each.some((one) => one?.key) };
+  }
+  if (message.type === "config" || message.type === "colour")
+    return { config: `${message.type}${message.track}`, key: false };
+  // Pictures of all tracks have their keyframes together; the first one leads.
+  return { key: message.type === "frame" && message.track === 0 && "key" in message && message.key };
 }

@@ -125,10 +125,10 @@ test.for([
   { name: "MP3", type: 8, payload: Buffer.from("2f00", "hex"), says: /MP3.*AAC/ },
   { name: "Speex", type: 8, payload: Buffer.from("b200", "hex"), says: /Speex.*AAC/ },
   {
-    name: "HEVC in enhanced RTMP",
+    name: "VVC in enhanced RTMP",
     type: 9,
-    payload: Buffer.from("90687663310000", "hex"),
-    says: /HEVC.*H\.264/,
+    payload: Buffer.from("90767663310000", "hex"),
+    says: /VVC.*H\.264, HEVC, AV1 or VP9$/,
   },
   {
     name: "a codec that nobody knows",
@@ -136,7 +136,12 @@ test.for([
     payload: Buffer.from("90ffe9c3a90000", "hex"),
     says: /^codec .* H\.264/,
   },
-  { name: "Opus in enhanced RTMP", type: 8, payload: Buffer.from("904f707573", "hex"), says: /Opus.*AAC/ },
+  {
+    name: "MP3 in enhanced RTMP",
+    type: 8,
+    payload: Buffer.from("902e6d7033", "hex"),
+    says: /MP3.*AAC, Opus/,
+  },
 ])("$name is refused at its first message, naming what is supported", async ({ type, payload, says }) => {
   world = await startIngestWorld();
   const encoder = await client();
@@ -146,6 +151,20 @@ test.for([
   expect(values[1]).toMatchObject({ level: "error", description: expect.stringMatching(says) });
   await encoder.closed;
   expect(world.facts.at(-1)).toMatchObject({ reason: "refused" });
+});
+
+test("an encoder is told which codecs and tracks of enhanced RTMP it may send", async () => {
+  world = await startIngestWorld();
+  const encoder = await client();
+  await encoder.publish("live", world.input(uid));
+  const { values } = await encoder.reply("_result");
+  expect(values[0]).toMatchObject({
+    fourCcList: ["avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC", "ac-3", "ec-3"],
+    videoFourCcInfoMap: { avc1: 4, hvc1: 4, av01: 4, vp09: 4 },
+    audioFourCcInfoMap: { mp4a: 4, Opus: 4, fLaC: 4, "ac-3": 4, "ec-3": 4 },
+    capsEx: 14,
+  });
+  expect(values[1]).toMatchObject({ code: "NetConnection.Connect.Success" });
 });
 
 test("a second encoder takes over, the first is told and its feed ends", async () => {

@@ -1,7 +1,8 @@
 import Rtmp from "node-media-server/src/protocol/rtmp.js";
 import { Failure } from "../lib/errors.ts";
-import { AmfReader, type AmfValue } from "../packager/amf.ts";
+import { AmfReader, type AmfValue, writeAmf } from "../packager/amf.ts";
 import { BadMedia } from "../packager/bad-media.ts";
+import { fourCCs } from "../packager/codec/names.ts";
 import { audioTag, maxTagBytes, scriptTag, videoTag } from "../packager/flv.ts";
 
 /** Bytes before and after a payload that an FLV tag needs: see `Handler.media`. */
@@ -79,15 +80,23 @@ const type = {
   video: videoTag,
   dataAmf3: 15,
   commandAmf3: 17,
+  command: 20,
   data: scriptTag,
   aggregate: 22,
 } as const;
 const shaken = 3;
+const commandStream = 3;
 const nothing = Buffer.alloc(0);
 const pingRequest = 6;
 const pingResponse = 7;
 const windowBytes = 2_500_000;
 const leastWindowBytes = 64 << 10;
+
+/** enhanced-rtmp-v2, "Enhancing NetConnection connect Command": of FourCcInfoMask and of CapsExMask. */
+const canForward = 4;
+const multitrack = 2;
+const modEx = 4;
+const nanoOffset = 8;
 
 /** AMF0 strings with their type and length, as they begin a data message. */
 const setDataFrame = amfString("@setDataFrame");
@@ -334,6 +343,35 @@ class Connection extends (Bare as unknown as typeof Rtmp) implements Protocol {
     this.setPeerBandwidth(2 * windowBytes, 2);
     this.setChunkSize(this.outChunkSize);
     this.respondConnect(transaction);
+  }
+
+  /**
+   * As the package's own, and what of enhanced RTMP we take: encoders offer only what a server names. `fourCcList` is
+   * what version 1 asks for, the others are of version 2.
+   */
+  override respondConnect(transaction: number): void {
+    const forwards = (codecs: readonly string[]) => Object.fromEntries(codecs.map((id) => [id, canForward]));
+    const properties = {
+      ...{ fmsVer: "FMS/3,0,1,123", capabilities: 31 },
+      fourCcList: [...fourCCs.video, ...fourCCs.audio],
+      videoFourCcInfoMap: forwards(fourCCs.video),
+      audioFourCcInfoMap: forwards(fourCCs.audio),
+      capsEx: multitrack | modEx | nanoOffset,
+    };
+    const info = {
+      level: "status",
+      code: "NetConnection.Connect.Success",
+      description: "Connection succeeded.",
+      objectEncoding: 0,
+    };
+    const payload = writeAmf(["_result", transaction, properties, info], "plain");
+    // One chunk of type 0: the announced chunk size is larger. The package's own AMF knows no strict arrays without a word on the console.
+    const chunk = Buffer.alloc(12 + payload.length);
+    chunk[0] = commandStream;
+    chunk.writeUIntBE(payload.length, 4, 3);
+    chunk[7] = type.command;
+    chunk.set(payload, 12);
+    this.onOutputCallback(chunk);
   }
 
   #publish(name: AmfValue): void {

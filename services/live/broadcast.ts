@@ -1,11 +1,6 @@
 import type { FlvTag } from "../packager/flv.ts";
-import {
-  type Output,
-  Packager,
-  type Profile,
-  type RenditionName,
-  type Resume,
-} from "../packager/packager.ts";
+import type { Output, RenditionName } from "../packager/outlet.ts";
+import { Packager, type Profile, type Resume } from "../packager/packager.ts";
 import { Schedule } from "../packager/periods.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
@@ -275,7 +270,8 @@ export class Broadcast {
 
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     this.#source = { width, height, pixelAspect, frameRate, codec };
-    this.#planned = this.#plan?.(this.#source) ?? [];
+    // Encoders are fed H.264 alone.
+    this.#planned = codec.startsWith("avc1") ? (this.#plan?.(this.#source) ?? []) : [];
   }
 
   /** Keeps the Periods up with the renditions. True when there is something to play for the first time. */

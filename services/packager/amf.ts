@@ -115,8 +115,11 @@ export class AmfReader {
   }
 }
 
-/** AMF0 bytes of `values`, one after the other. Objects are written as ECMA arrays, which is what onMetaData has. */
-export function writeAmf(values: readonly AmfValue[]): Uint8Array {
+/**
+ * AMF0 bytes of `values`, one after the other. Objects are written as ECMA arrays, which is what onMetaData has, or as
+ * plain ones, which is what commands have.
+ */
+export function writeAmf(values: readonly AmfValue[], objects: "arrays" | "plain" = "arrays"): Uint8Array {
   const out: number[] = [];
   const scratch = new DataView(new ArrayBuffer(8));
   const text = (value: string, long: boolean): void => {
@@ -142,8 +145,8 @@ export function writeAmf(values: readonly AmfValue[]): Uint8Array {
       for (const element of value) write(element);
     } else {
       const entries = Object.entries(value as AmfObject);
-      out.push(0x08);
-      u32(out, entries.length);
+      out.push(objects === "plain" ? 0x03 : 0x08);
+      if (objects === "arrays") u32(out, entries.length);
       for (const [key, element] of entries) {
         text(key, false);
         write(element);

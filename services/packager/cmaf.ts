@@ -55,6 +55,7 @@ function trak(track: Track): Uint8Array {
     u32(0), u32(0), u32(track.timescale), u32(0), // creation, modification, timescale, duration
     u16(0x55c4), u16(0), // language "und", pre_defined
   );
+  const language = !video && track.language ? [fullBox("elng", 0, 0, ascii(`${track.language}\0`))] : [];
   const handler = video ? "vide" : "soun";
   const hdlr = fullBox("hdlr", 0, 0, u32(0), ascii(handler), zeros(12), ascii(video ? "Video\0" : "Audio\0"));
   const header = video ? fullBox("vmhd", 0, 1, zeros(8)) : fullBox("smhd", 0, 0, zeros(4));
@@ -67,7 +68,7 @@ function trak(track: Track): Uint8Array {
     fullBox("stsz", 0, 0, u32(0), u32(0)),
     fullBox("stco", 0, 0, u32(0)),
   );
-  return box("trak", tkhd, box("mdia", mdhd, hdlr, box("minf", header, dinf, stbl)));
+  return box("trak", tkhd, box("mdia", mdhd, ...language, hdlr, box("minf", header, dinf, stbl)));
 }
 
 /** 7.7.3 of CMAF wants defaults in each tfhd and trun; these here are for readers that ask. */
@@ -78,29 +79,35 @@ function trex(track: Track): Uint8Array {
   return fullBox("trex", 0, 0, ...[trackId(track), 1, duration, 0, flags].map(u32)); // 1: first sample entry
 }
 
-/** The decoder configuration box by sample entry: a codec that is to be packaged needs a line here. */
-const configBoxes: Readonly<Partial<Record<Entry, (track: Track) => Uint8Array>>> = {
+/** The decoder configuration box by sample entry. */
+const configBoxes: Readonly<Record<Entry, (track: Track) => Uint8Array>> = {
   avc1: (track) => box("avcC", track.config),
+  hvc1: (track) => box("hvcC", track.config),
+  av01: (track) => box("av1C", track.config),
+  vp09: (track) => fullBox("vpcC", 1, 0, track.config),
   mp4a: (track) => fullBox("esds", 0, 0, elementaryDescriptor(track as AudioTrack)),
+  Opus: (track) => box("dOps", track.config),
+  fLaC: (track) => fullBox("dfLa", 0, 0, track.config),
+  "ac-3": (track) => box("dac3", track.config),
+  "ec-3": (track) => box("dec3", track.config),
 };
-
-function configBox(track: Track): Uint8Array {
-  const write = configBoxes[track.entry];
-  if (!write) throw new RangeError(`no sample entry is written for ${track.entry}`);
-  return write(track);
-}
 
 function sampleEntry(track: Track): Uint8Array {
   return track.kind === "video" ? visualEntry(track) : audioEntry(track);
 }
 
 function visualEntry(track: VideoTrack): Uint8Array {
-  const { colour } = track;
-  const boxes = [configBox(track), box("pasp", u32(track.pixelAspect[0]), u32(track.pixelAspect[1]))];
+  const { colour, hdr } = track;
+  const boxes = [
+    configBoxes[track.entry](track),
+    box("pasp", u32(track.pixelAspect[0]), u32(track.pixelAspect[1])),
+  ];
   if (colour) {
     const points = [...u16(colour.primaries), ...u16(colour.transfer), ...u16(colour.matrix)];
     boxes.push(box("colr", ascii("nclx"), points, [colour.fullRange ? 0x80 : 0]));
   }
+  if (hdr?.mastering) boxes.push(box("mdcv", hdr.mastering));
+  if (hdr?.light) boxes.push(box("clli", hdr.light));
   // biome-ignore format: a line per group of fields
   return box(
     track.entry,
@@ -120,7 +127,7 @@ function audioEntry(track: AudioTrack): Uint8Array {
     u16(track.channels), u16(16), u32(0), // channels, bits, pre_defined and reserved
     // 16.16 has no room for 88.2 and 96 kHz: 0 sends readers to the configuration.
     u32(track.sampleRate < 0x1_0000 ? track.sampleRate * 0x1_0000 : 0),
-    configBox(track),
+    configBoxes[track.entry](track),
   );
 }
 

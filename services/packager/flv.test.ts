@@ -118,7 +118,7 @@ describe("readVideo", () => {
     {
       name: "a sequence header",
       hex: "17 00 000000 0000000165",
-      message: { type: "config", entry: "avc1", config: data },
+      message: { type: "config", track: 0, entry: "avc1", config: data },
     },
     { name: "a keyframe", hex: "17 01 000042 0000000165", message: frame({ key: true, compositionMs: 66 }) },
     {
@@ -133,7 +133,7 @@ describe("readVideo", () => {
     {
       name: "enhanced: SequenceStart",
       hex: "90 61766331 0000000165",
-      message: { type: "config", entry: "avc1", config: data },
+      message: { type: "config", track: 0, entry: "avc1", config: data },
     },
     {
       name: "enhanced: CodedFrames",
@@ -142,40 +142,104 @@ describe("readVideo", () => {
     },
     { name: "enhanced: CodedFramesX", hex: "a3 61766331 0000000165", message: frame({}) },
     { name: "enhanced: SequenceEnd", hex: "92 61766331", message: { type: "end" } },
-    { name: "enhanced: metadata", hex: "94 68766331 02", message: { type: "ignore" } },
+    {
+      name: "enhanced: metadata that is damaged",
+      hex: "94 68766331 02",
+      message: { type: "colour", track: 0, colour: undefined, hdr: undefined },
+    },
     { name: "enhanced: command", hex: "d0 00", message: { type: "ignore" } },
     {
       name: "enhanced: ModEx around CodedFramesX",
       hex: "97 02 000001 03 61766331 0000000165",
-      message: frame({ key: true }),
+      message: frame({ key: true, offsetMs: 0.000001 }),
+    },
+    {
+      name: "enhanced: a part of a millisecond",
+      hex: "a7 02 07a120 01 61766331 000000 0000000165",
+      message: frame({ offsetMs: 0.5 }),
+    },
+    {
+      name: "enhanced: HEVC, AV1 and VP9, of which only HEVC has a composition time",
+      hex: "91 68766331 000021 0000000165",
+      message: frame({ entry: "hvc1", key: true, compositionMs: 33 }),
+    },
+    { name: "enhanced: AV1", hex: "a1 61763031 0000000165", message: frame({ entry: "av01" }) },
+    { name: "enhanced: VP9", hex: "a1 76703039 0000000165", message: frame({ entry: "vp09" }) },
+    {
+      name: "legacy HEVC",
+      hex: "1c 01 000000 0000000165",
+      message: frame({ entry: "hvc1", key: true }),
+    },
+    {
+      name: "multitrack: one",
+      hex: "96 03 61763031 02 0000000165",
+      message: frame({ entry: "av01", key: true, track: 2 }),
+    },
+    {
+      name: "multitrack: many of one codec",
+      hex: "a6 11 61766331 00 000008 000001 0000000165 01 000008 000002 0000000165",
+      message: {
+        type: "many",
+        messages: [frame({ compositionMs: 1 }), frame({ track: 1, compositionMs: 2 })],
+      },
+    },
+    {
+      name: "multitrack: many codecs",
+      hex: "a6 23 61766331 00 000005 0000000165 61763031 01 000005 0000000165",
+      message: { type: "many", messages: [frame({}), frame({ track: 1, entry: "av01" })] },
     },
     { name: "enhanced: a long ModEx", hex: `a7 ff 0001 0000 03 61766331 0000000165`, message: frame({}) },
   ])("reads $name", ({ hex, message }) => expect(readVideo(bytesOf(hex))).toEqual(message));
 
-  function frame(fields: { key?: boolean; compositionMs?: number }) {
-    return { type: "frame", entry: "avc1", key: false, compositionMs: 0, data, ...fields };
+  function frame(fields: {
+    track?: number;
+    entry?: string;
+    key?: boolean;
+    compositionMs?: number;
+    offsetMs?: number;
+  }) {
+    return {
+      type: "frame",
+      track: 0,
+      entry: "avc1",
+      key: false,
+      compositionMs: 0,
+      offsetMs: 0,
+      data,
+      ...fields,
+    };
   }
 
   test.for([
     { name: "cut short", hex: "17 01 00", code: "bad_flv", says: /cut short/ },
     { name: "ModEx past the end", hex: "97 ff", code: "bad_flv", says: /cut short/ },
     {
-      name: "legacy HEVC",
-      hex: "1c 00 000000",
+      name: "Sorenson",
+      hex: "12 00 000000",
       code: "unsupported_codec",
-      says: /HEVC.*set the encoder to H\.264$/,
+      says: /Sorenson.*set the encoder to H\.264, HEVC, AV1 or VP9$/,
     },
-    { name: "Sorenson", hex: "12 00 000000", code: "unsupported_codec", says: /Sorenson/ },
-    { name: "enhanced HEVC", hex: "90 68766331 01", code: "unsupported_codec", says: /HEVC/ },
-    { name: "AV1", hex: "90 61763031 01", code: "unsupported_codec", says: /AV1/ },
-    { name: "VP9", hex: "90 76703039 01", code: "unsupported_codec", says: /VP9/ },
+    { name: "VVC", hex: "90 76766331 01", code: "unsupported_codec", says: /VVC/ },
     {
       name: "a code that is nobody's",
       hex: "90 746f5374 01",
       code: "unsupported_codec",
       says: /codec "toSt"/,
     },
-    { name: "multitrack", hex: "96 00 61766331", code: "unsupported_codec", says: /turn off multitrack/ },
+    { name: "multitrack that is cut short", hex: "96 00 61766331", code: "bad_flv", says: /cut short/ },
+    {
+      name: "a track longer than its tag",
+      hex: "96 11 61766331 00 000009 000001 0000000165",
+      code: "bad_flv",
+      says: /cut short/,
+    },
+    { name: "an unknown multitrack", hex: "96 31 61766331 00", code: "bad_flv", says: /unknown kind/ },
+    {
+      name: "a track beyond all numbers",
+      hex: "96 01 61766331 7f 00",
+      code: "unsupported_codec",
+      says: /below 16/,
+    },
   ])("refuses $name", ({ hex, code, says }) => {
     expect(() => readVideo(bytesOf(hex))).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(says) }),
@@ -189,29 +253,46 @@ describe("readAudio", () => {
     {
       name: "a configuration",
       hex: "af 00 1190",
-      message: { type: "config", entry: "mp4a", config: bytesOf("1190") },
+      message: { type: "config", track: 0, entry: "mp4a", config: bytesOf("1190") },
     },
-    { name: "a frame", hex: "af 01 2110", message: { type: "frame", entry: "mp4a", data: bytesOf("2110") } },
+    {
+      name: "a frame",
+      hex: "af 01 2110",
+      message: { type: "frame", track: 0, entry: "mp4a", offsetMs: 0, data: bytesOf("2110") },
+    },
     { name: "an empty frame", hex: "af 01", message: { type: "ignore" } },
     {
       name: "enhanced: configuration",
       hex: "90 6d703461 1190",
-      message: { type: "config", entry: "mp4a", config: bytesOf("1190") },
+      message: { type: "config", track: 0, entry: "mp4a", config: bytesOf("1190") },
     },
     {
       name: "enhanced: frame",
       hex: "91 6d703461 2110",
-      message: { type: "frame", entry: "mp4a", data: bytesOf("2110") },
+      message: { type: "frame", track: 0, entry: "mp4a", offsetMs: 0, data: bytesOf("2110") },
+    },
+    {
+      name: "enhanced: two languages",
+      hex: "95 11 4f707573 00 000002 2110 01 000002 2110",
+      message: {
+        type: "many",
+        messages: [0, 1].map((track) => ({
+          ...{ type: "frame", track, entry: "Opus", offsetMs: 0, data: bytesOf("2110") },
+        })),
+      },
     },
     { name: "enhanced: end", hex: "92 6d703461", message: { type: "ignore" } },
     { name: "enhanced: channel layout", hex: "94 6d703461 01 02 00000003", message: { type: "ignore" } },
   ])("reads $name", ({ hex, message }) => expect(readAudio(bytesOf(hex))).toEqual(message));
 
   test.for([
-    { name: "MP3", hex: "2f ff", says: /^MP3 audio is not supported; set the encoder to AAC$/ },
+    {
+      name: "MP3",
+      hex: "2f ff",
+      says: /^MP3 audio is not supported; set the encoder to AAC, Opus, FLAC, AC-3 or E-AC-3$/,
+    },
     { name: "Speex", hex: "bf 00", says: /Speex/ },
-    { name: "Opus", hex: "90 4f707573 00", says: /Opus/ },
-    { name: "multitrack", hex: "95 00 6d703461", says: /multitrack/ },
+    { name: "enhanced MP3", hex: "91 2e6d7033 00", says: /MP3/ },
   ])("refuses $name", ({ hex, says }) => {
     const refusal = expect.objectContaining({
       code: "unsupported_codec",

@@ -1,5 +1,7 @@
 import { AmfReader, type AmfValue, writeAmf } from "./amf.ts";
 import { BadMedia } from "./bad-media.ts";
+import { readColour, type ColourInfo as Said } from "./codec/colour.ts";
+import { entryOf } from "./codec/names.ts";
 import type { Entry } from "./track.ts";
 
 export const audioTag = 8;
@@ -17,25 +19,56 @@ export interface FlvTag {
   readonly payload: Uint8Array;
 }
 
+/** Of a track of the publish: 0 is the one that is played where only one can be. */
+interface Tracked {
+  readonly track: number;
+}
+
+export interface Config extends Tracked {
+  readonly type: "config";
+  readonly entry: Entry;
+  readonly config: Uint8Array;
+}
+
+/** Colour that the publisher knows and the bitstream may not say. */
+export interface ColourInfo extends Tracked, Said {
+  readonly type: "colour";
+}
+
+export interface VideoFrame extends Tracked {
+  readonly type: "frame";
+  readonly entry: Entry;
+  /** What the encoder says; the codec modules look for themselves. */
+  readonly key: boolean;
+  /** Presentation minus decoding time; may be negative. */
+  readonly compositionMs: number;
+  /** What is to be added to the tag's timestamp: less than a millisecond. */
+  readonly offsetMs: number;
+  readonly data: Uint8Array;
+}
+
+export interface AudioFrame extends Tracked {
+  readonly type: "frame";
+  readonly entry: Entry;
+  readonly offsetMs: number;
+  readonly data: Uint8Array;
+}
+
 /** Views into the payload: as long-lived as the tag. */
 export type VideoMessage =
-  | { readonly type: "config"; readonly entry: Entry; readonly config: Uint8Array }
-  | {
-      readonly type: "frame";
-      readonly entry: Entry;
-      /** What the encoder says; `codec/avc.ts` looks for itself. */
-      readonly key: boolean;
-      /** Presentation minus decoding time; may be negative. */
-      readonly compositionMs: number;
-      readonly data: Uint8Array;
-    }
+  | Config
+  | VideoFrame
+  | ColourInfo
+  /** Several tracks in one tag. */
+  | { readonly type: "many"; readonly messages: readonly VideoMessage[] }
   | { readonly type: "end" }
   | { readonly type: "ignore" };
 
 /** Views into the payload: as long-lived as the tag. */
 export type AudioMessage =
-  | { readonly type: "config"; readonly entry: Entry; readonly config: Uint8Array }
-  | { readonly type: "frame"; readonly entry: Entry; readonly data: Uint8Array }
+  | Config
+  | AudioFrame
+  | { readonly type: "many"; readonly messages: readonly AudioMessage[] }
   | { readonly type: "ignore" };
 
 const ignore = { type: "ignore" } as const;
@@ -147,59 +180,19 @@ export class FlvReader {
   }
 }
 
-/**
- * Codecs by the number of the legacy header or the fourCC of the enhanced one (enhanced-rtmp-v2). To support one:
- * give it an entry here and a parser in `codec/codec.ts`.
- */
-const videoCodecs: Readonly<Record<string, { readonly name: string; readonly entry?: Entry }>> = {
-  2: { name: "Sorenson H.263" },
-  3: { name: "Screen video" },
-  4: { name: "VP6" },
-  5: { name: "VP6 with alpha" },
-  7: { name: "H.264", entry: "avc1" },
-  12: { name: "HEVC (H.265)" },
-  13: { name: "AV1" },
-  avc1: { name: "H.264", entry: "avc1" },
-  hvc1: { name: "HEVC (H.265)" },
-  av01: { name: "AV1" },
-  vp08: { name: "VP8" },
-  vp09: { name: "VP9" },
-  vvc1: { name: "VVC (H.266)" },
-};
-const audioCodecs: typeof videoCodecs = {
-  0: { name: "PCM" },
-  1: { name: "ADPCM" },
-  2: { name: "MP3" },
-  3: { name: "PCM" },
-  4: { name: "Nellymoser" },
-  5: { name: "Nellymoser" },
-  6: { name: "Nellymoser" },
-  7: { name: "G.711" },
-  8: { name: "G.711" },
-  10: { name: "AAC", entry: "mp4a" },
-  11: { name: "Speex" },
-  14: { name: "MP3" },
-  mp4a: { name: "AAC", entry: "mp4a" },
-  Opus: { name: "Opus" },
-  fLaC: { name: "FLAC" },
-  "ac-3": { name: "AC-3" },
-  "ec-3": { name: "E-AC-3" },
-  ".mp3": { name: "MP3" },
-};
-
-/** What a video tag says. Throws BadMedia `unsupported_codec` with a sentence for the publisher. */
+/** What a video tag says. Throws BadMedia, `unsupported_codec` with a sentence for the publisher. */
 export function readVideo(payload: Uint8Array): VideoMessage {
   if (payload.length === 0) return ignore; // RTMP encoders send empty messages as a sign of life
   const first = payload[0]!;
   if (first & 0x80) return readEnhancedVideo(payload);
   if (first >> 4 === 5) return ignore; // video info or command frame: no media
-  const entry = supported("video", first & 15);
+  const entry = entryOf("video", first & 15);
   need(payload, 5);
   switch (payload[1]) {
     case 0:
-      return { type: "config", entry, config: payload.subarray(5) };
+      return { type: "config", track: 0, entry, config: payload.subarray(5) };
     case 1:
-      return frame(entry, first >> 4, int24(payload, 2), payload.subarray(5));
+      return videoFrame({ track: 0, entry, offsetMs: 0 }, first >> 4, int24(payload, 2), payload.subarray(5));
     case 2:
       return { type: "end" };
     default:
@@ -207,62 +200,159 @@ export function readVideo(payload: Uint8Array): VideoMessage {
   }
 }
 
+/** enhanced-rtmp-v2, "Enhanced Video". */
 function readEnhancedVideo(payload: Uint8Array): VideoMessage {
   const frameType = (payload[0]! >> 4) & 7;
-  const { packet, at } = skipModifiers(payload);
-  if (packet === 4) return ignore; // Metadata (HDR): the bitstream says it as well
-  if (frameType === 5) return ignore; // a command, no media
-  if (packet === 6) throw multitrack("video");
-  need(payload, at + 4);
-  const entry = supported("video", fourCC(payload, at));
-  const data = payload.subarray(at + 4);
+  const head = readHead(payload);
+  if (frameType === 5 && head.packet !== 4) return ignore; // a command, no media
+  if (head.packet !== 6) {
+    need(payload, head.at + 4);
+    const entry = entryOf("video", fourCC(payload, head.at));
+    return videoBody(
+      { track: 0, entry, offsetMs: head.offsetMs },
+      head.packet,
+      frameType,
+      payload.subarray(head.at + 4),
+    );
+  }
+  return tracksOf(payload, head, "video", ({ track, entry, packet, body }) =>
+    videoBody({ track, entry, offsetMs: head.offsetMs }, packet, frameType, body),
+  );
+}
+
+type Head = Pick<VideoFrame, "track" | "entry" | "offsetMs">;
+
+function videoBody(head: Head, packet: number, frameType: number, body: Uint8Array): VideoMessage {
+  const { track, entry } = head;
   switch (packet) {
     case 0: // SequenceStart
-      return { type: "config", entry, config: data };
+      return { type: "config", track, entry, config: body };
     case 1: // CodedFrames; only these codecs have a composition time
-      if (entry !== "avc1" && entry !== "hvc1") return frame(entry, frameType, 0, data);
-      need(payload, at + 7);
-      return frame(entry, frameType, int24(payload, at + 4), payload.subarray(at + 7));
+      if (entry !== "avc1" && entry !== "hvc1") return videoFrame(head, frameType, 0, body);
+      need(body, 3);
+      return videoFrame(head, frameType, int24(body, 0), body.subarray(3));
     case 2: // SequenceEnd
       return { type: "end" };
     case 3: // CodedFramesX: composition time 0, not sent
-      return frame(entry, frameType, 0, data);
+      return videoFrame(head, frameType, 0, body);
+    case 4: // Metadata
+      return { type: "colour", track, ...readColour(body) };
     default:
       return ignore;
   }
 }
 
-function frame(entry: Entry, frameType: number, compositionMs: number, data: Uint8Array): VideoMessage {
+function videoFrame(
+  { track, entry, offsetMs }: Head,
+  frameType: number,
+  compositionMs: number,
+  data: Uint8Array,
+): VideoMessage {
   if (data.length === 0) return ignore;
-  return { type: "frame", entry, key: frameType === 1 || frameType === 4, compositionMs, data };
+  const key = frameType === 1 || frameType === 4;
+  return { type: "frame", track, entry, key, compositionMs, offsetMs, data };
 }
 
-/** What an audio tag says. Throws BadMedia `unsupported_codec` with a sentence for the publisher. */
+/** What an audio tag says. Throws BadMedia, `unsupported_codec` with a sentence for the publisher. */
 export function readAudio(payload: Uint8Array): AudioMessage {
   if (payload.length === 0) return ignore;
   const format = payload[0]! >> 4;
   if (format === 9) return readEnhancedAudio(payload);
-  const entry = supported("audio", format);
+  const entry = entryOf("audio", format);
   need(payload, 2);
-  const data = payload.subarray(2);
-  if (payload[1] === 0) return { type: "config", entry, config: data };
-  return payload[1] === 1 && data.length > 0 ? { type: "frame", entry, data } : ignore;
+  const head = { track: 0, entry, offsetMs: 0 };
+  return audioBody(head, payload[1]!, payload.subarray(2));
 }
 
+/** enhanced-rtmp-v2, "Enhanced Audio". */
 function readEnhancedAudio(payload: Uint8Array): AudioMessage {
-  const { packet, at } = skipModifiers(payload);
-  if (packet === 5) throw multitrack("audio");
-  need(payload, at + 4);
-  const entry = supported("audio", fourCC(payload, at));
-  const data = payload.subarray(at + 4);
-  if (packet === 0) return { type: "config", entry, config: data };
-  return packet === 1 && data.length > 0 ? { type: "frame", entry, data } : ignore;
+  const head = readHead(payload);
+  if (head.packet !== 5) {
+    need(payload, head.at + 4);
+    const entry = entryOf("audio", fourCC(payload, head.at));
+    return audioBody(
+      { track: 0, entry, offsetMs: head.offsetMs },
+      head.packet,
+      payload.subarray(head.at + 4),
+    );
+  }
+  return tracksOf(payload, head, "audio", ({ track, entry, packet, body }) =>
+    audioBody({ track, entry, offsetMs: head.offsetMs }, packet, body),
+  );
 }
 
-/** Steps over ModEx packets (type 7: nanosecond offsets and the like), which wrap the packet that counts. */
-function skipModifiers(payload: Uint8Array): { packet: number; at: number } {
+/** MultichannelConfig (4) is left out: each of our codecs says its channels itself. */
+function audioBody(head: Head, packet: number, body: Uint8Array): AudioMessage {
+  if (packet === 0) return { type: "config", track: head.track, entry: head.entry, config: body };
+  if (packet !== 1 || body.length === 0) return ignore;
+  return { type: "frame", track: head.track, entry: head.entry, offsetMs: head.offsetMs, data: body };
+}
+
+/** Packets of a multitrack tag that have no number of their own are told apart from what follows by these. */
+const oneTrack = 0;
+const manyCodecs = 2;
+/** More tracks than any encoder makes of one publish. */
+const maxTracks = 16;
+
+interface Track {
+  readonly track: number;
+  readonly entry: Entry;
+  readonly packet: number;
+  readonly body: Uint8Array;
+}
+
+/** The tracks of a multitrack tag: one, many of one codec, or many of a codec each. */
+function tracksOf<T extends { readonly type: string }>(
+  payload: Uint8Array,
+  { at: from }: { at: number },
+  kind: "video" | "audio",
+  read: (track: Track) => T,
+): T | { readonly type: "many"; readonly messages: readonly T[] } {
+  let at = from;
+  need(payload, at + 5);
+  const layout = payload[at]! >> 4;
+  const packet = payload[at]! & 15;
+  at += 1;
+  if (layout > manyCodecs)
+    throw new BadMedia("bad_flv", `The encoder sent an unknown kind of multitrack ${kind}`);
+  let entry: Entry | undefined;
+  if (layout !== manyCodecs) {
+    entry = entryOf(kind, fourCC(payload, at));
+    at += 4;
+  }
+  const messages: T[] = [];
+  do {
+    if (layout === manyCodecs) {
+      need(payload, at + 4);
+      entry = entryOf(kind, fourCC(payload, at));
+      at += 4;
+    }
+    need(payload, at + (layout === oneTrack ? 1 : 4));
+    const track = payload[at++]!;
+    let end = payload.length;
+    if (layout !== oneTrack) {
+      end = at + 3 + uint24(payload, at);
+      at += 3;
+      need(payload, end);
+    }
+    if (track >= maxTracks)
+      throw new BadMedia(
+        "unsupported_codec",
+        `Track ${track} is not supported; number ${kind} tracks below ${maxTracks}`,
+      );
+    messages.push(read({ track, entry: entry!, packet, body: payload.subarray(at, end) }));
+    if (messages.length > maxTracks)
+      throw new BadMedia("bad_flv", `The encoder sent too many ${kind} tracks`);
+    at = end;
+  } while (at < payload.length);
+  return messages.length === 1 ? messages[0]! : { type: "many", messages };
+}
+
+/** Reads up to the packet that counts: ModEx packets (type 7) wrap it, and may say a part of a millisecond. */
+function readHead(payload: Uint8Array): { packet: number; at: number; offsetMs: number } {
   let packet = payload[0]! & 15;
   let at = 1;
+  let offsetMs = 0;
   while (packet === 7) {
     need(payload, at + 1);
     let size = payload[at++]! + 1;
@@ -271,25 +361,15 @@ function skipModifiers(payload: Uint8Array): { packet: number; at: number } {
       size = ((payload[at]! << 8) | payload[at + 1]!) + 1;
       at += 2;
     }
+    need(payload, at + size + 1);
+    const data = at;
     at += size;
-    need(payload, at + 1);
-    packet = payload[at++]! & 15; // upper 4 bits: what the data was
+    const modifier = payload[at]! >> 4;
+    packet = payload[at++]! & 15;
+    // TimestampOffsetNano, up to 999,999
+    if (modifier === 0 && size >= 3) offsetMs = Math.min(uint24(payload, data), 999_999) / 1_000_000;
   }
-  return { packet, at };
-}
-
-function supported(kind: "video" | "audio", id: number | string): Entry {
-  const codecs = kind === "video" ? videoCodecs : audioCodecs;
-  const codec = Object.hasOwn(codecs, id) ? codecs[id] : undefined;
-  if (codec?.entry) return codec.entry;
-  const known = [...new Set(Object.values(codecs).flatMap((c) => (c.entry ? c.name : [])))].join(" or ");
-  const what = codec?.name ?? `codec ${JSON.stringify(id)}`;
-  throw new BadMedia("unsupported_codec", `${what} ${kind} is not supported; set the encoder to ${known}`);
-}
-
-function multitrack(kind: string): BadMedia {
-  const message = `Several ${kind} tracks in one connection are not supported; turn off multitrack ${kind} in the encoder`;
-  return new BadMedia("unsupported_codec", message);
+  return { packet, at, offsetMs };
 }
 
 /**

@@ -12,8 +12,8 @@ export interface FollowerOptions {
   readonly mux: Mux;
   /** A rendition that joins late begins with the row after this number. */
   readonly after?: number | undefined;
-  /** A frame of silence for this init version, `previous` being the last frame heard. */
-  readonly silence: (version: number, previous: Payload) => Payload;
+  /** A frame of silence of so many ticks for this init version, `previous` being the last frame heard. */
+  readonly silence: (version: number, previous: Payload, duration: number) => Payload;
 }
 
 interface Queued {
@@ -171,7 +171,10 @@ export class Follower {
     const { sample, version } = this.#last ?? like;
     const { duration, data } = sample;
     const dts = this.#edge ?? like.sample.dts;
-    return { version, sample: { dts, pts: dts, duration, key: true, data: this.#silence(version, data) } };
+    return {
+      version,
+      sample: { dts, pts: dts, duration, key: true, data: this.#silence(version, data, duration) },
+    };
   }
 
   #gapTo(dts: number): void {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readChunks } from "../../test/support/mp4.ts";
 import { type Aired, broadcast, publish, type Source, simulate } from "../../test/support/simulate.ts";
-import type { RenditionName } from "./packager.ts";
+import type { RenditionName } from "./outlet.ts";
 import type { Segment } from "./track.ts";
 
 const audios = [

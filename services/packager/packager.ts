@@ -1,21 +1,28 @@
-import { Arena } from "./arena.ts";
-import { initSegment, makeChunk } from "./cmaf.ts";
-import { silentFrame } from "./codec/aac.ts";
-import { type Cleaner, cleanerOf, trackOf } from "./codec/codec.ts";
-import { type FlvTag, readAudio, readScript, readVideo } from "./flv.ts";
-import { Follower } from "./follower.ts";
-import { RungWriter } from "./rung.ts";
-import { type Limits, type Mux, Reference, type Step } from "./segmenter.ts";
+import { Beside, type Standing } from "./beside.ts";
+import type { Hints } from "./codec/codec.ts";
+import {
+  type AudioFrame,
+  type ColourInfo,
+  type Config,
+  type FlvTag,
+  readScript,
+  type VideoFrame,
+} from "./flv.ts";
+import { Lane } from "./lane.ts";
+import { labelOf, type Metadata, readMetadata } from "./metadata.ts";
+import { messagesOf, Opening } from "./opening.ts";
+import { Outlet, type Output, type RenditionName } from "./outlet.ts";
+import { type Limits, Reference } from "./segmenter.ts";
+import { Sound } from "./sound.ts";
 import { type Row, SegmentTable } from "./table.ts";
-import { AudioGrid, snapToGrid, Timeline } from "./timeline.ts";
+import { snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
-import type { AudioTrack, Entry, Track, VideoTrack } from "./track.ts";
+import type { AudioTrack, CodedFrame, Track } from "./track.ts";
 
-/** How long tracks that nobody promised may take to appear, and those that onMetaData promised. */
-const unpromisedMs = 300;
-const promisedMs = 2_000;
-/** Longer than any audio frame of 44.1 or 48 kHz, so that no audio part has to end a frame early. */
+/** Longer than any AAC frame of 44.1 or 48 kHz, so that no audio part has to end a frame early. */
 const audioFrameSeconds = 0.0235;
+/** Room in PART-TARGET for longer frames of audio, as a share of a part: video has to fill 85 % of it. */
+const mostAudioShare = 0.12;
 const leastOfTarget = 0.85;
 
 export interface Profile {
@@ -39,24 +46,6 @@ export interface Resume {
 /** Rows worth remembering: more than any playlist shows. */
 const rememberedRows = 24;
 
-/** `source`, `audio`, or the name of a rung. */
-export type RenditionName = string;
-
-export type Output =
-  /** The broadcast has its constants; renditions follow. */
-  | { readonly type: "start"; readonly partTarget: number }
-  /** A rendition has a new init segment; the first one creates the rendition. */
-  | {
-      readonly type: "init";
-      readonly name: RenditionName;
-      readonly version: number;
-      readonly track: Track;
-      readonly bytes: Uint8Array;
-      /** Discontinuities of the broadcast so far. */
-      readonly discontinuity: number;
-    }
-  | { readonly type: "step"; readonly name: RenditionName; readonly step: Step };
-
 /** What the publisher sends, as far as its owner should know. */
 export interface Health {
   readonly frames: number;
@@ -65,23 +54,6 @@ export interface Health {
   readonly gopSeconds: number;
 }
 
-interface Lane<T extends Track> {
-  track: T;
-  readonly raw: Uint8Array;
-  readonly clean: Cleaner;
-}
-
-interface RungLane {
-  readonly track: Track;
-  readonly raw: Uint8Array;
-  readonly clean: Cleaner;
-  writer: RungWriter | undefined;
-  /** Its init segment is out. */
-  announced: boolean;
-}
-
-type Pending = { readonly tag: FlvTag; readonly nowMs: number };
-
 /**
  * One broadcast from FLV tags to steps of its renditions. Pure: whoever owns it hands in the wall clock (ms since
  * 1970) with every call and carries out what comes back. Throws BadMedia; the publish that caused it should end.
@@ -89,25 +61,29 @@ type Pending = { readonly tag: FlvTag; readonly nowMs: number };
 export class Packager {
   readonly #profile: Profile;
   readonly #resume: Resume | undefined;
+  readonly #outlet: Outlet;
   #timeline: Timeline | undefined;
   #unwrap = createUnwrapper();
   #table: SegmentTable | undefined;
   #reference: Reference | undefined;
-  #follower: Follower | undefined;
-  #grid: AudioGrid | undefined;
-  #video: Lane<VideoTrack> | undefined;
-  #audio: Lane<AudioTrack> | undefined;
-  /** By init version; versions of an earlier run are empty. */
-  readonly #versions: Record<RenditionName, Track[]> = {};
-  readonly #rungs = new Map<RenditionName, RungLane>();
   #partTarget: number | undefined;
-  #frameRate: number | undefined;
-  #promised: { video: boolean; audio: boolean } | undefined;
-  #pending: Pending[] = [];
-  #out: Output[] = [];
+  #opening = new Opening();
+  #metadata: Metadata = {};
+  /** Colour by track of video. */
+  readonly #colours = new Map<number, Pick<Hints, "colour" | "hdr">>();
+  /** The picture that writes the segment table, and its number among the publish's tracks. */
+  #picture = new Lane();
+  #pictureId = 0;
+  /** By number among the publish's tracks; the lowest is the one that plays where only one can. */
+  readonly #sounds = new Map<number, Sound>();
+  #soundId = 0;
+  readonly #pictures = new Map<number, Beside>();
+  readonly #rungs = new Map<RenditionName, Beside>();
+  readonly #rungSounds = new Map<RenditionName, Sound>();
+  /** The reference has another init: what follows is not continued. */
   #newInit = false;
-  /** A track that came late begins at the next keyframe. */
-  #lateTrack = false;
+  /** Another track has: nothing may be continued over the next keyframe. */
+  #joins = false;
   #lastKey: number | undefined;
   /** From decoding to presentation of a keyframe, in video ticks. */
   #lead = 0;
@@ -118,6 +94,7 @@ export class Packager {
   constructor(profile: Profile, resume?: Resume) {
     this.#profile = profile;
     this.#resume = resume;
+    this.#outlet = new Outlet(resume?.version ?? 0);
   }
 
   /** Milliseconds since 1970 at broadcast time 0; undefined before the first frame. */
@@ -135,7 +112,7 @@ export class Packager {
     return {
       epochMs: this.#timeline.epochMs,
       timescale: this.#table.timescale,
-      version: Math.max(...Object.values(this.#versions).map((tracks) => tracks.length)),
+      version: this.#outlet.version,
       rows: this.#table.recent(rememberedRows),
     };
   }
@@ -150,185 +127,157 @@ export class Packager {
     this.#timeline ??= new Timeline(nowMs - ageMs, this.#resume?.epochMs);
     this.#timeline.begin(ageMs);
     this.#unwrap = createUnwrapper();
-    this.#pending = [];
-    this.#promised = undefined;
+    this.#opening = new Opening();
     this.#lastKey = undefined;
+    for (const picture of this.#pictures.values()) picture.interrupt();
     return this.interrupt();
   }
 
   /** The publish is over and another may come: what is held is written. */
   interrupt(): Output[] {
-    this.#step("source", this.#reference?.interrupt());
+    this.#outlet.step(this.#referenceName, this.#reference?.interrupt());
     this.#follow();
-    return this.#take();
+    return this.#outlet.take();
   }
 
   /** One tag of the feed. Its payload must not change: it is copied once, into the chunk that carries it, a few frames later. */
   push(tag: FlvTag, nowMs: number): Output[] {
     this.#bytes += tag.payload.length;
     if (tag.type === "script") this.#script(tag);
-    else if (this.#started(tag, nowMs)) this.#media(tag, nowMs);
-    return this.#take();
+    else if (this.#reference) this.#media(tag, nowMs);
+    else {
+      this.#opening.add(tag, nowMs);
+      if (this.#opening.complete(nowMs)) this.#start();
+    }
+    return this.#outlet.take();
   }
 
   /** The wall clock, several times per part: writes gaps where nothing comes, and starts what waited for more tracks. */
   clock(nowMs: number): Output[] {
     if (!this.#timeline) return [];
-    if (this.#pending.length > 0 && this.#complete(nowMs)) this.#start();
+    if (!this.#opening.empty && this.#opening.complete(nowMs)) this.#start();
     const reference = this.#reference;
     if (reference) {
-      this.#step("source", reference.elapse(this.#ticks(this.#timeline.now(nowMs))));
+      this.#outlet.step(this.#referenceName, reference.elapse(this.#ticks(this.#timeline.now(nowMs))));
       this.#follow();
     }
-    return this.#take();
+    return this.#outlet.take();
   }
 
   /** The broadcast is over. */
   end(): Output[] {
-    this.#step("source", this.#reference?.end());
-    this.#step("audio", this.#follower?.end());
-    for (const [name, { writer }] of this.#rungs) this.#step(name, writer?.end());
-    return this.#take();
+    this.#outlet.step(this.#referenceName, this.#reference?.end());
+    for (const each of [...this.#beside(), ...this.#pictures.values(), ...this.#rungs.values()]) each.end();
+    return this.#outlet.take();
   }
 
   /** Another encoder writes this rung from now on. */
   beginRung(name: RenditionName): Output[] {
-    this.#step(name, this.#rungs.get(name)?.writer?.interrupt());
-    return this.#take();
+    this.#rungs.get(name)?.interrupt();
+    this.#rungSounds.get(name)?.reset();
+    return this.#outlet.take();
   }
 
   /** Nobody writes this rung any more. */
   removeRung(name: RenditionName): void {
     this.#rungs.delete(name);
+    this.#rungSounds.delete(name);
   }
 
-  /** One tag of a rung, in the raw time of the publish that is on air. Throws BadMedia. */
+  /** One tag of a rung, in the raw time of the publish that is on air: video, or audio for a rung of sound. Throws BadMedia. */
   pushRung(name: RenditionName, tag: FlvTag): Output[] {
-    if (tag.type !== "video") return [];
-    const message = readVideo(tag.payload);
-    if (message.type === "config") this.#configureRung(name, message.entry, message.config);
-    const lane = this.#rungs.get(name);
-    const place = this.#timeline?.again(
-      tag.timestampMs + (message.type === "frame" ? message.compositionMs : 0),
-    );
-    if (message.type !== "frame" || !lane || !place || !this.#table || !this.#video) return this.#take();
-    const frame = lane.clean(message.data);
-    if (!frame) return this.#take();
-    if (!lane.announced) {
-      lane.announced = true;
-      this.#announce(name, lane.track);
+    for (const message of messagesOf(tag)) {
+      if (message.type !== "config" && message.type !== "frame") continue;
+      if (tag.type === "video") this.#pushRungPicture(name, tag, message as Config | VideoFrame);
+      else this.#pushRungSound(name, tag, message as Config | AudioFrame);
     }
-    lane.writer ??= new RungWriter({
-      table: this.#table,
-      limits: this.#limits(lane.track),
-      mux: this.#muxer(name),
-    });
-    const pts = snapToGrid(place.raw, this.#frameRate) + place.offset * 90;
-    // The source's keyframes may wait for reordering before they are shown; a rung's frames are decoded when the source's are.
-    const dts = pts - this.#lead;
-    this.#step(
-      name,
-      lane.writer.push({ dts, pts, key: frame.key, data: frame.data, version: this.#newest(name) }),
-    );
-    return this.#take();
+    return this.#outlet.take();
   }
 
-  #configureRung(name: RenditionName, entry: Entry, config: Uint8Array): void {
-    const known = this.#rungs.get(name);
-    if (config.length === 0 || (known && equal(known.raw, config))) return;
-    const raw = config.slice();
-    const track = trackOf(entry, raw, { frameRate: this.#frameRate });
-    this.#step(name, known?.writer?.interrupt());
-    this.#rungs.set(name, {
-      track,
-      raw,
-      clean: cleanerOf(entry, raw),
-      writer: known?.writer,
-      announced: false,
-    });
+  #pushRungPicture(name: RenditionName, tag: FlvTag, message: Config | VideoFrame): void {
+    const rung = orMake(this.#rungs, name, () => new Beside(name, this.#outlet));
+    const hints = { frameRate: this.#metadata.frameRate };
+    if (message.type === "config") return rung.configure(message.entry, message.config, hints);
+    const place = this.#timeline?.again(tag.timestampMs + message.compositionMs);
+    const standing = this.#standing();
+    const frame = place && standing && rung.read(message.entry, message.data, hints);
+    if (!frame) return;
+    const pts = snapToGrid(place.raw, this.#metadata.frameRate) + place.offset * 90;
+    const dts = pts - message.compositionMs * 90;
+    rung.push({ dts, pts, key: frame.key, data: frame.data }, standing, this.#discontinuity);
   }
 
-  #take(): Output[] {
-    const out = this.#out;
-    this.#out = [];
-    return out;
+  #pushRungSound(name: RenditionName, tag: FlvTag, message: Config | AudioFrame): void {
+    const sound = orMake(this.#rungSounds, name, () => new Sound(name, this.#outlet));
+    if (message.type === "config") return sound.configure(message.entry, message.config, {});
+    const place = this.#timeline?.again(tag.timestampMs);
+    const table = this.#table;
+    const frame = place && table && sound.read(message.entry, message.data, {});
+    if (!frame) return;
+    if (sound.takeRenewed()) this.#announce(name, sound.track!);
+    sound.follow(table, (track) => this.#limits(track), table.last?.number);
+    const placed = sound.place(frame, place.raw + place.offset);
+    if (placed) sound.push(placed);
   }
 
   #script(tag: FlvTag): void {
     const { name, value } = readScript(tag.payload);
-    if (name !== "onMetaData" || typeof value !== "object" || value === null || Array.isArray(value)) return;
-    const data = value as Readonly<Record<string, unknown>>;
-    const number = (key: string): number | undefined =>
-      typeof data[key] === "number" ? (data[key] as number) : undefined;
-    const rate = number("framerate") ?? number("fps");
-    if (rate !== undefined && rate >= 1 && rate <= 240) this.#frameRate = rate;
-    const named = ["videocodecid", "audiocodecid"].map(
-      (key) => data[key] !== undefined && data[key] !== 0 && data[key] !== "",
-    );
-    if (named[0] || named[1]) this.#promised = { video: named[0] === true, audio: named[1] === true };
+    if (name !== "onMetaData") return;
+    this.#metadata = readMetadata(value, this.#metadata);
+    this.#opening.promised = this.#metadata.promised ?? this.#opening.promised;
   }
 
-  /** True once the broadcast runs; until then tags are kept, and the one that completes them sets it going. */
-  #started(tag: FlvTag, nowMs: number): boolean {
-    if (this.#reference) return true;
-    this.#pending.push({ tag: { ...tag, payload: tag.payload.slice() }, nowMs });
-    if (this.#complete(nowMs)) this.#start();
-    return false;
-  }
-
-  /** Whether the tracks are known, and the frame that tells how long a frame is. */
-  #complete(nowMs: number): boolean {
-    const has = { video: false, audio: false };
-    const frames = { video: 0, audio: 0 };
-    for (const { tag } of this.#pending) {
-      const message = tag.type === "video" ? readVideo(tag.payload) : readAudio(tag.payload);
-      if (tag.type === "script") continue;
-      if (message.type === "config" && message.config.length > 0) has[tag.type] = true;
-      if (message.type === "frame" && has[tag.type]) frames[tag.type]++;
-    }
-    const first = this.#pending[0];
-    if (!first) return false;
-    const waited = Math.max(
-      nowMs - first.nowMs,
-      (this.#pending.at(-1)?.tag.timestampMs ?? 0) - first.tag.timestampMs,
-    );
-    const wanted = this.#promised;
-    const missing = wanted
-      ? (wanted.video && !has.video) || (wanted.audio && !has.audio)
-      : !(has.video && has.audio);
-    if (missing && waited < (wanted ? promisedMs : unpromisedMs)) return false;
-    return has.video ? frames.video >= 2 : has.audio && frames.audio >= 2;
-  }
-
+  /** The tracks are known: the broadcast has its constants and its reference. */
   #start(): void {
-    const pending = this.#pending;
-    this.#pending = [];
-    const times: number[] = [];
-    for (const { tag } of pending) {
-      const message = tag.type === "video" ? readVideo(tag.payload) : readAudio(tag.payload);
-      if (message.type === "config")
-        this.#configure(tag.type as "video" | "audio", message.entry, message.config);
-      if (message.type === "frame" && tag.type === (this.#video ? "video" : "audio"))
-        times.push(tag.timestampMs);
-    }
-    const track = this.#video?.track ?? this.#audio?.track;
-    if (!track) return;
-    const { partSeconds } = this.#profile;
-    this.#partTarget ??= partTarget(
-      partSeconds,
-      track.kind === "audio" ? 0 : ((times[1] ?? 0) - (times[0] ?? 0)) / 1000,
-    );
-    this.#out.unshift({ type: "start", partTarget: this.#partTarget });
+    const pending = this.#opening.take();
+    const times = new Map<number, number[]>();
+    const pictures = new Map<number, Lane>();
+    for (const { tag } of pending)
+      for (const message of messagesOf(tag)) {
+        if (tag.type === "video" && message.type === "colour") this.#setColour(message);
+        if (message.type !== "config" && message.type !== "frame") continue;
+        const { track: id } = message;
+        if (tag.type === "video") {
+          const lane = orMake(pictures, id, () => new Lane());
+          if (message.type === "config") lane.configure(message.entry, message.config, this.#hints(id));
+          else if (!lane.track) lane.read(message.entry, message.data, this.#hints(id));
+          if (message.type === "frame") times.set(id, [...(times.get(id) ?? []), tag.timestampMs]);
+        } else if (message.type === "config")
+          this.#sound(id).configure(message.entry, message.config, labelOf(this.#metadata, id));
+        else if (!this.#sound(id).track)
+          this.#sound(id).read(message.entry, (message as AudioFrame).data, labelOf(this.#metadata, id));
+      }
+    const seen = [...pictures].filter(([, lane]) => lane.track).map(([id]) => id);
+    const heard = [...this.#sounds].filter(([, sound]) => sound.track).map(([id]) => id);
+    if (seen.length === 0 && heard.length === 0) return;
+    this.#pictureId = seen.length > 0 ? Math.min(...seen) : -1;
+    this.#soundId = heard.length > 0 ? Math.min(...heard) : -1;
+    this.#picture = pictures.get(this.#pictureId) ?? this.#picture;
+    this.#begin(times.get(this.#pictureId));
+    for (const { tag, nowMs } of pending) this.#media(tag, nowMs);
+  }
+
+  #begin(times: readonly number[] = []): void {
+    const picture = this.#picture.track;
+    const sounds = [...this.#sounds.values()].filter((sound) => sound.track);
+    const track = picture ?? this.#sounds.get(this.#soundId)!.track!;
+    this.#partTarget ??= partTarget({
+      partSeconds: this.#profile.partSeconds,
+      frameSeconds: picture ? ((times[1] ?? 0) - (times[0] ?? 0)) / 1000 : 0,
+      audioSeconds: Math.max(0, ...sounds.map(({ track: its }) => its!.frameTicks / its!.sampleRate)),
+    });
+    this.#outlet.start(this.#partTarget);
     const rows = this.#resumedRows(track.timescale);
     this.#table = new SegmentTable(track.timescale, rows);
     this.#reference = new Reference({
       table: this.#table,
       limits: this.#limits(track),
       audio: track.kind === "audio",
-      resume: rows.length > 0 ? { rows, version: this.#newest(this.#referenceName) } : undefined,
-      mux: this.#muxer(this.#referenceName),
+      resume: rows.length > 0 ? { rows, version: this.#resume?.version ?? 0 } : undefined,
+      mux: this.#outlet.mux(this.#referenceName),
     });
-    for (const { tag, nowMs } of pending) this.#media(tag, nowMs);
+    if (picture) this.#announce("source", picture);
+    for (const sound of sounds) if (sound.takeRenewed()) this.#announce(sound.name, sound.track!);
   }
 
   #resumedRows(timescale: number): Row[] {
@@ -338,7 +287,7 @@ export class Packager {
 
   /** Audio on its own is the reference, under its own name. */
   get #referenceName(): RenditionName {
-    return this.#video ? "source" : "audio";
+    return this.#picture.track ? "source" : "audio";
   }
 
   #limits(track: Track): Limits {
@@ -346,7 +295,7 @@ export class Packager {
     const target = this.#partTarget ?? partSeconds;
     const ticks = (seconds: number): number => Math.floor(seconds * track.timescale);
     return {
-      minTicks: this.#video || track.kind === "video" ? ticks(1) : audioSegment(track),
+      minTicks: this.#picture.track || track.kind === "video" ? ticks(1) : audioSegment(track),
       maxTicks: ticks(targetDuration),
       nominalTicks: ticks(Math.max(partSeconds, target - audioFrameSeconds)),
       partTicks: ticks(target),
@@ -355,141 +304,182 @@ export class Packager {
   }
 
   #media(tag: FlvTag, nowMs: number): void {
-    if (tag.type === "video") this.#pushVideo(tag, nowMs);
-    else if (tag.type === "audio") this.#pushAudio(tag, nowMs);
+    for (const message of messagesOf(tag)) {
+      if (message.type === "colour") this.#setColour(message);
+      if (message.type !== "config" && message.type !== "frame") continue;
+      if (tag.type === "audio") this.#heard(message as Config | AudioFrame, tag, nowMs);
+      // A broadcast that began without video cannot turn into one with it: its table counts in audio ticks.
+      else if (this.#pictureId < 0) continue;
+      else if (message.track === this.#pictureId) this.#seen(message as Config | VideoFrame, tag, nowMs);
+      else this.#seenBeside(message as Config | VideoFrame, tag);
+    }
   }
 
-  #pushVideo(tag: FlvTag, nowMs: number): void {
-    const message = readVideo(tag.payload);
-    if (message.type === "config") return this.#configure("video", message.entry, message.config);
-    const lane = this.#video;
-    if (message.type !== "frame" || !lane || this.#referenceName !== "source") return;
-    const frame = lane.clean(message.data);
-    if (!frame) return;
-    // Parameter sets that changed in band only.
-    if (frame.config) this.#configure("video", message.entry, frame.config);
+  /** Of the picture that is the reference. */
+  #seen(message: Config | VideoFrame, tag: FlvTag, nowMs: number): void {
+    const lane = this.#picture;
+    const { generation } = lane;
+    const hints = this.#hints(this.#pictureId);
+    const frame = message.type === "frame" ? lane.read(message.entry, message.data, hints) : undefined;
+    if (message.type === "config") lane.configure(message.entry, message.config, hints);
+    if (lane.generation !== generation) {
+      this.#announce("source", lane.track!);
+      this.#newInit = true;
+      this.#outlet.step("source", this.#reference!.interrupt());
+      this.#follow();
+    }
+    if (message.type === "config" || !frame) return;
     const timeline = this.#timeline!;
-    const raw = this.#unwrap(tag.timestampMs);
+    const raw = this.#unwrap(tag.timestampMs) + message.offsetMs;
     const { at, stepped } = timeline.reference(raw, nowMs, this.#edgeMs(), this.#profile.partSeconds * 1000);
     if (stepped) {
-      this.#grid?.reset();
+      for (const sound of this.#sounds.values()) sound.reset();
+      for (const picture of this.#pictures.values()) picture.interrupt();
       this.#lastKey = undefined;
     }
     const offset = (at - raw) * 90;
-    const dts = snapToGrid(raw, this.#frameRate) + offset;
-    const pts = snapToGrid(raw + message.compositionMs, this.#frameRate) + offset;
+    const { frameRate } = this.#metadata;
+    const dts = Math.round(snapToGrid(raw, frameRate) + offset);
+    const pts = Math.round(snapToGrid(raw + message.compositionMs, frameRate) + offset);
     this.#frames++;
     if (frame.key) {
       if (this.#lastKey !== undefined) this.#gopSeconds = (dts - this.#lastKey) / 90_000;
       this.#lastKey = dts;
       this.#lead = pts - dts;
     }
-    const version = this.#newest("source");
-    const joins = this.#lateTrack && frame.key;
+    const version = this.#outlet.newest("source");
+    const joins = this.#joins && frame.key;
     const discontinuous = stepped || this.#newInit || joins;
     this.#newInit = false;
-    if (joins) this.#lateTrack = false;
-    this.#step(
+    if (joins) this.#joins = false;
+    this.#outlet.step(
       "source",
       this.#reference!.push({ dts, pts, key: frame.key, data: frame.data, version, discontinuous }),
     );
+    if (joins)
+      for (const sound of this.#sounds.values())
+        sound.resume(this.#table!, dts, () => this.#followSound(sound));
     this.#follow();
   }
 
-  #pushAudio(tag: FlvTag, nowMs: number): void {
-    const message = readAudio(tag.payload);
-    if (message.type === "config") return this.#configure("audio", message.entry, message.config);
-    const lane = this.#audio;
-    if (message.type !== "frame" || !lane) return;
-    const frame = lane.clean(message.data);
-    if (!frame) return;
-    const timeline = this.#timeline!;
-    const raw = this.#unwrap(tag.timestampMs);
-    const { timescale, frameTicks } = lane.track;
-    this.#grid ??= new AudioGrid(timescale, frameTicks);
-    const alone = this.#referenceName === "audio";
-    let at: number | undefined;
-    let stepped = false;
-    if (alone) {
-      ({ at, stepped } = timeline.reference(raw, nowMs, this.#edgeMs(), this.#profile.partSeconds * 1000));
-      if (stepped) this.#grid.reset();
-    } else at = timeline.beside(raw, nowMs);
-    if (at === undefined) return;
-    const dts = this.#grid.place(at);
-    if (dts === undefined) return;
-    const { data } = frame;
-    const version = this.#newest("audio");
-    if (alone) {
-      this.#frames++;
-      const discontinuous = stepped || this.#newInit;
-      this.#newInit = false;
-      this.#step("audio", this.#reference!.push({ dts, pts: dts, key: true, data, version, discontinuous }));
-    } else if (this.#follower) {
-      this.#step(
-        "audio",
-        this.#follower.push({ dts, pts: dts, duration: frameTicks, key: true, data }, version),
-      );
-    }
+  /** Of another picture of the publish, which is written like a rung. */
+  #seenBeside(message: Config | VideoFrame, tag: FlvTag): void {
+    const { track: id, entry } = message;
+    const picture = orMake(this.#pictures, id, () => new Beside(`video${id}`, this.#outlet));
+    const hints = this.#hints(id);
+    if (message.type === "config") return picture.configure(entry, message.config, hints);
+    const frame = picture.read(entry, message.data, hints);
+    const raw = this.#unwrap(tag.timestampMs) + message.offsetMs;
+    const place = this.#timeline!.with(raw);
+    if (!frame || place === undefined) return;
+    const { frameRate } = hints;
+    const dts = Math.round(snapToGrid(raw, frameRate) + place * 90);
+    const pts = Math.round(snapToGrid(raw + message.compositionMs, frameRate) + place * 90);
+    picture.push({ dts, pts, key: frame.key, data: frame.data }, this.#standing()!, this.#discontinuity);
   }
 
-  /** Another decoder configuration: a new init segment behind a discontinuity, unless it is the one in force. */
-  #configure(kind: "video" | "audio", entry: Entry, config: Uint8Array): void {
-    // FFmpeg announces ADTS sources with an empty configuration before the real one.
-    if (config.length === 0) return;
-    const known = kind === "video" ? this.#video : this.#audio;
-    if (known && equal(known.raw, config)) return;
-    // A broadcast that began without video cannot turn into one with it: its table counts in audio ticks.
-    if (kind === "video" && this.#reference && !this.#video) return;
-    const raw = config.slice();
-    const track = trackOf(entry, raw, { frameRate: this.#frameRate });
-    const clean = cleanerOf(entry, raw);
-    const name = kind === "video" ? "source" : "audio";
-    if (track.kind === "video") this.#video = { track, raw, clean };
-    else {
-      this.#audio = { track, raw, clean };
-      this.#grid = undefined;
+  #heard(message: Config | AudioFrame, tag: FlvTag, nowMs: number): void {
+    const { track: id, entry } = message;
+    const sound = this.#sound(id);
+    const first = sound.track === undefined;
+    const label = labelOf(this.#metadata, id);
+    let frame: CodedFrame | undefined;
+    if (message.type === "config") sound.configure(entry, message.config, label);
+    else frame = sound.read(entry, message.data, label);
+    if (sound.takeRenewed()) this.#renewedSound(sound, id, first);
+    if (message.type === "config" || !frame) return;
+    const raw = this.#unwrap(tag.timestampMs) + message.offsetMs;
+    if (this.#pictureId >= 0 || id !== this.#soundId) {
+      const at = this.#timeline!.beside(raw, nowMs);
+      const placed = at === undefined ? undefined : sound.place(frame, at);
+      if (placed) sound.push(placed);
+      return;
     }
-    this.#announce(name, track);
-    if (!this.#reference) return;
-    // The picture need not break off for sound that only begins.
-    if (!known && kind === "audio") this.#lateTrack = true;
-    else {
+    const { at, stepped } = this.#timeline!.reference(
+      raw,
+      nowMs,
+      this.#edgeMs(),
+      this.#profile.partSeconds * 1000,
+    );
+    if (stepped) for (const each of this.#sounds.values()) each.reset();
+    const placed = sound.place(frame, at);
+    if (!placed) return;
+    this.#frames++;
+    const discontinuous = stepped || this.#newInit;
+    this.#newInit = false;
+    const version = this.#outlet.newest(sound.name);
+    this.#outlet.step(sound.name, this.#reference!.push({ ...placed, version, discontinuous }));
+    if (discontinuous)
+      for (const each of this.#sounds.values())
+        each.resume(this.#table!, placed.dts, () => this.#followSound(each));
+    this.#follow();
+  }
+
+  /** Another configuration of audio: a new init behind a discontinuity. The picture goes on up to its next keyframe. */
+  #renewedSound(sound: Sound, id: number, first: boolean): void {
+    this.#announce(sound.name, sound.track!);
+    if (this.#soundId < 0) this.#soundId = id;
+    if (this.#pictureId < 0 && id === this.#soundId) {
       this.#newInit = true;
-      this.#step(this.#referenceName, this.#reference.interrupt());
+      this.#outlet.step(sound.name, this.#reference!.interrupt());
       this.#follow();
+    } else if (!first || id === this.#soundId) {
+      sound.wait();
+      this.#joins = true;
     }
   }
 
-  /** A new init segment; the first one makes the rendition. Versions of an earlier run are not used again. */
+  #sound(id: number): Sound {
+    // The first is plainly `audio`, whatever its number.
+    const name = this.#sounds.size === 0 ? "audio" : `audio${id}`;
+    return orMake(this.#sounds, id, () => new Sound(name, this.#outlet));
+  }
+
   #announce(name: RenditionName, track: Track): void {
-    this.#versions[name] ??= new Array(this.#resume?.version ?? 0);
-    const versions = this.#versions[name];
-    const version = versions.push(track) - 1;
-    const discontinuity = this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
-    this.#out.push({ type: "init", name, version, track, bytes: initSegment(track), discontinuity });
+    this.#outlet.announce(name, track, this.#discontinuity);
   }
 
-  #newest(name: RenditionName): number {
-    return (this.#versions[name]?.length ?? 0) - 1;
+  /** Discontinuities of the broadcast so far. */
+  get #discontinuity(): number {
+    return this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
   }
 
-  /** Audio beside video, created when both are there; one that comes late begins with the next row. */
+  #hints(id: number): Hints {
+    return { frameRate: this.#metadata.frameRate, ...this.#colours.get(id) };
+  }
+
+  #setColour({ track, colour, hdr }: ColourInfo): void {
+    this.#colours.set(track, { colour, hdr });
+  }
+
+  #standing(): Standing | undefined {
+    if (!this.#table || !this.#picture.track) return undefined;
+    return { table: this.#table, limits: (track) => this.#limits(track), lead: () => this.#lead };
+  }
+
+  /** Audio beside the reference. */
+  #beside(): Sound[] {
+    const sounds = [...this.#sounds].filter(([id]) => this.#pictureId >= 0 || id !== this.#soundId);
+    return [...sounds.map(([, sound]) => sound), ...this.#rungSounds.values()];
+  }
+
+  #followSound(sound: Sound): void {
+    sound.follow(this.#table!, (track) => this.#limits(track), this.#firstRow());
+  }
+
+  /** Whatever is beside the reference writes what the table has decided. */
   #follow(): void {
-    if (!this.#table || !this.#video) return;
-    if (!this.#follower && this.#audio && !this.#lateTrack) {
-      const { track } = this.#audio;
-      this.#follower = new Follower({
-        table: this.#table,
-        limits: this.#limits(track),
-        timescale: track.timescale,
-        after: this.#firstRow(),
-        mux: this.#muxer("audio"),
-        silence: (version, previous) =>
-          silentFrame(this.#versions.audio?.[version] as AudioTrack) ?? previous,
-      });
+    if (!this.#table) return;
+    for (const [id, sound] of this.#sounds) {
+      if (this.#pictureId < 0 && id === this.#soundId) continue;
+      this.#followSound(sound);
+      sound.advance();
     }
-    this.#step("audio", this.#follower?.advance());
-    for (const [name, { writer }] of this.#rungs) this.#step(name, writer?.advance());
+    for (const sound of this.#rungSounds.values()) sound.advance();
+    const standing = this.#standing();
+    if (!standing) return;
+    for (const picture of this.#pictures.values()) picture.advance(standing);
+    for (const rung of this.#rungs.values()) rung.advance(standing);
   }
 
   /** The number before audio's first: it begins with the broadcast, or late with the row that has just begun. */
@@ -497,20 +487,6 @@ export class Packager {
     const first = this.#resume?.rows[0];
     if (this.#frames > 1) return (this.#table?.last?.number ?? 0) - 1;
     return first && first.number - 1;
-  }
-
-  #muxer(name: RenditionName): Mux {
-    const arena = new Arena();
-    let sequence = 0;
-    return (samples, version, begins) =>
-      makeChunk(this.#versions[name]![version]!, samples, ++sequence, (size) =>
-        arena.allocate(size, begins, samples[0]!.key),
-      );
-  }
-
-  #step(name: RenditionName, steps: readonly Step[] | undefined): void {
-    const named = name === "source" ? this.#referenceName : name;
-    for (const step of steps ?? []) this.#out.push({ type: "step", name: named, step });
   }
 
   #edgeMs(): number | undefined {
@@ -527,8 +503,10 @@ export class Packager {
  * PART-TARGET in seconds for parts of about `partSeconds` of frames this long: whole frames, with the room that 85 %
  * (rfc8216bis 4.4.4.9) and an audio frame ask for.
  */
-function partTarget(partSeconds: number, frameSeconds: number): number {
-  const least = partSeconds + audioFrameSeconds;
+function partTarget(of: { partSeconds: number; frameSeconds: number; audioSeconds: number }): number {
+  const { partSeconds, frameSeconds, audioSeconds } = of;
+  const room = Math.max(audioFrameSeconds, Math.min(audioSeconds, mostAudioShare * partSeconds));
+  const least = partSeconds + room;
   if (frameSeconds <= 0.07) return least;
   return Math.max(least, Math.ceil(partSeconds / frameSeconds - 0.02) * frameSeconds * 1.03);
 }
@@ -538,6 +516,11 @@ function audioSegment({ timescale, frameTicks }: AudioTrack): number {
   return Math.floor((2 * timescale) / frameTicks) * frameTicks;
 }
 
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+function orMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
 }

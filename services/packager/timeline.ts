@@ -101,6 +101,12 @@ export class Timeline {
     return undefined;
   }
 
+  /** What to add to the raw time of another picture of this publish; undefined where none of the reference has been. */
+  with(rawMs: number): number | undefined {
+    if (this.#offset === undefined || this.#raw === undefined) return undefined;
+    return Math.abs(rawMs - this.#raw) < apartMs ? this.#offset : undefined;
+  }
+
   /** An audio frame beside a video reference; undefined where it belongs to no picture: it is dropped. */
   beside(rawMs: number, nowMs: number): number | undefined {
     if (this.#offset === undefined || this.#raw === undefined) return undefined;
@@ -142,15 +148,15 @@ export class AudioGrid {
     this.#frame = frameTicks;
   }
 
-  /** The next frame's dts in ticks for its broadcast time; undefined when it is to be dropped. */
-  place(atMs: number): number | undefined {
+  /** The dts in ticks of the next frame, which lasts `frame` ticks, for its broadcast time; undefined when it is to be dropped. */
+  place(atMs: number, frame = this.#frame): number | undefined {
     const ticks = (atMs * this.#rate) / 1000;
     this.#next ??= Math.round(ticks);
     const off = ticks - this.#next;
-    if (off < -this.#frame) return undefined;
-    if (off > this.#frame) this.#next += Math.round(off / this.#frame) * this.#frame;
+    if (off < -frame) return undefined;
+    if (off > frame) this.#next += Math.round(off / frame) * frame;
     const dts = this.#next;
-    this.#next += this.#frame;
+    this.#next += frame;
     return dts;
   }
 

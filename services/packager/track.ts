@@ -1,5 +1,5 @@
 /** Sample entry four-character codes that have a codec module. */
-export type Entry = "avc1" | "hvc1" | "av01" | "vp09" | "mp4a" | "Opus";
+export type Entry = "avc1" | "hvc1" | "av01" | "vp09" | "mp4a" | "Opus" | "fLaC" | "ac-3" | "ec-3";
 
 /** ISO/IEC 23091-2 code points as they stand in the bitstream. */
 export interface Colour {
@@ -9,6 +9,12 @@ export interface Colour {
   readonly fullRange: boolean;
 }
 
+/** What an HDR picture was mastered on, as mdcv and clli have it (ISO/IEC 14496-12 12.1.7, 12.1.8). */
+export interface Hdr {
+  readonly mastering?: Uint8Array | undefined;
+  readonly light?: Uint8Array | undefined;
+}
+
 export interface VideoTrack {
   readonly kind: "video";
   readonly entry: Entry;
@@ -16,7 +22,7 @@ export interface VideoTrack {
   readonly codec: string;
   /** Ticks per second; 90,000 for every video track. */
   readonly timescale: number;
-  /** The decoder configuration record, whole (avcC, hvcC, av1C). */
+  /** The decoder configuration record, whole (avcC, hvcC, av1C, vpcC). */
   readonly config: Uint8Array;
   /** Visible size in pixels after cropping. */
   readonly width: number;
@@ -24,6 +30,7 @@ export interface VideoTrack {
   /** Sample aspect ratio, horizontal to vertical. */
   readonly pixelAspect: readonly [number, number];
   readonly colour: Colour | undefined;
+  readonly hdr?: Hdr;
   /** Frames per second where the publisher or the bitstream states one. */
   readonly frameRate: number | undefined;
 }
@@ -32,14 +39,17 @@ export interface AudioTrack {
   readonly kind: "audio";
   readonly entry: Entry;
   readonly codec: string;
-  /** Ticks per second: the sample rate. */
+  /** Ticks per second: the sample rate of the rendition's first track. */
   readonly timescale: number;
-  /** AudioSpecificConfig for AAC, dOps payload for Opus. */
+  /** AudioSpecificConfig for AAC; content of dOps, dfLa, dac3 or dec3 for the others. */
   readonly config: Uint8Array;
   readonly channels: number;
   readonly sampleRate: number;
-  /** Ticks in one coded frame: 1024 for AAC-LC. */
+  /** Samples in one coded frame: 1024 for AAC-LC. */
   readonly frameTicks: number;
+  /** RFC 5646 tag, and what a person may call it, where the publisher says so. */
+  readonly language?: string | undefined;
+  readonly label?: string | undefined;
 }
 
 export type Track = VideoTrack | AudioTrack;
@@ -66,6 +76,8 @@ export interface CodedFrame {
    * treated like one that the publisher sent as such.
    */
   readonly config: Uint8Array | undefined;
+  /** Samples of a frame of audio, where frames of the codec differ. */
+  readonly ticks?: number | undefined;
 }
 
 /** One moof and its mdat: made once, then shared by every protocol. */

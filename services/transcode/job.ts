@@ -310,7 +310,8 @@ class Run {
         if (tag.type === "script") this.#publishEnded ||= readScript(tag.payload).name === "onPublishEnd";
         if (tag.type !== "video") continue;
         const message = readVideo(tag.payload);
-        if (message.type === "ignore" || message.type === "end") continue;
+        // ffmpeg knows of no tracks within a tag.
+        if ((message.type !== "config" && message.type !== "frame") || message.track !== 0) continue;
         if (message.type === "frame") this.#remember(tag.timestampMs + message.compositionMs);
         this.#encode.write(tagBytes(videoTag, this.#retimer.toEncoder(tag.timestampMs), tag.payload));
       }

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { initSegment, makeChunk } from "../../services/packager/cmaf.ts";
-import { silentFrame } from "../../services/packager/codec/aac.ts";
-import { trackOf } from "../../services/packager/codec/codec.ts";
+
+import { silentFrame, trackOf } from "../../services/packager/codec/codec.ts";
 import type { AudioTrack } from "../../services/packager/track.ts";
 import { bytesOf, concat } from "../support/bytes.ts";
 import { readChunks } from "../support/mp4.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bytesOf, hexOf } from "../../../test/support/bytes.ts";
-import { aacTrack, cleanAac, silentFrame } from "./aac.ts";
+import { aacTrack, cleanAac, silentAac } from "./aac.ts";
 
 /** Bits as text: the tables of 14496-3 are easier to follow than hex. */
 function bits(text: string): string {
@@ -122,7 +122,7 @@ test("frames with ADTS headers are refused, raw ones go through as they are", ()
 
 test("silence is known for AAC-LC of one and two channels", () => {
   const lengths = ["1188", "1190", "11b0", bits("00101 0110 0010 0011 00010 000")].map(
-    (hex) => silentFrame(aacTrack(bytesOf(hex)))?.length,
+    (hex) => silentAac(aacTrack(bytesOf(hex)))?.length,
   );
   expect(lengths).toEqual([6, 9, undefined, undefined]);
 });

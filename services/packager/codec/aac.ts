@@ -144,11 +144,8 @@ function isAdts(bytes: Uint8Array): boolean {
   return bytes.length >= 7 && bytes[0] === 0xff && (bytes[1]! & 0xf6) === 0xf0;
 }
 
-/**
- * A frame of silence, for a hole of one frame or a broadcast without sound; undefined where none is known (anything but
- * AAC-LC with one or two channels). Shared: do not write to it.
- */
-export function silentFrame(track: AudioTrack): Uint8Array | undefined {
+/** A frame of silence; undefined for anything but AAC-LC with one or two channels. Shared: do not write to it. */
+export function silentAac(track: AudioTrack): Uint8Array | undefined {
   if (track.codec !== "mp4a.40.2") return undefined;
   return track.channels === 1 ? silentMono : track.channels === 2 ? silentStereo : undefined;
 }

@@ -1,6 +1,8 @@
 import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
-import { BitReader } from "./bits.ts";
+import { BitReader, equal, hex } from "./bits.ts";
+import { cleanUnits, rolesOf, startsWithStartCode, unescaped, withoutPadding } from "./nal.ts";
+import { aspects, chooseFrameRate } from "./picture.ts";
 
 /** avcC taken apart, ISO/IEC 14496-15 5.3.3.1. */
 export interface AvcConfig {
@@ -24,19 +26,12 @@ interface AvcPicture {
 }
 
 /** NAL unit types, table 7-1. 7 to 13 are parameter sets, delimiters, ends, filler and parameter set extensions. */
-const nal = { idr: 5, sps: 7, pps: 8, filler: 12, spsExtension: 13, subsetSps: 15 };
+const nal = { idr: 5, sps: 7, pps: 8, spsExtension: 13, subsetSps: 15 };
 
 /** Profiles whose SPS has the chroma block: 7.3.2.1.1. */
 const withChroma = new Set([100, 110, 122, 244, 44, 83, 86, 118, 128, 134, 135, 138, 139]);
 /** Profiles whose avcC has the tail: 14496-15 5.3.3.1.2. */
 const withTail = new Set([100, 110, 122, 144, 244, 44]);
-
-// biome-ignore format: a table
-/** Table E-1, from aspect_ratio_idc 1. */
-const aspects: readonly (readonly [number, number])[] = [
-  [1, 1], [12, 11], [10, 11], [16, 11], [40, 33], [24, 11], [20, 11], [32, 11],
-  [80, 33], [18, 11], [15, 11], [64, 33], [160, 99], [4, 3], [3, 2], [2, 1],
-];
 
 /** 8K; no encoder of H.264 goes further. */
 const maxSide = 8192;
@@ -60,12 +55,6 @@ export function avcTrack(avcC: Uint8Array, hints: { readonly frameRate?: number 
     colour: picture.colour,
     frameRate: chooseFrameRate(picture.frameRate, hints.frameRate),
   };
-}
-
-/** The VUI is exact (30000/1001) but often wrong by a factor of two; metadata is rounded but rarely wrong. */
-function chooseFrameRate(stated: number | undefined, hint: number | undefined): number | undefined {
-  if (hint === undefined || !(hint >= 1 && hint <= 300)) return stated;
-  return stated !== undefined && Math.abs(stated - hint) < hint / 100 ? stated : hint;
 }
 
 /** Throws BadMedia. The parameter sets are views into `avcC`. */
@@ -216,29 +205,6 @@ function skipScalingList(bits: BitReader, size: number): void {
   }
 }
 
-/** A NAL unit never ends in zeros (7.4.1), but encoders append some to the parameter sets that they send in band. */
-function withoutPadding(unit: Uint8Array): Uint8Array {
-  let end = unit.length;
-  while (end > 1 && unit[end - 1] === 0) end--;
-  return unit.subarray(0, end);
-}
-
-/** Takes out the 3 of each 00 00 03: 7.4.1. */
-function unescaped(unit: Uint8Array): Uint8Array {
-  const out = new Uint8Array(unit.length);
-  let length = 0;
-  let zeros = 0;
-  for (const byte of unit) {
-    if (zeros >= 2 && byte === 3) {
-      zeros = 0;
-      continue;
-    }
-    zeros = byte === 0 ? zeros + 1 : 0;
-    out[length++] = byte;
-  }
-  return out.subarray(0, length);
-}
-
 /**
  * What to mux of one access unit of a publisher with this config: without delimiters, parameter sets (they are in the init
  * segment) and filler, and with 4-byte lengths. Pieces are views into `data`; nothing is copied. Undefined if no picture
@@ -248,54 +214,27 @@ function unescaped(unit: Uint8Array): Uint8Array {
  * intra refresh) frames may still need what came before, so a player cannot start there and CMAF (SAP type 1 or 2) forbids it.
  */
 export function cleanAvc(data: Uint8Array, known: AvcConfig): CodedFrame | undefined {
-  const { lengthSize } = known;
-  const pieces: Uint8Array[] = [];
-  let from = 0; // of the run of units that are kept
-  let at = 0;
-  let key = false;
-  let picture = false;
-  const changed: Uint8Array[] = [];
-  while (at + lengthSize <= data.length) {
-    let length = data[at]!;
-    for (let i = 1; i < lengthSize; i++) length = length * 256 + data[at + i]!;
-    const start = at + lengthSize;
-    if (length > data.length - start) throw damaged(data);
-    const end = start + length;
-    const type = length === 0 ? nal.filler : data[start]! & 31;
-    if (dropped(type)) {
-      if (from < at) pieces.push(data.subarray(from, at));
-      from = end;
-      if (length > 0 && (type === nal.sps || type === nal.pps)) {
-        const unit = withoutPadding(data.subarray(start, end));
-        if (!(type === nal.sps ? known.sps : known.pps).some((set) => equal(set, unit))) changed.push(unit);
-      }
-    } else {
-      if (type >= 1 && type <= 5) picture = true;
-      if (type === nal.idr) key = true;
-      if (lengthSize !== 4) {
-        pieces.push(
-          Uint8Array.of(length >>> 24, length >>> 16, length >>> 8, length),
-          data.subarray(start, end),
-        );
-        from = end;
-      }
-    }
-    at = end;
-  }
-  // Fewer bytes than a length are left: zeros are padding, anything else is damage.
-  for (let i = at; i < data.length; i++) if (data[i] !== 0) throw damaged(data);
-  if (!picture) return undefined;
-  if (from < at) pieces.push(data.subarray(from, at));
+  const cleaned = cleanUnits(data, known.lengthSize, roles);
+  if (cleaned === undefined) throw damaged(data);
+  if (!cleaned.picture) return undefined;
+  const changed = cleaned.sets.filter(
+    (unit) => !((unit[0]! & 31) === nal.sps ? known.sps : known.pps).some((set) => equal(set, unit)),
+  );
   return {
-    key,
-    data: pieces.length === 1 ? pieces[0]! : pieces,
+    key: cleaned.key,
+    data: cleaned.pieces.length === 1 ? cleaned.pieces[0]! : cleaned.pieces,
     config: changed.length > 0 ? withParameterSets(known, changed) : undefined,
   };
 }
 
-function dropped(type: number): boolean {
-  return (type >= nal.sps && type <= nal.spsExtension) || type === nal.subsetSps;
-}
+/** By the first byte of a NAL unit. */
+const roles = rolesOf((header) => {
+  const type = header & 31;
+  if (type === nal.idr) return "key";
+  if (type >= 1 && type <= 4) return "picture";
+  if (type === nal.sps || type === nal.pps) return "set";
+  return (type > nal.pps && type <= nal.spsExtension) || type === nal.subsetSps ? "dropped" : "kept";
+});
 
 /** The avcC with `units` in place of those of the same id: for encoders that change parameter sets in band only. */
 function withParameterSets(known: AvcConfig, units: readonly Uint8Array[]): Uint8Array {
@@ -318,14 +257,6 @@ function setId(unit: Uint8Array, isSps: boolean): number {
   return bits.unsigned(255);
 }
 
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
-function startsWithStartCode(bytes: Uint8Array): boolean {
-  return bytes[0] === 0 && bytes[1] === 0 && (bytes[2] === 1 || (bytes[2] === 0 && bytes[3] === 1));
-}
-
 function damaged(data: Uint8Array): BadMedia {
   return startsWithStartCode(data)
     ? annexB()
@@ -340,8 +271,4 @@ function annexB(): BadMedia {
 
 function badConfig(what: string): BadMedia {
   return new BadMedia("bad_config", `The encoder's H.264 sequence header ${what}`);
-}
-
-function hex(byte: number): string {
-  return byte.toString(16).padStart(2, "0");
 }

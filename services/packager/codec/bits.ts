@@ -59,3 +59,12 @@ export class BitReader {
     return new BadMedia("bad_config", `The ${this.#what} has a value out of range`);
   }
 }
+
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Two digits. */
+export function hex(byte: number): string {
+  return byte.toString(16).padStart(2, "0");
+}

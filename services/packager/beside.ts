@@ -1,0 +1,107 @@
+import type { Hints } from "./codec/codec.ts";
+import { Lane } from "./lane.ts";
+import type { Outlet, RenditionName } from "./outlet.ts";
+import { type RungFrame, RungWriter } from "./rung.ts";
+import type { Limits } from "./segmenter.ts";
+import type { SegmentTable } from "./table.ts";
+import type { CodedFrame, Entry, Track } from "./track.ts";
+
+export interface Standing {
+  readonly table: SegmentTable;
+  readonly limits: (track: Track) => Limits;
+  /** From decoding to presentation of the reference's keyframes, in ticks: theirs and ours are decoded together. */
+  readonly lead: () => number;
+}
+
+/** A frame that the table may not have a row for yet. */
+type Waiting = Omit<RungFrame, "version">;
+
+/** Pictures that may run ahead of the reference; more is an encoder with two clocks. */
+const maxWaiting = 240;
+
+/** A rung, or another video track of the publish: written beside the reference, at whose keyframes its own stand. */
+export class Beside {
+  readonly name: RenditionName;
+  readonly #outlet: Outlet;
+  readonly #lane = new Lane();
+  #made = 0;
+  #announced = true;
+  #writer: RungWriter | undefined;
+  #waiting: Waiting[] = [];
+  /** What is added to decoding times. */
+  #shift = 0;
+
+  constructor(name: RenditionName, outlet: Outlet) {
+    this.name = name;
+    this.#outlet = outlet;
+  }
+
+  /** Throws BadMedia. */
+  configure(entry: Entry, config: Uint8Array, hints: Hints): void {
+    this.#lane.configure(entry, config, hints);
+    this.#renew();
+  }
+
+  /** Throws BadMedia. */
+  read(entry: Entry, data: Uint8Array, hints: Hints): CodedFrame | undefined {
+    const frame = this.#lane.read(entry, data, hints);
+    this.#renew();
+    return frame;
+  }
+
+  #renew(): void {
+    if (this.#made === this.#lane.generation) return;
+    this.#made = this.#lane.generation;
+    this.interrupt();
+    this.#announced = false;
+  }
+
+  /** A frame whose decoding time is its encoder's; it is written once the reference has come as far. */
+  push(frame: Waiting, standing: Standing, discontinuity: number): void {
+    const { track } = this.#lane;
+    if (!track) return;
+    if (!this.#announced) {
+      this.#announced = true;
+      this.#outlet.announce(this.name, track, discontinuity);
+    }
+    const { table } = standing;
+    this.#writer ??= new RungWriter({
+      table,
+      limits: standing.limits(track),
+      mux: this.#outlet.mux(this.name),
+    });
+    if (this.#waiting.length < maxWaiting) this.#waiting.push(frame);
+    this.#drain(standing);
+  }
+
+  /** Follows the reference. */
+  advance(standing: Standing): void {
+    this.#drain(standing);
+    this.#outlet.step(this.name, this.#writer?.advance());
+  }
+
+  #drain({ table, lead }: Standing): void {
+    let written = 0;
+    for (const frame of this.#waiting) {
+      // At a keyframe both encoders' reordering is compared.
+      const shift = frame.key ? frame.pts - frame.dts - lead() : this.#shift;
+      const dts = frame.dts + shift;
+      if (dts > table.horizon) break;
+      this.#shift = shift;
+      written++;
+      const version = this.#outlet.newest(this.name);
+      this.#outlet.step(this.name, this.#writer?.push({ ...frame, dts, version }));
+    }
+    if (written > 0) this.#waiting.splice(0, written);
+  }
+
+  /** Its encoder is gone, or another takes over. */
+  interrupt(): void {
+    this.#waiting = [];
+    this.#outlet.step(this.name, this.#writer?.interrupt());
+  }
+
+  end(): void {
+    this.#outlet.step(this.name, this.#writer?.end());
+  }
+}
