@@ -145,12 +145,14 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
   },
 
   async origin({ config, log, metrics, tell, own }) {
-    const [{ startOrigin }, { openCertificates }, { openSnapshot }, { openEvents }] = await Promise.all([
-      import("./origin/origin.ts"),
-      import("../infra/certs.ts"),
-      import("./live/snapshot.ts"),
-      import("./live/events.ts"),
-    ]);
+    const [{ startOrigin }, { Recorder }, { openCertificates }, { openSnapshot }, { openEvents }] =
+      await Promise.all([
+        import("./origin/origin.ts"),
+        import("./recording/recorder.ts"),
+        import("../infra/certs.ts"),
+        import("./live/snapshot.ts"),
+        import("./live/events.ts"),
+      ]);
     const ladder = await ladderOf(config, log, own);
     const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
     const events = own("events", openEvents({ ...fromControl(config, "origin", "events", log) }));
@@ -165,6 +167,15 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         ...fromControl(config, "origin", "json", log),
         role: "gate",
         file: join(config.data, "snapshot", "gate.json"),
+      }),
+    );
+    const recorder = own(
+      "recorder",
+      await Recorder.open({
+        folder: join(config.data, "recordings"),
+        durability: config.durability,
+        floorBytes: config.diskFloorGb * 1024 ** 3,
+        log,
       }),
     );
     const origin = own(
@@ -184,6 +195,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         secret: config.internalSecret,
         controlAddress: address(config, "control"),
         ladder,
+        recordings: recorder,
         dataDir: config.data,
         playerDir: join(productFolder, "player/dist"),
         log,

@@ -172,6 +172,16 @@ const schema = z.strictObject({
     0,
     "Ladders that the worker here encodes at a time; 0 goes by what the machine is measured to have left",
   ),
+  durability: setting(z.enum(["segment", "part", "none"]).default("segment"), {
+    about: "How often a recording is made to survive a power cut; it survives a crash in any case",
+    kind: "text",
+    allowed: "segment, part or none (when the system likes)",
+  }),
+  diskFloorGb: setting(z.number().min(0).max(1_000_000).default(1), {
+    about: "Free disk below which no recording begins; live goes on from memory",
+    kind: "number",
+    allowed: "a number of gigabytes from 0 to 1000000",
+  }),
   demo: yesNo(false, "Publish a moving test pattern with tone"),
   readyFile: setting(z.string().min(1).optional(), {
     about: "Write addresses, key and token as JSON to this file once everything listens",

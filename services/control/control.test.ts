@@ -83,7 +83,7 @@ test("the first start makes a live input to publish to", async () => {
         hls: `http://h:8080/${control.ready.uid}/manifest/video.m3u8`,
         dash: `http://h:8080/${control.ready.uid}/manifest/video.mpd`,
       },
-      recording: { mode: "off", timeoutSeconds: 10, requireSignedURLs: false, allowedOrigins: [] },
+      recording: { mode: "automatic", timeoutSeconds: 10, requireSignedURLs: false, allowedOrigins: [] },
     },
   });
   for (const absent of ["srt", "webRTC", "srtPlayback", "webRTCPlayback", "rtmpsPlayback"])

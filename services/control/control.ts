@@ -115,7 +115,10 @@ async function firstInput(records: Records): Promise<LiveInput> {
   const oldest = await records.oldestInput();
   if (oldest) return oldest;
   const { result } = await records.write(async (tx) => {
-    const made = await tx.create(newUid(), newInput({ meta: { name: "Default" } }));
+    const made = await tx.create(
+      newUid(),
+      newInput({ meta: { name: "Default" }, recording: { mode: "automatic" } }),
+    );
     await tx.audit("control", "live_input.create", made.uid);
     return made;
   });

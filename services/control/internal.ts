@@ -22,7 +22,13 @@ const sentFact = z.discriminatedUnion("type", [
     reason: z.enum(["clean", "lost", "replaced", "refused"]),
   }),
   z.object({ ...head, type: z.literal("broadcast.started"), uid, video: uid }),
-  z.object({ ...head, type: z.literal("broadcast.ended"), uid, video: uid }),
+  z.object({
+    ...head,
+    type: z.literal("broadcast.ended"),
+    uid,
+    video: uid,
+    recorded: z.object({ seconds: z.number().min(0), bytes: z.int().min(0) }).optional(),
+  }),
   z.object({ ...head, type: z.literal("gop.long"), uid, seconds: z.number(), advice }),
   z.object({
     ...head,

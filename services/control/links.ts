@@ -28,6 +28,7 @@ export function slicesOf(
         enabled: input.enabled,
         timeoutSeconds: input.recording.timeoutSeconds ?? defaults.timeoutSeconds,
         partSeconds: defaults.partSeconds,
+        record: input.recording.mode === "automatic",
         requireSignedURLs: input.recording.requireSignedURLs,
         allowedOrigins: input.recording.allowedOrigins,
         ...(input.ladder !== null && { ladder: input.ladder }),

@@ -47,7 +47,7 @@ export const inputBody = z
     defaultCreator: text(64),
     deleteRecordingAfterDays: whole(30, 1096, "days")
       .nullable()
-      .describe("Kept for the version that makes recordings; null keeps them for ever."),
+      .describe("Recordings go this long after they ended; null keeps them for ever."),
     preferLowLatency: flag.describe("Kept for callers; low-latency HLS is always offered."),
     ladder: ladderChoice
       .nullable()
@@ -59,7 +59,9 @@ export const inputBody = z
         {
           mode: z
             .enum(["off", "automatic"], { error: 'must be "off" or "automatic"' })
-            .describe("Kept for the version that makes recordings."),
+            .describe(
+              "automatic records each broadcast; it can be watched under the same URL when it is over.",
+            ),
           timeoutSeconds: whole(0, 3600, "seconds").describe(
             "How long a broadcast waits for an encoder that vanished. 0 follows the server's setting.",
           ),
@@ -144,6 +146,7 @@ export const videoView = z.object({
   readyToStream: z.boolean(),
   status: z.object({ state: z.enum(["live-inprogress", "ready"]) }),
   duration: z.number().describe("Seconds; -1 while it grows."),
+  size: z.number().describe("Bytes; 0 while it grows."),
   requireSignedURLs: z.boolean(),
   allowedOrigins: z.array(z.string()),
   preview: z.string().optional(),
@@ -251,7 +254,6 @@ export function viewVideo(
   urls: PublicUrls,
 ): z.infer<typeof videoView> {
   const live = video.state === "live-inprogress";
-  const seconds = video.ended ? (Date.parse(video.ended) - Date.parse(video.started)) / 1000 : -1;
   return {
     uid: video.uid,
     created: video.started,
@@ -262,7 +264,8 @@ export function viewVideo(
     liveInput: video.live_input,
     readyToStream: live || video.recorded === 1,
     status: { state: live ? "live-inprogress" : "ready" },
-    duration: live ? -1 : seconds,
+    duration: live ? -1 : (video.seconds ?? -1),
+    size: live ? 0 : (video.bytes ?? 0),
     requireSignedURLs:
       video.require_signed_urls === null
         ? (input?.recording.requireSignedURLs ?? false)

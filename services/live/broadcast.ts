@@ -1,12 +1,12 @@
 import type { FlvTag } from "../packager/flv.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
-import { Packager, type Profile, type Resume } from "../packager/packager.ts";
+import { Packager, type Profile } from "../packager/packager.ts";
 import { Schedule } from "../packager/periods.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
-import type { Attic } from "./attic.ts";
 import type { Rung, Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
+import type { Restored, Tape } from "./tape.ts";
 
 /** Seconds of playlist, and its least number of segments: Apple asks for six. */
 const windowSeconds = 12;
@@ -30,8 +30,9 @@ export interface BroadcastOptions {
   /** The uid of the video that this broadcast is. */
   readonly video: string;
   readonly profile: Profile;
-  readonly resume?: Resume | undefined;
-  readonly attic: Attic;
+  /** What an earlier run left of it. */
+  readonly restored?: Restored | undefined;
+  readonly tape: Tape;
   /** Seconds of a segment in the input's last broadcast, where all were alike. */
   readonly cadenceSeconds?: number | undefined;
   /** Which rungs a source gets; none where nobody encodes. */
@@ -47,7 +48,10 @@ export class Broadcast {
   readonly renditions = new Map<RenditionName, Rendition>();
   readonly #profile: Profile;
   readonly #packager: Packager;
-  readonly #attic: Attic;
+  readonly #tape: Tape;
+  /** What waits for the disk before it is shown, in order. */
+  #queue: Promise<void> | undefined;
+  #queued = 0;
   readonly #plan: BroadcastOptions["plan"];
   #source: Source | undefined;
   #planned: readonly Rung[] = [];
@@ -66,11 +70,12 @@ export class Broadcast {
     this.input = options.input;
     this.video = options.video;
     this.#profile = options.profile;
-    this.#attic = options.attic;
+    this.#tape = options.tape;
     this.#plan = options.plan;
     this.#cadenceSeconds = options.cadenceSeconds;
     this.#changed = options.changed;
-    this.#packager = new Packager(options.profile, options.resume);
+    this.#packager = new Packager(options.profile, options.restored?.resume);
+    if (options.restored) this.#restore(options.restored);
   }
 
   get state(): State {
@@ -111,16 +116,6 @@ export class Broadcast {
     return this.#packager.health;
   }
 
-  /** What a restarted origin goes on from; undefined before the first segment. */
-  get progress(): Resume | undefined {
-    return this.#packager.progress;
-  }
-
-  /** The number of the segment under construction. */
-  get number(): number | undefined {
-    return this.#packager.number;
-  }
-
   /** What the rungs are made of; undefined before it is known, and without video. */
   get source(): Source | undefined {
     return this.#source;
@@ -128,7 +123,11 @@ export class Broadcast {
 
   /** What an encoder makes of the source, or will: players load the list once, so it names them from the start. */
   get rungs(): readonly Rung[] {
-    return this.#planned.filter(({ name }) => !this.#dropped.has(name));
+    // Nobody makes any more what did not come.
+    const over = this.#state === "ended";
+    return this.#planned.filter(
+      ({ name }) => !this.#dropped.has(name) && (!over || this.renditions.has(name)),
+    );
   }
 
   /** The names of planned rungs that are not made any more. */
@@ -213,18 +212,27 @@ export class Broadcast {
     this.#apply(this.#packager.clock(nowMs));
   }
 
-  /** ENDLIST for every rendition. */
-  end(): void {
+  /** Settles when all that came so far can be read. */
+  async shown(): Promise<void> {
+    await this.#queue;
+  }
+
+  /** ENDLIST for every rendition; settles when it is shown. */
+  async end(nowMs: number): Promise<void> {
     if (this.#state === "ended") return;
+    this.#state = "ended";
     this.#apply(this.#packager.end());
-    for (const rendition of this.renditions.values()) rendition.end();
-    this.#divide();
-    this.#enter("ended");
+    await this.#inOrder(undefined, () => {
+      this.#tape.end(nowMs);
+      for (const rendition of this.renditions.values()) rendition.end(this.#tape.lasting);
+      this.#divide();
+      this.#changed(this);
+    });
   }
 
   /** Nobody reads it any more. */
   clear(): void {
-    for (const rendition of this.renditions.values()) rendition.clear();
+    this.#tape.clear();
   }
 
   #enter(state: State): void {
@@ -233,8 +241,28 @@ export class Broadcast {
     this.#changed(this);
   }
 
+  /** What the end of this process must not take is shown once it is with the operating system. */
   #apply(outputs: readonly Output[]): void {
-    if (outputs.length === 0) return;
+    if (outputs.length > 0) void this.#inOrder(this.#tape.write(outputs), () => this.#show(outputs));
+  }
+
+  #inOrder(written: Promise<void> | undefined, run: () => void): Promise<void> | undefined {
+    if (!written && this.#queued === 0) {
+      run();
+      return undefined;
+    }
+    this.#queued++;
+    const before = this.#queue;
+    this.#queue = (async () => {
+      await before;
+      await written;
+      this.#queued--;
+      run();
+    })();
+    return this.#queue;
+  }
+
+  #show(outputs: readonly Output[]): void {
     const steps = new Map<RenditionName, Step[]>();
     let added = false;
     for (const output of outputs) {
@@ -304,7 +332,20 @@ export class Broadcast {
     return rung?.bandwidth.peak ?? Math.ceil((bandwidth.peak || assumedBits[track.kind]) * headroom);
   }
 
-  #rendition({ name, track, discontinuity }: Output & { type: "init" }): Rendition {
+  #restore({ resume, renditions }: Restored): void {
+    this.#partTarget = resume.partTarget;
+    for (const { name, discontinuity, inits, steps } of renditions) {
+      const newest = inits.at(-1);
+      if (!newest) continue;
+      const rendition = this.#rendition({ name, track: newest.track, discontinuity });
+      for (const init of inits) rendition.addInit(init);
+      rendition.apply(steps);
+      if (name === "source" && newest.track.kind === "video") this.#settle(newest.track);
+    }
+    this.#wasListed = this.listed;
+  }
+
+  #rendition({ name, track, discontinuity }: Omit<Output & { type: "init" }, "type" | "version" | "bytes">) {
     let rendition = this.renditions.get(name);
     if (!rendition) {
       const limits = {
@@ -316,7 +357,7 @@ export class Broadcast {
         windowSegments,
         discontinuity,
       };
-      rendition = new Rendition(name, limits, this.#attic.shelf(this.video, name));
+      rendition = new Rendition(name, limits, this.#tape.reel(name));
       this.renditions.set(name, rendition);
     }
     return rendition;

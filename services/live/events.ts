@@ -30,7 +30,13 @@ export type Fact =
       readonly reason: "clean" | "lost" | "replaced" | "refused";
     }
   | { readonly type: "broadcast.started"; readonly uid: string; readonly video: string }
-  | { readonly type: "broadcast.ended"; readonly uid: string; readonly video: string }
+  | {
+      readonly type: "broadcast.ended";
+      readonly uid: string;
+      readonly video: string;
+      /** What is recorded of it; absent where nothing is. */
+      readonly recorded?: { readonly seconds: number; readonly bytes: number } | undefined;
+    }
   | {
       readonly type: "gop.long";
       readonly uid: string;

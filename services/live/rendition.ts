@@ -1,7 +1,7 @@
 import type { Step } from "../packager/segmenter.ts";
 import type { Chunk, Segment, Track } from "../packager/track.ts";
-import { RenditionWindow, type WindowLimits } from "../packager/window.ts";
-import type { Shelf } from "./attic.ts";
+import { type Evicted, RenditionWindow, type Window, type WindowLimits } from "../packager/window.ts";
+import type { TapeReel } from "./tape.ts";
 
 /** One decoder configuration of a rendition. */
 export interface Init {
@@ -32,7 +32,12 @@ interface Waiter {
 export class Rendition {
   readonly name: string;
   readonly window: RenditionWindow;
-  readonly #shelf: Shelf;
+  readonly #reel: TapeReel;
+  /** What left the playlist and is not on disk: it stays in memory until its time is over. */
+  #late: Evicted[] = [];
+  /** What left the playlist and is on disk, with its time. */
+  #aside: { readonly number: number; readonly until: number }[] = [];
+  #whole: Window | undefined;
   readonly #inits: Init[] = [];
   readonly #waiters = new Set<Waiter>();
   /** Whoever is told of every chunk. */
@@ -44,11 +49,16 @@ export class Rendition {
   #bytes = 0;
   #removed = false;
 
-  /** `shelf` takes what has left the playlist. */
-  constructor(name: string, limits: WindowLimits, shelf: Shelf) {
+  /** `reel` has what is on disk of it. */
+  constructor(name: string, limits: WindowLimits, reel: TapeReel) {
     this.name = name;
-    this.#shelf = shelf;
+    this.#reel = reel;
     this.window = new RenditionWindow(limits);
+  }
+
+  /** What a playlist shows: while live a window, after the end all that is recorded. */
+  get shown(): Window {
+    return this.#whole ?? this.window;
   }
 
   init(version: number): Init | undefined {
@@ -81,7 +91,6 @@ export class Rendition {
   remove(): void {
     this.#removed = true;
     for (const waiter of this.#waiters) waiter.settle("late");
-    this.clear();
   }
 
   addInit(init: Init): void {
@@ -96,34 +105,40 @@ export class Rendition {
       if (this.window.apply(step)) visible = true;
       if (closing && closing.byteLength > 0) this.#measure(closing);
     }
-    for (const { segment, until } of this.window.takeEvicted()) this.#shelf.put(segment, until);
-    this.#shelf.expire(this.window.edge);
+    for (const evicted of this.window.takeEvicted()) this.#putAside(evicted);
+    this.#forget(this.window.edge);
     if (visible) this.#wake();
     for (const listener of this.#listeners) listener();
   }
 
-  end(): void {
+  /** Nothing follows. From now on a playlist shows all that is recorded, where `lasting` says that it stays. */
+  end(lasting: boolean): void {
     this.window.end();
+    const segments = lasting ? this.#reel.rows() : [];
+    const first = segments[0];
+    if (first) {
+      const { timescale, targetDuration, partTarget, epochMs } = this.window;
+      const discontinuitySequence = first.discontinuity;
+      this.#whole = {
+        ...{ timescale, targetDuration, partTarget, epochMs, discontinuitySequence, segments },
+        ...{ deltas: false, open: undefined, next: undefined, ended: true },
+      };
+    }
     this.#wake();
     for (const listener of this.#listeners) listener();
-  }
-
-  /** Forgets everything that only readers who are behind could want. */
-  clear(): void {
-    this.#shelf.clear();
   }
 
   /** The bytes of a complete segment in pieces, also a while after it left the playlist; undefined when there is none. */
   async segment(number: number, version: number): Promise<readonly Uint8Array[] | undefined> {
     const segment = this.window.segment(number);
-    if (!segment) return this.#shelf.read(number, version);
+    if (!segment) return this.#behind(number, version);
     return segment.gap || segment.version !== version ? undefined : segment.parts.map((part) => part.bytes);
   }
 
   /** The bytes of a complete part in pieces, for as long as its segment's. */
   async part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined> {
     const part = this.window.part(number, index);
-    if (!part) return this.#shelf.read(number, version, index);
+    if (!part) return this.#behind(number, version, index);
     return part.gap ? undefined : [part.bytes];
   }
 
@@ -174,6 +189,30 @@ export class Rendition {
         return { pieces, state: segment.gap ? "broken" : growing ? "growing" : "whole" };
       },
     };
+  }
+
+  async #behind(number: number, version: number, part?: number): Promise<readonly Uint8Array[] | undefined> {
+    const late = this.#late.find(({ segment }) => segment.number === number)?.segment;
+    if (late?.version === version) {
+      const parts = part === undefined ? late.parts : late.parts.slice(part, part + 1);
+      return parts.length > 0 ? parts.map(({ bytes }) => bytes) : undefined;
+    }
+    const bytes = await this.#reel.read(number, version, part);
+    return bytes && [bytes];
+  }
+
+  /** rfc8216bis 6.2.2: it stays fetchable a while; half of what a broadcast would hold, asked for by almost nobody. */
+  #putAside(evicted: Evicted): void {
+    const { segment, until } = evicted;
+    if (this.#reel.has(segment.number, segment.version)) this.#aside.push({ number: segment.number, until });
+    else if (!segment.gap) this.#late.push(evicted);
+  }
+
+  #forget(edge: number): void {
+    while (this.#late[0] && this.#late[0].until < edge) this.#late.shift();
+    let gone: number | undefined;
+    while (this.#aside[0] && this.#aside[0].until < edge) gone = this.#aside.shift()!.number;
+    if (gone !== undefined) this.#reel.release(gone);
   }
 
   #wake(): void {

@@ -30,6 +30,8 @@ export interface OriginInput {
   /** What it demands of viewers; also of those who watch one of its videos that demands nothing of its own. */
   readonly requireSignedURLs: boolean;
   readonly allowedOrigins: readonly string[];
+  /** Whether its broadcasts stay as recordings. */
+  readonly record: boolean;
 }
 
 /** What whoever lets viewers in knows besides the live inputs. `uid` is the kind, a colon and its name. Moments are epoch ms. */

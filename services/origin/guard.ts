@@ -23,6 +23,7 @@ export interface Admitted extends Pick<Admission, "uid" | "downloadable" | "allo
   readonly exchange: Exchange;
 }
 
+const closed: Policy = { requireSignedURLs: true, allowedOrigins: [] };
 /** A held request lasts less; its end is watched only when its token ends within this time. */
 const longestMs = 60_000;
 const keysSeconds = 300;
@@ -138,7 +139,8 @@ export class Guard {
     const owner = this.#options.ownerOf(uid);
     const inherited = owner === undefined ? undefined : this.#options.inputs.get(owner);
     const own = this.#options.records.get(`video:${uid}`);
-    if (own?.kind !== "video") return inherited;
+    // What is left of a live input that is gone shows nobody what it may have guarded.
+    if (own?.kind !== "video") return inherited ?? (owner === undefined ? undefined : closed);
     return {
       // A video whose input is not known is closed unless it says otherwise itself.
       requireSignedURLs: own.requireSignedURLs ?? inherited?.requireSignedURLs ?? true,

@@ -1,24 +1,18 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "../lib/durable.ts";
-import type { Resume } from "../packager/packager.ts";
 
 /** What of a broadcast must outlive the origin. */
 export interface Entry {
   readonly video: string;
   /** Counts publishes; a lower one may not write any more. */
   readonly epoch: number;
-  /** Absent when nothing was announced. */
-  readonly resume: Resume | undefined;
 }
 
 /** How many epochs one write takes. */
 const block = 1000;
 
-/**
- * What is on air here, on disk: who may write, durable before it is granted, and what the playlists show, written with
- * each segment and safe from kill -9 (a power cut may cost the last of it, and then the broadcast ends).
- */
+/** What is on air here and who may write it, on disk before it is granted. What was written of it, its recording knows. */
 export class Ledger {
   readonly #folder: string;
   readonly #entries = new Map<string, Entry>();
@@ -44,15 +38,8 @@ export class Ledger {
       const input = /^([0-9a-f]{32})\.json$/.exec(name)?.[1];
       if (!input) continue;
       try {
-        const { video, epoch } = await ledger.#read<Entry>(name);
-        const shown = names.includes(`${input}.rows`)
-          ? await ledger.#read<{ video: string; resume: Resume }>(`${input}.rows`)
-          : undefined;
-        ledger.#entries.set(input, {
-          video,
-          epoch,
-          resume: shown?.video === video ? shown.resume : undefined,
-        });
+        const { video, epoch } = JSON.parse(await readFile(join(folder, name), "utf8")) as Entry;
+        ledger.#entries.set(input, { video, epoch });
       } catch {
         await rm(join(folder, name), { force: true });
       }
@@ -76,36 +63,18 @@ export class Ledger {
       this.#taking = replaceFile(join(this.#folder, "epochs"), String(this.#taken));
     }
     await this.#taking;
-    const known = this.#entries.get(input);
-    const resume = known?.video === video ? known.resume : undefined;
-    this.#entries.set(input, { video, epoch, resume });
+    this.#entries.set(input, { video, epoch });
     const file = join(this.#folder, `${input}.json`);
     await this.#queue(input, () => replaceFile(file, JSON.stringify({ video, epoch })));
     return epoch;
-  }
-
-  /** Remembers what the playlists show from now on. */
-  async show(input: string, resume: Resume): Promise<void> {
-    const known = this.#entries.get(input);
-    if (!known) return;
-    this.#entries.set(input, { ...known, resume });
-    const file = join(this.#folder, `${input}.rows`);
-    await this.#queue(input, async () => {
-      await writeFile(`${file}.new`, JSON.stringify({ video: known.video, resume }), { mode: 0o600 });
-      await rename(`${file}.new`, file);
-    });
   }
 
   async drop(input: string): Promise<void> {
     this.#entries.delete(input);
     await this.#queue(input, async () => {
       if (this.#entries.has(input)) return;
-      for (const end of ["json", "rows"]) await rm(join(this.#folder, `${input}.${end}`), { force: true });
+      await rm(join(this.#folder, `${input}.json`), { force: true });
     });
-  }
-
-  async #read<T>(name: string): Promise<T> {
-    return JSON.parse(await readFile(join(this.#folder, name), "utf8")) as T;
   }
 
   /** One write at a time for an input, in order. */

@@ -12,10 +12,10 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { z } from "../lib/schema.ts";
-import { Attic } from "../live/attic.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
+import type { Recordings } from "../live/recordings.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { LiveStatus } from "../live/status.ts";
 import { type ClientAddress, http1, http2 } from "./exchange.ts";
@@ -47,6 +47,7 @@ export interface OriginOptions {
   /** Own internal address, and control's. */
   readonly address: string;
   readonly controlAddress: string;
+  readonly recordings: Recordings;
   /** Who makes rungs; absent where nobody does. */
   readonly ladder?: Ladder | undefined;
   readonly secret: string | undefined;
@@ -99,13 +100,12 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const directory = new Directory();
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
-    const attic = await Attic.open(join(options.dataDir, "attic"), log);
     const stage = scope.own(
       "stage",
       new Stage({
         directory,
         ledger,
-        attic,
+        recordings: options.recordings,
         address: options.address,
         ladder: options.ladder,
         snapshot,
@@ -166,7 +166,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       pages: new Pages(options.playerDir),
       control: options.controlAddress,
       secret,
-      expects: (uid) => stage.expects(uid),
+      recordings: options.recordings,
       failed: (error, path) => log.error({ err: error, path }, "request failed"),
       answered: (to) => requests(1, { to }),
     });

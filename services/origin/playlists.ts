@@ -1,6 +1,5 @@
 import { gzipSync } from "node:zlib";
-import type { Broadcast } from "../live/broadcast.ts";
-import type { Rendition } from "../live/rendition.ts";
+import type { Programme, Readable } from "../live/programme.ts";
 import {
   type AudioRendition,
   mediaPlaylist,
@@ -26,19 +25,18 @@ interface Rendered {
 
 /** Renders each playlist once per change, for the first who asks; all others share its bytes. */
 export class Playlists {
-  readonly #rendered = new WeakMap<Rendition, Rendered>();
+  readonly #rendered = new WeakMap<Readable, Rendered>();
 
   /** rfc8216bis 6.2.5.2: answers now, holds until the part or segment asked for is there, or refuses. */
   async media(
     exchange: Exchange,
-    broadcast: Broadcast,
-    rendition: Rendition,
+    broadcast: Programme,
+    rendition: Readable,
     directives: Directives,
   ): Promise<void> {
-    const { window } = rendition;
-    let verdict = answerFor(window, directives);
+    let verdict = answerFor(rendition.shown, directives);
     if (verdict === "wait") {
-      const ready = (): boolean => answerFor(window, directives) !== "wait";
+      const ready = (): boolean => answerFor(rendition.shown, directives) !== "wait";
       const waited = await rendition.wait(ready, 3 * broadcast.targetDuration * 1000, (gone) =>
         exchange.onGone(gone),
       );
@@ -47,10 +45,10 @@ export class Playlists {
         return refuse(exchange, 404, "This rendition is not made any more", {}, "missing media");
       if (waited === "late")
         return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
-      verdict = answerFor(window, directives);
+      verdict = answerFor(rendition.shown, directives);
     }
     if (typeof verdict === "object") return refuse(exchange, verdict.refuse, verdict.message);
-    const kind = window.ended
+    const kind = rendition.shown.ended
       ? "ended playlist"
       : directives.number === undefined
         ? "playlist"
@@ -62,7 +60,7 @@ export class Playlists {
     );
   }
 
-  multivariant(exchange: Exchange, broadcast: Broadcast): void {
+  multivariant(exchange: Exchange, broadcast: Programme): void {
     const video: VideoRendition[] = [];
     let audio: AudioRendition | undefined;
     for (const rendition of broadcast.renditions.values()) {
@@ -100,8 +98,8 @@ export class Playlists {
   }
 
   #render(
-    broadcast: Broadcast,
-    rendition: Rendition,
+    broadcast: Programme,
+    rendition: Readable,
     skip: Directives["skip"],
   ): { plain: Buffer; gzip: Buffer | undefined } {
     let rendered = this.#rendered.get(rendition);
@@ -112,7 +110,7 @@ export class Playlists {
     let text = rendered.texts.get(skip);
     if (!text) {
       const plain = Buffer.from(
-        mediaPlaylist(rendition.window, {
+        mediaPlaylist(rendition.shown, {
           skip,
           reports: reports(broadcast, rendition),
           name: rendition.name,
@@ -141,11 +139,11 @@ export class Playlists {
 }
 
 /** Where every other rendition stands (rfc8216bis 4.4.5.4), so that a switch needs no extra request. */
-function reports(broadcast: Broadcast, own: Rendition): Report[] {
+function reports(broadcast: Programme, own: Readable): Report[] {
   const list: Report[] = [];
   for (const other of broadcast.renditions.values()) {
     if (other === own) continue;
-    const { window } = other;
+    const { shown: window } = other;
     const last = window.open?.parts.length ? window.open : window.segments.at(-1);
     if (last) list.push({ uri: `${other.name}.m3u8`, number: last.number, part: last.parts.length - 1 });
   }

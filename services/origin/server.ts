@@ -1,7 +1,8 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
-import type { Rendition } from "../live/rendition.ts";
+import type { Programme, Readable } from "../live/programme.ts";
+import type { Recordings } from "../live/recordings.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange, Handler } from "./exchange.ts";
@@ -27,8 +28,7 @@ export interface ServerOptions {
   /** Control's internal address and the secret between machines. */
   readonly control: string;
   readonly secret: string | undefined;
-  /** True while a broadcast of the last run may come back under this uid. */
-  readonly expects: (uid: string) => boolean;
+  readonly recordings: Pick<Recordings, "find"> | undefined;
   readonly failed: (error: unknown, path: string) => void;
   readonly answered: (to: string) => void;
 }
@@ -112,7 +112,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       if (!broadcast) return;
       if (!rendition) return missing(exchange);
       if (to.to === "init") return init(exchange, rendition, to.version);
-      if (to.to === "segment") return segment(exchange, broadcast, rendition, to);
+      if (to.to === "segment") return segment(exchange, directory.video(to.video), rendition, to);
       return part(exchange, broadcast, rendition, to);
     }
   }
@@ -141,6 +141,9 @@ async function onAir(
 }
 
 async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
+  const { directory, recordings, playlists } = options;
+  const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
+  if (recorded) return playlists.multivariant(exchange, recorded);
   const broadcast = await onAir(exchange, options, playback, ({ listed }) => listed);
   if (broadcast) options.playlists.multivariant(exchange, broadcast);
 }
@@ -153,18 +156,22 @@ async function manifest(exchange: Exchange, options: ServerOptions, playback: st
   options.manifests.answer(exchange, broadcast);
 }
 
+function isHere(directory: Directory, playback: string): boolean {
+  return (directory.video(playback) ?? directory.current(playback)) !== undefined;
+}
+
 /** Whoever asks for what lists the media is watching. */
-function saw(exchange: Exchange, { viewers }: ServerOptions, { video }: Broadcast): void {
+function saw(exchange: Exchange, { viewers }: ServerOptions, { video }: Programme): void {
   viewers.saw(video, `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`, Date.now());
 }
 
 /** A rung's playlist is held until its encoder has begun it; undefined when it was answered otherwise. */
 async function firstOf(
   exchange: Exchange,
-  broadcast: Broadcast,
+  broadcast: Programme,
   name: string,
   directory: Directory,
-): Promise<Rendition | undefined> {
+): Promise<Readable | undefined> {
   const planned = (): boolean =>
     broadcast.state !== "ended" && broadcast.rungs.some((rung) => rung.name === name);
   if (planned())
@@ -180,7 +187,7 @@ async function firstOf(
 function until(
   met: () => boolean,
   exchange: Exchange,
-  broadcast: Broadcast,
+  broadcast: Programme,
   directory: Directory,
 ): Promise<boolean> {
   return new Promise((resolve) => {
@@ -199,38 +206,35 @@ function until(
   });
 }
 
-/** The video, if this playback may show it; else answers and returns undefined. */
+/** The video, live or recorded, if this playback may show it; else answers and returns undefined. */
 async function find(
   exchange: Exchange,
   options: ServerOptions,
   playback: string,
   video: string,
-): Promise<Broadcast | undefined> {
-  const { directory, expects } = options;
-  const broadcast = directory.video(video);
-  if (broadcast && (playback === broadcast.video || playback === broadcast.input)) return broadcast;
-  // After a restart of this role the encoder's publish takes a moment to come back.
-  if (!broadcast && expects(video))
-    refuse(exchange, 503, "The broadcast is coming back", { "retry-after": "1" });
-  else missing(exchange);
+): Promise<Programme | undefined> {
+  const { directory, recordings } = options;
+  const found = directory.video(video) ?? (await recordings?.find(video));
+  if (found && (playback === found.video || playback === found.input)) return found;
+  missing(exchange);
   return undefined;
 }
 
-function init(exchange: Exchange, rendition: Rendition, version: number): void {
-  const found = rendition.init(version);
+async function init(exchange: Exchange, rendition: Readable, version: number): Promise<void> {
+  const found = await rendition.init(version);
   media(exchange, rendition, found && [found.bytes]);
 }
 
 /** rfc8216bis 6.2.6: a hinted part is held until all of it is there, so that clients measure the link and not the encoder. */
 async function part(
   exchange: Exchange,
-  broadcast: Broadcast,
-  rendition: Rendition,
+  broadcast: Programme,
+  rendition: Readable,
   to: { version: number; number: number; part: number },
 ): Promise<void> {
   const { number, part: index, version } = to;
   const hinted = (): boolean => {
-    const { next } = rendition.window;
+    const { next } = rendition.shown;
     return next?.number === number && next.part === index && next.version === version;
   };
   if (hinted()) {
@@ -247,21 +251,24 @@ async function part(
 /** A whole segment at once; the one under construction as it comes, and the one after it when it begins. */
 async function segment(
   exchange: Exchange,
-  broadcast: Broadcast,
-  rendition: Rendition,
-  to: Wanted,
+  live: Broadcast | undefined,
+  rendition: Readable,
+  to: Wanted & { readonly rendition: string },
 ): Promise<void> {
-  if (!(await arrived(exchange, broadcast, rendition, to))) return;
-  if (grow(exchange, rendition, to, mediaHeaders(rendition))) return;
+  const growing = live?.renditions.get(to.rendition);
+  if (live && growing) {
+    if (!(await arrived(exchange, live, growing, to))) return;
+    if (grow(exchange, growing, to, mediaHeaders(rendition))) return;
+  }
   media(exchange, rendition, await rendition.segment(to.number, to.version));
 }
 
-function media(exchange: Exchange, rendition: Rendition, body: readonly Uint8Array[] | undefined): void {
+function media(exchange: Exchange, rendition: Readable, body: readonly Uint8Array[] | undefined): void {
   if (!body) return missing(exchange);
   exchange.reply(200, mediaHeaders(rendition), body);
 }
 
-function mediaHeaders({ track }: Rendition): OutgoingHttpHeaders {
+function mediaHeaders({ track }: Readable): OutgoingHttpHeaders {
   return {
     "content-type": `${track.kind}/mp4`,
     "cache-control": cacheControl("media", 0),

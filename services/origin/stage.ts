@@ -5,12 +5,13 @@ import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Announcement } from "../live/announcement.ts";
-import type { Attic } from "../live/attic.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
+import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
+import { noTape, type Restored, type Tape } from "../live/tape.ts";
 import { type FeedEnd, readFeed } from "./intake.ts";
 import type { Ledger } from "./ledger.ts";
 import { RungGate } from "./rungs.ts";
@@ -24,7 +25,8 @@ export interface Claim {
 export interface StageOptions {
   readonly directory: Directory;
   readonly ledger: Ledger;
-  readonly attic: Attic;
+  /** Absent where there is no disk to speak of. */
+  readonly recordings: Recordings | undefined;
   readonly snapshot: Snapshot<OriginInput>;
   readonly events: Events;
   /** Own internal address, for workers. */
@@ -49,9 +51,10 @@ const askAgainMs = 5_000;
 
 interface Act {
   readonly broadcast: Broadcast;
+  readonly tape: Tape;
   epoch: number;
-  /** The publish on air. */
-  announcement: Announcement;
+  /** The publish on air, or the last one; none of this run yet for a broadcast of the last run. */
+  announcement: Announcement | undefined;
   readonly gate: RungGate;
   /** The encode that was asked for last, and when. */
   job: string | undefined;
@@ -65,16 +68,12 @@ interface Act {
   timeout: NodeJS.Timeout | undefined;
   removal: NodeJS.Timeout | undefined;
   advised: boolean;
-  /** The newest number that the ledger has. */
-  remembered: number | undefined;
 }
 
 /** The broadcasts of this origin: who writes them, how long they wait for an encoder, when they end. */
 export class Stage implements Running {
   readonly #options: StageOptions;
   readonly #acts = new Map<string, Act>();
-  /** Broadcasts of the last run that wait for their encoder; when this origin started plus their window. */
-  readonly #expected = new Map<string, NodeJS.Timeout>();
   /** Seconds of a segment in the last broadcast of an input, where all were alike: an encoder seldom changes its settings. */
   readonly #cadences = new Map<string, number>();
   readonly #ticker: NodeJS.Timeout;
@@ -84,36 +83,22 @@ export class Stage implements Running {
   constructor(options: StageOptions) {
     this.#options = options;
     this.#ticker = setInterval(() => this.#tick(), tickMs);
-    for (const input of options.ledger.inputs()) {
-      const timer = setTimeout(() => this.#giveUp(input), this.#windowMs(input));
-      this.#expected.set(input, timer);
-    }
+    this.#comeBack(options.recordings?.unfinished() ?? []);
   }
 
   get closed(): Promise<void> {
     return this.#done.promise;
   }
 
-  /** True while a broadcast of the last run may still come back under this uid, of the input or of the video. */
-  expects(uid: string): boolean {
-    if (this.#expected.has(uid)) return true;
-    for (const input of this.#expected.keys())
-      if (this.#options.ledger.get(input)?.video === uid) return true;
-    return false;
-  }
-
-  /** The live input of a video that is here or may come back. */
+  /** The live input of a video that is on air or recorded here. */
   ownerOf(video: string): string | undefined {
-    const { directory, ledger } = this.#options;
-    const here = directory.video(video)?.input;
-    if (here !== undefined) return here;
-    for (const input of this.#expected.keys()) if (ledger.get(input)?.video === video) return input;
-    return undefined;
+    const { directory, recordings } = this.#options;
+    return directory.video(video)?.input ?? recordings?.ownerOf(video);
   }
 
   /** Puts a publish on air and returns its epoch; what was on air before under this input is cut off. */
   async accept(announcement: Announcement): Promise<{ epoch: number }> {
-    const { snapshot, directory, ledger, ladder, events, log } = this.#options;
+    const { snapshot, ledger, events, log } = this.#options;
     const { uid, publish } = announcement;
     const input = snapshot.get(uid);
     if (this.#closing || !input)
@@ -121,49 +106,20 @@ export class Stage implements Running {
     if (!input.enabled)
       throw new Failure("forbidden", "This live input is disabled; enable it before going live");
     let act = this.#acts.get(uid);
-    if (act?.announcement.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted)
+    if (act?.announcement?.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted)
       return { epoch: act.epoch };
-    const fresh = !act || act.broadcast.state === "ended";
-    const returning = fresh ? this.#returning(uid) : undefined;
-    const video = !fresh && act ? act.broadcast.video : (returning?.video ?? randomBytes(16).toString("hex"));
+    const video =
+      act && act.broadcast.state !== "ended" ? act.broadcast.video : randomBytes(16).toString("hex");
     const epoch = await ledger.grant(uid, video);
     // Another publish may have been granted meanwhile; the higher epoch stays.
     act = this.#acts.get(uid);
     if (act && act.epoch > epoch) throw new Failure("conflict", "A newer publish has taken this live input");
     if (!act || act.broadcast.video !== video) {
-      const broadcast = new Broadcast({
-        input: uid,
-        video,
-        profile: { partSeconds: input.partSeconds, targetDuration },
-        resume: returning?.resume,
-        attic: this.#options.attic,
-        cadenceSeconds: this.#cadences.get(uid),
-        plan: ladder && ((source) => ladder.plan(source, input.ladder)),
-        changed: (changed) => this.#changed(changed),
-      });
       if (act) this.#dismiss(act);
-      act = {
-        broadcast,
-        epoch,
-        announcement,
-        gate: new RungGate(),
-        job: undefined,
-        askedMs: 0,
-        hopeless: undefined,
-        slow: [],
-        abort: new AbortController(),
-        timeout: undefined,
-        removal: undefined,
-        advised: false,
-        remembered: undefined,
-      };
-      this.#acts.set(uid, act);
-      directory.add(broadcast);
-      if (!returning) events.send({ type: "broadcast.started", uid, video });
-      log.info(
-        { uid, video, epoch, peer: announcement.peer, resumed: returning !== undefined },
-        "broadcast opened",
-      );
+      const about = { video, input: uid, targetDuration, temporary: !input.record };
+      act = this.#act({ about, tape: this.#options.recordings?.begin(about) ?? noTape });
+      events.send({ type: "broadcast.started", uid, video });
+      log.info({ uid, video, epoch, peer: announcement.peer }, "broadcast opened");
     }
     act.abort.abort();
     clearTimeout(act.timeout);
@@ -181,8 +137,56 @@ export class Stage implements Running {
       abort: new AbortController(),
       timeout: undefined,
     });
-    void this.#play(act);
+    void this.#play(act, announcement);
     return { epoch };
+  }
+
+  #act({ about, tape, restored }: { about: TapeAbout; tape: Tape; restored?: Restored }): Act {
+    const { snapshot, ladder, directory } = this.#options;
+    const input = snapshot.get(about.input);
+    const broadcast = new Broadcast({
+      input: about.input,
+      video: about.video,
+      profile: {
+        partSeconds: input?.partSeconds ?? restored?.resume.partTarget ?? 0.5,
+        targetDuration: about.targetDuration,
+      },
+      restored,
+      tape,
+      cadenceSeconds: this.#cadences.get(about.input),
+      plan: ladder && ((source) => ladder.plan(source, input?.ladder)),
+      changed: (changed) => this.#changed(changed),
+    });
+    const act: Act = {
+      ...{ broadcast, tape, epoch: 0, announcement: undefined, gate: new RungGate(), job: undefined },
+      ...{ askedMs: 0, hopeless: undefined, slow: [], abort: new AbortController(), timeout: undefined },
+      ...{ removal: undefined, advised: false },
+    };
+    this.#acts.set(about.input, act);
+    directory.add(broadcast);
+    return act;
+  }
+
+  /** What the last run had on air is there again at once, and waits for its encoder as after any other break. */
+  #comeBack(unfinished: readonly Unfinished[]): void {
+    const { ledger, log } = this.#options;
+    for (const { about, restored, tape } of unfinished) {
+      const { input, video } = about;
+      if (ledger.get(input)?.video !== video) {
+        // Its end was on its way to the disk when this process was killed.
+        tape.end(Date.now());
+        this.#closed(about, tape);
+        continue;
+      }
+      const act = this.#act({ about, tape, restored });
+      act.timeout = setTimeout(() => void this.#end(act), this.#windowMs(input));
+      log.info({ uid: input, video }, "broadcast of the last run waits for its encoder");
+    }
+    for (const input of ledger.inputs()) {
+      const video = ledger.get(input)!.video;
+      // Nothing of it was ever listed.
+      if (this.#acts.get(input)?.broadcast.video !== video) this.#closed({ input, video }, noTape);
+    }
   }
 
   /**
@@ -194,7 +198,7 @@ export class Stage implements Running {
     { publish, job }: Claim,
   ): Promise<{ epoch: number; rungs: readonly { name: string }[] }> {
     const act = this.#actOf(video);
-    if (act?.broadcast.state !== "live" || act.announcement.publish !== publish)
+    if (act?.broadcast.state !== "live" || act.announcement?.publish !== publish)
       throw new Failure("not_found", "This publish is not on air any more");
     if (job !== act.job) throw new Failure("conflict", "Another encode of this publish was asked for since");
     const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
@@ -260,7 +264,6 @@ export class Stage implements Running {
     if (!this.#closing) {
       this.#closing = true;
       clearInterval(this.#ticker);
-      for (const timer of this.#expected.values()) clearTimeout(timer);
       for (const act of this.#acts.values()) {
         act.abort.abort();
         clearTimeout(act.timeout);
@@ -271,9 +274,8 @@ export class Stage implements Running {
     return this.closed;
   }
 
-  async #play(act: Act): Promise<void> {
+  async #play(act: Act, announcement: Announcement): Promise<void> {
     const { log, secret } = this.#options;
-    const { announcement } = act;
     const { signal } = act.abort;
     const feed = { address: announcement.feed, path: announcement.path, secret };
     const end = await readFeed(feed, act.broadcast, signal, log);
@@ -283,7 +285,7 @@ export class Stage implements Running {
     if (end.how === "refused") await this.#refuse(announcement, end);
     if (end.how === "clean") return this.#end(act);
     act.broadcast.lose();
-    act.timeout = setTimeout(() => this.#end(act), this.#windowMs(announcement.uid));
+    act.timeout = setTimeout(() => void this.#end(act), this.#windowMs(announcement.uid));
   }
 
   /** The encoder is told why its media cannot be used. */
@@ -304,20 +306,26 @@ export class Stage implements Running {
     }
   }
 
-  #end(act: Act): void {
-    const { ledger, events, log } = this.#options;
+  async #end(act: Act): Promise<void> {
     const { input, video, cadenceSeconds } = act.broadcast;
     clearTimeout(act.timeout);
     if (cadenceSeconds === undefined) this.#cadences.delete(input);
     else this.#cadences.set(input, cadenceSeconds);
-    act.broadcast.end();
-    events.send({ type: "broadcast.ended", uid: input, video });
-    log.info({ uid: input, video }, "broadcast closed");
-    ledger.drop(input).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
+    await act.broadcast.end(Date.now());
+    this.#closed({ input, video }, act.tape);
     act.removal = setTimeout(() => {
       if (this.#acts.get(input) === act) this.#acts.delete(input);
       this.#dismiss(act);
     }, keepMs);
+  }
+
+  /** Control hears of the end, and nothing of this broadcast comes back after a restart. */
+  #closed({ input, video }: { input: string; video: string }, { summary, lasting }: Tape): void {
+    const { ledger, events, log } = this.#options;
+    events.send({ type: "broadcast.ended", uid: input, video, ...(lasting && { recorded: summary }) });
+    log.info({ uid: input, video, ...(lasting && summary) }, "broadcast closed");
+    if (ledger.get(input)?.video !== video) return;
+    ledger.drop(input).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
   }
 
   #dismiss(act: Act): void {
@@ -333,7 +341,6 @@ export class Stage implements Running {
       const { broadcast } = act;
       if (broadcast.state === "ended") continue;
       broadcast.clock(now);
-      this.#remember(act);
       this.#encode(act, now);
     }
   }
@@ -342,7 +349,8 @@ export class Stage implements Running {
   #encode(act: Act, nowMs: number): void {
     const { broadcast, gate, announcement } = act;
     const { ladder, address, log } = this.#options;
-    if (!ladder || broadcast.rungs.length === 0 || broadcast.state !== "live" || gate.busy) return;
+    if (!ladder || !announcement || broadcast.rungs.length === 0 || broadcast.state !== "live" || gate.busy)
+      return;
     const { uid, publish, feed, path } = announcement;
     const { video } = broadcast;
     const { source, rungs } = broadcast;
@@ -361,19 +369,6 @@ export class Stage implements Running {
       );
   }
 
-  /** Well before a player could have acted on what it was shown. */
-  #remember(act: Act): void {
-    const { broadcast } = act;
-    if (broadcast.number === act.remembered) return;
-    act.remembered = broadcast.number;
-    const { ledger, log } = this.#options;
-    const { progress, input } = broadcast;
-    if (progress)
-      ledger
-        .show(input, progress)
-        .catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
-  }
-
   #changed(broadcast: Broadcast): void {
     const { directory, events, log } = this.#options;
     const act = this.#acts.get(broadcast.input);
@@ -389,28 +384,6 @@ export class Stage implements Running {
       });
     }
     directory.notify(broadcast);
-  }
-
-  /** What the last run left of this input, if its window is still open. */
-  #returning(input: string): ReturnType<Ledger["get"]> {
-    const timer = this.#expected.get(input);
-    if (!timer) return undefined;
-    clearTimeout(timer);
-    this.#expected.delete(input);
-    return this.#options.ledger.get(input);
-  }
-
-  #giveUp(input: string): void {
-    const { ledger, events, log } = this.#options;
-    this.#expected.delete(input);
-    const entry = ledger.get(input);
-    if (!entry) return;
-    events.send({ type: "broadcast.ended", uid: input, video: entry.video });
-    log.info(
-      { uid: input, video: entry.video },
-      "broadcast of the last run closed: its encoder did not return",
-    );
-    ledger.drop(input).catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
   }
 
   #windowMs(input: string): number {

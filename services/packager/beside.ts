@@ -69,6 +69,7 @@ export class Beside {
       table,
       limits: standing.limits(track),
       mux: this.#outlet.mux(this.name),
+      resume: this.#outlet.end(this.name),
     });
     if (this.#waiting.length < maxWaiting) this.#waiting.push(frame);
     this.#drain(standing);

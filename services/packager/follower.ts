@@ -1,3 +1,4 @@
+import type { End } from "./outlet.ts";
 import { cutPart, gapParts, type Limits, type Mux, type Step, Writer } from "./segmenter.ts";
 import type { Row, SegmentTable } from "./table.ts";
 import type { Payload, Sample } from "./track.ts";
@@ -12,6 +13,8 @@ export interface FollowerOptions {
   readonly mux: Mux;
   /** A rendition that joins late begins with the row after this number. */
   readonly after?: number | undefined;
+  /** Where an earlier run of it stands. */
+  readonly resume?: End | undefined;
   /** A frame of silence of so many ticks for this init version, `previous` being the last frame heard. */
   readonly silence: (version: number, previous: Payload, duration: number) => Payload;
 }
@@ -46,7 +49,8 @@ export class Follower {
     this.#timescale = options.timescale;
     this.#silence = options.silence;
     this.#out = new Writer(options.limits, true, options.mux);
-    this.#done = options.after;
+    this.#done = options.resume?.number ?? options.after;
+    this.#edge = options.resume?.dts;
   }
 
   /** Accepts the next sample; it is written once the reference has passed its time. */

@@ -8,7 +8,7 @@ export type RenditionName = string;
 
 export type Output =
   /** The broadcast has its constants; renditions follow. */
-  | { readonly type: "start"; readonly partTarget: number }
+  | { readonly type: "start"; readonly partTarget: number; readonly epochMs: number }
   /** A rendition has a new init segment; the first one creates the rendition. */
   | {
       readonly type: "init";
@@ -21,21 +21,35 @@ export type Output =
     }
   | { readonly type: "step"; readonly name: RenditionName; readonly step: Step };
 
+/** Where a rendition of an earlier run stands: its newest number, and where that ends in its own ticks. */
+export interface End {
+  readonly number: number;
+  readonly dts: number;
+  readonly timescale: number;
+}
+
 /** Where the renditions of one broadcast come out: their init versions, their chunks' numbers, and what happened since it was asked. */
 export class Outlet {
   /** By init version; versions of an earlier run are empty. */
   readonly #versions: Record<RenditionName, Track[]> = {};
   readonly #taken: number;
+  readonly #ends: Readonly<Record<RenditionName, End>>;
   #out: Output[] = [];
 
-  /** Init versions below `taken` were used by an earlier run. */
-  constructor(taken: number) {
-    this.#taken = taken;
+  /** Init versions below `version` were used by an earlier run. */
+  constructor(resume?: { readonly version: number; readonly ends: Readonly<Record<RenditionName, End>> }) {
+    this.#taken = resume?.version ?? 0;
+    this.#ends = resume?.ends ?? {};
+  }
+
+  /** Where an earlier run of this rendition stands. */
+  end(name: RenditionName): End | undefined {
+    return this.#ends[name];
   }
 
   /** Before everything else that has not been taken yet. */
-  start(partTarget: number): void {
-    this.#out.unshift({ type: "start", partTarget });
+  start(partTarget: number, epochMs: number): void {
+    this.#out.unshift({ type: "start", partTarget, epochMs });
   }
 
   /** A new init segment; the first one makes the rendition. */
@@ -52,11 +66,6 @@ export class Outlet {
 
   track(name: RenditionName, version: number): Track | undefined {
     return this.#versions[name]?.[version];
-  }
-
-  /** The lowest version that no rendition has used. */
-  get version(): number {
-    return Math.max(this.#taken, ...Object.values(this.#versions).map((tracks) => tracks.length));
   }
 
   /** Makes the chunks of one writer of this rendition, in its memory and with its numbers. */

@@ -128,28 +128,42 @@ test("a second source at the same numbers: audio alone is cut by the clock of it
   }
 });
 
-test("after a restart the lost segments are gaps, the open number too, and new media follow a discontinuity under a new init", () => {
+test("after a restart numbers and time go on: a gap behind what was written, then media after a discontinuity under a new init", () => {
   const source: Source = { gop: 2, seconds: 13, audio: 48000 };
   const before = simulate(broadcast([{ atMs: 0, source }]));
-  const resume = before.packager.progress!;
-  const lost = segments(before, "source");
+  const written = (name: string) => {
+    const { segments: closed, open, timescale } = before.windows.get(name)!;
+    const rows = open ? [...closed, open] : [...closed];
+    const last = rows.at(-1)!;
+    return { rows, timescale, number: last.number, dts: last.dts + last.duration };
+  };
+  const reference = written("source");
   const aired = simulate(broadcast([{ atMs: 0, source }], 13_000), {
     startMs: Date.UTC(2026, 0, 1) + 16_000,
-    resume,
+    resume: {
+      epochMs: before.packager.epochMs!,
+      partTarget: before.partTarget,
+      timescale: reference.timescale,
+      version: 1,
+      rows: reference.rows,
+      edge: reference.dts,
+      ends: { source: reference, audio: written("audio") },
+    },
     keepAll: true,
   });
-  checkBroadcast(aired);
   for (const name of ["source", "audio"] as const) {
     const after = segments(aired, name);
-    expect(after[0]!.number).toBe(1);
-    expect(after.slice(0, lost.length).every((one) => one.gap)).toBe(true);
+    const last = written(name);
+    expect(after.map(({ number }) => number)).toEqual(after.map((_, i) => last.number + 1 + i));
+    expect(after[0]!.gap).toBe(true);
+    expect(after[0]!.dts / last.timescale).toBeCloseTo(last.dts / last.timescale, 0);
     const media = after.find((one) => !one.gap)!;
-    expect(media.number).toBeGreaterThan(lost.at(-1)!.number);
     expect(media.discontinuity).toBe(1);
     expect(media.version).toBe(1);
     // 16 s of wall clock after the first frame.
     expect(media.dts / aired.windows.get(name)!.timescale).toBeCloseTo(26, 1);
   }
+  expect(aired.partTarget).toBe(before.partTarget);
 });
 
 test("sound that begins late joins behind a discontinuity, and the picture goes on", () => {

@@ -11,7 +11,7 @@ import {
 import { Lane } from "./lane.ts";
 import { labelOf, type Metadata, readMetadata } from "./metadata.ts";
 import { messagesOf, Opening } from "./opening.ts";
-import { Outlet, type Output, type RenditionName } from "./outlet.ts";
+import { type End, Outlet, type Output, type RenditionName } from "./outlet.ts";
 import { type Limits, Reference } from "./segmenter.ts";
 import { Sound } from "./sound.ts";
 import { type Row, SegmentTable } from "./table.ts";
@@ -39,12 +39,12 @@ export interface Resume {
   readonly timescale: number;
   /** Init versions below this are taken. */
   readonly version: number;
-  /** What the playlists may have shown, oldest first; the last one was open. */
+  readonly partTarget: number;
+  /** The newest segments of the reference rendition, oldest first, all of them closed, and where the last one ends. */
   readonly rows: readonly Row[];
+  readonly edge: number;
+  readonly ends: Readonly<Record<RenditionName, End>>;
 }
-
-/** Rows worth remembering: more than any playlist shows. */
-const rememberedRows = 24;
 
 /** What the publisher sends, as far as its owner should know. */
 export interface Health {
@@ -94,32 +94,17 @@ export class Packager {
   constructor(profile: Profile, resume?: Resume) {
     this.#profile = profile;
     this.#resume = resume;
-    this.#outlet = new Outlet(resume?.version ?? 0);
+    this.#outlet = new Outlet(resume);
+    this.#partTarget = resume?.partTarget;
   }
 
   /** Milliseconds since 1970 at broadcast time 0; undefined before the first frame. */
   get epochMs(): number | undefined {
-    return this.#timeline?.epochMs;
+    return this.#timeline?.epochMs ?? this.#resume?.epochMs;
   }
 
   get health(): Health {
     return { frames: this.#frames, bytes: this.#bytes, gopSeconds: this.#gopSeconds };
-  }
-
-  /** What a restart goes on from; undefined before the first segment. Changes with every segment. */
-  get progress(): Resume | undefined {
-    if (!this.#table?.last || !this.#timeline) return undefined;
-    return {
-      epochMs: this.#timeline.epochMs,
-      timescale: this.#table.timescale,
-      version: this.#outlet.version,
-      rows: this.#table.recent(rememberedRows),
-    };
-  }
-
-  /** The open segment's number. */
-  get number(): number | undefined {
-    return this.#table?.last?.number;
   }
 
   /** A publish begins, the first or one after a break. Its first frame was received `ageMs` ago. */
@@ -266,20 +251,23 @@ export class Packager {
       frameSeconds: picture ? ((times[1] ?? 0) - (times[0] ?? 0)) / 1000 : 0,
       audioSeconds: Math.max(0, ...sounds.map(({ track: its }) => its!.frameTicks / its!.sampleRate)),
     });
-    this.#outlet.start(this.#partTarget);
-    const rows = this.#resumedRows(track.timescale);
-    this.#table = new SegmentTable(track.timescale, rows);
+    this.#outlet.start(this.#partTarget, this.#timeline!.epochMs);
+    this.#table = new SegmentTable(track.timescale, this.#resumedRows(track.timescale));
     this.#reference = new Reference({
       table: this.#table,
       limits: this.#limits(track),
       audio: track.kind === "audio",
-      resume: rows.length > 0 ? { rows, version: this.#resume?.version ?? 0 } : undefined,
+      resume: this.#resume && {
+        edge: Math.ceil((this.#resume.edge * track.timescale) / this.#resume.timescale),
+        version: this.#resume.version,
+      },
       mux: this.#outlet.mux(this.#referenceName),
     });
     if (picture) this.#announce("source", picture);
     for (const sound of sounds) if (sound.takeRenewed()) this.#announce(sound.name, sound.track!);
   }
 
+  /** What is written by the reference and by nobody else any more: whoever stands before it lists a gap. */
   #resumedRows(timescale: number): Row[] {
     const { rows = [], timescale: was = timescale } = this.#resume ?? {};
     return rows.map((row) => ({ ...row, gap: true, dts: Math.round((row.dts * timescale) / was) }));
@@ -441,7 +429,7 @@ export class Packager {
 
   /** Discontinuities of the broadcast so far. */
   get #discontinuity(): number {
-    return this.#table?.discontinuity ?? this.#resume?.rows[0]?.discontinuity ?? 0;
+    return this.#table?.discontinuity ?? this.#resume?.rows.at(-1)?.discontinuity ?? 0;
   }
 
   #hints(id: number): Hints {
@@ -484,9 +472,8 @@ export class Packager {
 
   /** The number before audio's first: it begins with the broadcast, or late with the row that has just begun. */
   #firstRow(): number | undefined {
-    const first = this.#resume?.rows[0];
     if (this.#frames > 1) return (this.#table?.last?.number ?? 0) - 1;
-    return first && first.number - 1;
+    return this.#resume?.rows.at(-1)?.number;
   }
 
   #edgeMs(): number | undefined {

@@ -1,3 +1,4 @@
+import type { End } from "./outlet.ts";
 import { cutPart, gapParts, type Limits, type Mux, type Step, shownFor, Writer } from "./segmenter.ts";
 import type { Row, SegmentTable } from "./table.ts";
 import type { Payload } from "./track.ts";
@@ -15,6 +16,8 @@ export interface RungOptions {
   readonly table: SegmentTable;
   readonly limits: Limits;
   readonly mux: Mux;
+  /** Where an earlier run of it stands. */
+  readonly resume?: End | undefined;
 }
 
 /**
@@ -35,6 +38,8 @@ export class RungWriter {
   constructor(options: RungOptions) {
     this.#table = options.table;
     this.#out = new Writer(options.limits, false, options.mux);
+    this.#done = options.resume?.number;
+    this.#edge = options.resume?.dts;
   }
 
   push(frame: RungFrame): Step[] {

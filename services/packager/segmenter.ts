@@ -174,8 +174,8 @@ export interface ReferenceOptions {
   /** True where the reference is audio: every frame may cut. */
   readonly audio: boolean;
   readonly mux: Mux;
-  /** The rows of an earlier run, whose media are gone: they are listed as gaps, the last one up to the first frame. */
-  readonly resume?: { readonly rows: readonly Row[]; readonly version: number } | undefined;
+  /** Where an earlier run stopped, in ticks, and the init under which a gap from there on stands. */
+  readonly resume?: { readonly edge: number; readonly version: number } | undefined;
 }
 
 /**
@@ -198,7 +198,10 @@ export class Reference {
   constructor(options: ReferenceOptions) {
     this.#table = options.table;
     this.#out = new Writer(options.limits, options.audio, options.mux);
-    if (options.resume) this.#relist(options.resume);
+    if (!options.resume) return;
+    this.#edge = options.resume.edge;
+    this.#version = options.resume.version;
+    this.#discontinuous = true;
   }
 
   /** Where the next thing written begins; undefined before the first frame. */
@@ -243,19 +246,6 @@ export class Reference {
     this.#breakOff();
     this.#out.close();
     return this.#out.take();
-  }
-
-  #relist({ rows, version }: NonNullable<ReferenceOptions["resume"]>): void {
-    this.#version = version;
-    rows.forEach((row, index) => {
-      const end = rows[index + 1]?.dts;
-      this.#edge = row.dts;
-      if (end === undefined) return;
-      this.#out.open({ ...row, gap: true }, row.dts, version, false, 0);
-      for (const duration of gapParts(end - row.dts, this.#out.limits)) this.#out.gap(duration);
-      this.#out.close();
-    });
-    this.#discontinuous = true;
   }
 
   /** What is held lasts up to the next thing where that is known and near, else as long as the frame before it. */

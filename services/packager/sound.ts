@@ -74,7 +74,7 @@ export class Sound {
     this.#made = generation;
     this.#renewed = true;
     // A playlist's timescale never changes, so a later track of another rate counts in the ticks of the first.
-    const timescale = this.#track?.timescale ?? track.timescale;
+    const timescale = this.#track?.timescale ?? this.#outlet.end(this.name)?.timescale ?? track.timescale;
     this.#track = { ...track, timescale, ...(language && { language }), ...(label && { label }) };
     this.#grid = new AudioGrid(track.sampleRate, track.frameTicks);
   }
@@ -108,6 +108,7 @@ export class Sound {
       limits: limits(track),
       timescale: track.timescale,
       after,
+      resume: this.#outlet.end(this.name),
       mux: this.#outlet.mux(this.name),
       silence: (version, previous, duration) => {
         const its = this.#outlet.track(this.name, version) as AudioTrack;

@@ -19,18 +19,13 @@ export class SegmentTable {
   #discontinuity: number;
   #expected = 0;
 
-  /** `last` are the rows of an earlier run: all but the open one at their end count as written, and as gaps. */
+  /** `last` are the newest rows of an earlier run, all of them written. */
   constructor(timescale: number, last: readonly Row[] = []) {
     this.timescale = timescale;
-    this.#rows = last.slice(0, -1);
+    this.#rows = [...last];
     // Not 0: hls.js 1.7 takes a segment of that number for none and forgets its parts.
-    this.#nextNumber = last.at(-1)?.number ?? 1;
+    this.#nextNumber = (last.at(-1)?.number ?? 0) + 1;
     this.#discontinuity = last.at(-1)?.discontinuity ?? 0;
-  }
-
-  /** The newest rows, oldest first, the open one last. */
-  recent(count: number): readonly Row[] {
-    return this.#rows.slice(-count);
   }
 
   /** Everything before this moment has its number; at and after it nothing is decided. */

@@ -106,6 +106,7 @@ test("what the API answers, the roles have already: made, disabled, given a new 
   expect(origin.get(made.uid)).toEqual({
     uid: made.uid,
     name: "Show",
+    record: false,
     enabled: true,
     timeoutSeconds: 10,
     partSeconds: 0.5,

@@ -9,10 +9,10 @@ import { type Control, startControl } from "../../services/control/control.ts";
 import { requestInternal } from "../../services/lib/http.ts";
 import { Scope } from "../../services/lib/lifecycle.ts";
 import { createLog, createLogTo } from "../../services/lib/log.ts";
-import { Attic } from "../../services/live/attic.ts";
 import { Broadcast } from "../../services/live/broadcast.ts";
 import { Directory } from "../../services/live/directory.ts";
 import { type GateRecord, type OriginInput, openSnapshot } from "../../services/live/snapshot.ts";
+import { noTape } from "../../services/live/tape.ts";
 import { http1 } from "../../services/origin/exchange.ts";
 import { Guard } from "../../services/origin/guard.ts";
 import { Manifests } from "../../services/origin/manifests.ts";
@@ -66,7 +66,7 @@ beforeAll(async () => {
     input,
     video,
     profile: { partSeconds: 0.5, targetDuration: 4 },
-    attic: await Attic.open(join(folder, "attic"), log),
+    tape: noTape,
     changed: (one) => directory.notify(one),
   });
   directory.add(broadcast);
@@ -94,7 +94,7 @@ beforeAll(async () => {
     pages: new Pages(folder),
     control: address,
     secret: undefined,
-    expects: () => false,
+    recordings: undefined,
     failed: (error, path) => toLog.error({ err: error, path }, "request failed"),
     answered: () => {},
   });

@@ -73,6 +73,8 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
           live_input: event.uid,
           state: "live-inprogress",
           recorded: 0,
+          seconds: null,
+          bytes: null,
           started: at,
           ended: null,
           modified: at,
@@ -88,9 +90,13 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
         .execute();
       return;
     case "broadcast.ended": {
+      const { recorded } = event;
       await tx
         .updateTable("videos")
-        .set({ state: "ready", ended: at, modified: at })
+        .set({
+          ...{ state: "ready", ended: at, modified: at },
+          ...(recorded && { recorded: 1, seconds: recorded.seconds, bytes: recorded.bytes }),
+        })
         .where("uid", "=", event.video)
         .where("ended", "is", null)
         .execute();

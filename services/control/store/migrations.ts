@@ -122,6 +122,12 @@ const migrations: Readonly<Record<string, Migration>> = {
         await schema.alterTable("videos").addColumn(column, "text").execute();
     },
   },
+  "0004_recordings": {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable("videos").addColumn("seconds", "double precision").execute();
+      await db.schema.alterTable("videos").addColumn("bytes", "bigint").execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

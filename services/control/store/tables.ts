@@ -77,6 +77,9 @@ export interface VideoRow {
   readonly state: string;
   /** 1 once there is something to watch after the broadcast. */
   readonly recorded: number;
+  /** Length and size of the recording. */
+  readonly seconds: number | null;
+  readonly bytes: number | null;
   readonly started: string;
   readonly ended: string | null;
   readonly modified: string;

@@ -1,0 +1,37 @@
+import type { Track } from "../packager/track.ts";
+import type { Window } from "../packager/window.ts";
+import type { State } from "./broadcast.ts";
+import type { Rung } from "./ladder.ts";
+import type { Init, Waited } from "./rendition.ts";
+
+/** What can be watched under a video's uid: a broadcast, or what is recorded of one. */
+export interface Programme {
+  readonly input: string;
+  readonly video: string;
+  readonly state: State;
+  /** Whole seconds. */
+  readonly targetDuration: number;
+  readonly renditions: ReadonlyMap<string, Readable>;
+  /** What is promised besides. */
+  readonly rungs: readonly Rung[];
+  /** True for a rung that was given up and whose players still have to leave it. */
+  isLeaving(name: string): boolean;
+}
+
+/** One track of it, for readers. */
+export interface Readable {
+  readonly name: string;
+  readonly track: Track;
+  /** Bits per second: of the largest segment, and over all. Zero before the first segment. */
+  readonly bandwidth: { readonly peak: number; readonly average: number };
+  /** True once it has been taken away while its broadcast goes on. */
+  readonly removed: boolean;
+  /** Counts visible changes. */
+  readonly revision: number;
+  /** What a playlist shows now. */
+  readonly shown: Window;
+  init(version: number): Promise<Init | undefined> | Init | undefined;
+  segment(number: number, version: number): Promise<readonly Uint8Array[] | undefined>;
+  part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined>;
+  wait(ready: () => boolean, limitMs: number, onGone: (gone: () => void) => void): Promise<Waited>;
+}

@@ -1,0 +1,318 @@
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { rm, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { Running } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import type { Programme } from "../live/programme.ts";
+import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
+import type { Summary } from "../live/tape.ts";
+import type { Contents } from "./contents.ts";
+import type { Draft } from "./journal.ts";
+import { beginOf, readRecording, truncateRecording } from "./recovery.ts";
+import { restoredFrom } from "./restore.ts";
+import type { Durability, Job, Said } from "./scribe.ts";
+import { DiskTape } from "./tape.ts";
+import { recorded } from "./vod.ts";
+
+export interface RecorderOptions {
+  readonly folder: string;
+  readonly durability: Durability;
+  /** Free bytes below which no new recording begins. */
+  readonly floorBytes: number;
+  readonly log: Log;
+  /** A media file is followed by the next one past this size. */
+  readonly maxFileBytes?: number;
+  /** How long a playlist waits for the disk to take what it is to list. */
+  readonly patienceMs?: number;
+  /** How long a recording that the disk refused waits before it tries again. */
+  readonly againMs?: number;
+  /** URL of a module that exports `files`: a file system to use instead of the disk. */
+  readonly through?: string;
+  /** Told of a recording that had to pause or that was not begun, with a sentence for its owner. */
+  readonly failed?: (about: TapeAbout, why: string) => void;
+}
+
+interface Waiting {
+  readonly ticket: number;
+  readonly bytes: number;
+  readonly sinceMs: number;
+  readonly written: () => void;
+  /** Settles the writer's promise. */
+  readonly done: () => void;
+}
+
+/** A file is followed by another past this size, so that a disk with small limits and a copy of one file stay practical. */
+const defaultFileBytes = 2 * 1024 ** 3;
+const defaultPatienceMs = 50;
+const defaultAgainMs = 5_000;
+/** Bytes on their way to a disk that takes nothing; past this, recordings pause. */
+const maxWaitingBytes = 128 * 1024 * 1024;
+const freeCheckMs = 5_000;
+/** Recordings whose lists are kept in memory. */
+const mostFound = 64;
+
+/** The recordings of one origin: its thread, and the tapes that are being written. */
+export class Recorder implements Running, Recordings {
+  readonly folder: string;
+  readonly #options: RecorderOptions;
+  readonly #worker: Worker;
+  readonly #tapes = new Map<number, DiskTape>();
+  readonly #waiting: Waiting[] = [];
+  readonly #ended = new Map<number, () => void>();
+  /** Recordings that somebody watches. */
+  readonly #found = new Map<string, Programme>();
+  readonly #owners = new Map<string, string>();
+  #waitingBytes = 0;
+  #tickets = 0;
+  #ids = 0;
+  #watch: NodeJS.Timeout | undefined;
+  readonly #freeTimer: NodeJS.Timeout;
+  #free = Number.POSITIVE_INFINITY;
+  readonly #done = Promise.withResolvers<void>();
+  #closing = false;
+
+  private constructor(options: RecorderOptions, worker: Worker) {
+    this.#options = options;
+    this.folder = options.folder;
+    this.#worker = worker;
+    worker.on("message", (said: readonly Said[]) => {
+      for (const one of said) this.#hear(one);
+    });
+    worker.on("error", (error) => {
+      options.log.error({ err: error }, "the recorder is gone; nothing is recorded until this role restarts");
+      this.#giveUp("the recorder stopped");
+    });
+    worker.once("exit", () => {
+      this.#giveUp("the recorder stopped");
+      this.#done.resolve();
+    });
+    this.#freeTimer = setInterval(() => void this.measure(), freeCheckMs).unref();
+  }
+
+  static async open(options: RecorderOptions): Promise<Recorder> {
+    const { durability, through, folder } = options;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const worker = new Worker(new URL("./thread.ts", import.meta.url), {
+      workerData: { durability, through },
+    });
+    const recorder = new Recorder({ ...options, folder }, worker);
+    await recorder.measure();
+    return recorder;
+  }
+
+  get closed(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  /** Bytes that the disk has not taken yet. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Free bytes on the disk when it was last looked at. */
+  get freeBytes(): number {
+    return this.#free;
+  }
+
+  get hasRoom(): boolean {
+    return this.#free >= this.#options.floorBytes;
+  }
+
+  async measure(): Promise<void> {
+    try {
+      const { bavail, bsize } = await statfs(this.folder);
+      this.#free = bavail * bsize;
+    } catch {
+      // The folder comes with the first recording.
+    }
+  }
+
+  begin(about: TapeAbout): DiskTape {
+    return this.#tape(about);
+  }
+
+  unfinished(): readonly Unfinished[] {
+    const found: Unfinished[] = [];
+    for (const video of this.#open()) {
+      const folder = join(this.folder, video);
+      try {
+        const recovered = readRecording(folder);
+        const restored = recovered && restoredFrom(folder, recovered);
+        if (!recovered || !restored) {
+          rmSync(folder, { recursive: true, force: true });
+          rmSync(markerOf(this.folder, video), { force: true });
+          continue;
+        }
+        const { torn, contents } = recovered;
+        if (torn)
+          this.#options.log.warn({ video, torn }, "the end of this recording was not whole; it is cut off");
+        truncateRecording(folder, recovered);
+        const { input, targetDuration, temporary } = contents.begin!;
+        const about = { video, input, targetDuration, temporary };
+        if (contents.endedMs !== undefined) rmSync(markerOf(this.folder, video), { force: true });
+        else found.push({ about, restored, tape: this.#tape(about, contents) });
+      } catch (error) {
+        this.#options.log.error(
+          { err: error, video },
+          "a recording of the last run cannot be read; it is left alone",
+        );
+      }
+    }
+    return found;
+  }
+
+  find(video: string): Promise<Programme | undefined> {
+    const known = this.#found.get(video);
+    if (known) {
+      // The one that was asked for last goes last.
+      this.#found.delete(video);
+      this.#found.set(video, known);
+      return Promise.resolve(known);
+    }
+    const contents = this.#contents(video);
+    if (!contents) return Promise.resolve(undefined);
+    const programme = recorded(join(this.folder, video), contents);
+    if (contents.endedMs !== undefined) this.#found.set(video, programme);
+    if (this.#found.size > mostFound) this.#found.delete(this.#found.keys().next().value!);
+    return Promise.resolve(programme);
+  }
+
+  ownerOf(video: string): string | undefined {
+    let owner = this.#owners.get(video);
+    if (owner === undefined) {
+      owner = beginOf(join(this.folder, video))?.input;
+      if (owner !== undefined) this.#owners.set(video, owner);
+    }
+    return owner;
+  }
+
+  summary(video: string): Promise<Summary | undefined> {
+    const contents = this.#contents(video);
+    return Promise.resolve(contents && { seconds: contents.seconds, bytes: contents.bytes });
+  }
+
+  #contents(video: string): Contents | undefined {
+    const contents = readRecording(join(this.folder, video))?.contents;
+    return contents?.begin?.temporary ? undefined : contents;
+  }
+
+  #open(): string[] {
+    try {
+      return readdirSync(join(this.folder, "open"));
+    } catch {
+      return [];
+    }
+  }
+
+  #tape(about: TapeAbout, contents?: Contents): DiskTape {
+    const id = this.#ids++;
+    const tape = new DiskTape({
+      about,
+      folder: join(this.folder, about.video),
+      contents,
+      maxFileBytes: this.#options.maxFileBytes ?? defaultFileBytes,
+      hasRoom: () => this.hasRoom,
+      againMs: this.#options.againMs ?? defaultAgainMs,
+      post: (items, bytes, written) => this.#post({ tape: id, video: about.video, items, bytes, written }),
+      failed: (why) => {
+        this.#options.log.error({ video: about.video, why }, "recording paused; live goes on from memory");
+        this.#options.failed?.(about, why);
+      },
+      ended: () => new Promise((resolve) => this.#ended.set(id, resolve)),
+      gone: () => this.#tapes.delete(id),
+    });
+    this.#tapes.set(id, tape);
+    return tape;
+  }
+
+  /** Removes everything of a recording. */
+  async remove(video: string): Promise<void> {
+    this.#found.delete(video);
+    this.#owners.delete(video);
+    await rm(join(this.folder, video), { recursive: true, force: true });
+    await rm(markerOf(this.folder, video), { force: true });
+  }
+
+  /** What was handed in is written; then the thread ends. */
+  async close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      clearInterval(this.#freeTimer);
+      const nothing = { tape: -1, video: "", items: [], bytes: new Uint8Array(), written: () => undefined };
+      // Settles when the disk hangs, too.
+      if (this.#waiting.length > 0) await this.#post(nothing);
+      await this.#worker.terminate();
+    }
+    return this.closed;
+  }
+
+  #post(what: {
+    readonly tape: number;
+    readonly video: string;
+    readonly items: readonly Draft[];
+    readonly bytes: Uint8Array<ArrayBuffer>;
+    readonly written: () => void;
+  }): Promise<void> {
+    const { tape, video, items, bytes, written } = what;
+    const ticket = this.#tickets++;
+    const size = bytes.length;
+    const job: Job = {
+      ...{ tape, ticket, items, bytes },
+      folder: join(this.folder, video),
+      marker: markerOf(this.folder, video),
+    };
+    this.#worker.postMessage(job, [bytes.buffer]);
+    this.#waitingBytes += size;
+    if (this.#waitingBytes > maxWaitingBytes) this.#giveUp("the disk does not keep up");
+    return new Promise((resolve) => {
+      this.#waiting.push({ ticket, bytes: size, sinceMs: performance.now(), written, done: resolve });
+      this.#watch ??= setInterval(() => this.#hurry(), 10);
+    });
+  }
+
+  #hear(said: Said): void {
+    switch (said.type) {
+      case "written":
+        for (let next = this.#waiting[0]; next && next.ticket <= said.ticket; next = this.#waiting[0]) {
+          this.#waiting.shift();
+          this.#waitingBytes -= next.bytes;
+          next.written();
+          next.done();
+        }
+        if (this.#waiting.length === 0) {
+          clearInterval(this.#watch);
+          this.#watch = undefined;
+        }
+        return;
+      case "failed":
+        this.#tapes.get(said.tape)?.fail(said.why);
+        return;
+      case "durable":
+        this.#tapes.get(said.tape)?.settled(said.bytes);
+        return;
+      case "closed":
+        this.#ended.get(said.tape)?.();
+        this.#ended.delete(said.tape);
+    }
+  }
+
+  /** Playlists do not wait for a disk that hangs. */
+  #hurry(): void {
+    const patience = this.#options.patienceMs ?? defaultPatienceMs;
+    const late = performance.now() - patience;
+    for (const waiting of this.#waiting) {
+      if (waiting.sinceMs > late) return;
+      waiting.done();
+    }
+  }
+
+  #giveUp(why: string): void {
+    for (const tape of this.#tapes.values()) tape.fail(why);
+    for (const waiting of this.#waiting) waiting.done();
+  }
+}
+
+function markerOf(folder: string, video: string): string {
+  return join(folder, "open", video);
+}

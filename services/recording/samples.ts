@@ -1,0 +1,131 @@
+import { Numbers, Reader, unzigzag, zigzag } from "./journal.ts";
+
+/** One coded frame of a part: where its bytes lie, counted from the part's first byte. Ticks are of the rendition. */
+export interface StoredSample {
+  readonly offset: number;
+  readonly size: number;
+  readonly duration: number;
+  /** Presentation minus decoding time. */
+  readonly shift: number;
+  readonly key: boolean;
+}
+
+const [moof, mdat, traf, tfhd, trun] = ["moof", "mdat", "traf", "tfhd", "trun"].map((name) =>
+  [...name].reduce((code, letter) => code * 256 + letter.charCodeAt(0), 0),
+) as [number, number, number, number, number];
+const notSync = 0x0001_0000;
+
+/** What the chunks of a part hold, compactly, for the journal. Undefined when these are not whole chunks. */
+export function mapSamples(part: Uint8Array): Uint8Array | undefined {
+  const out = new Numbers();
+  const view = new DataView(part.buffer, part.byteOffset, part.byteLength);
+  let at = 0;
+  while (at < part.length) {
+    const samples = chunkAt(view, at);
+    if (!samples) return undefined;
+    const { header, list, end } = samples;
+    out.put(header, list.length);
+    for (const { size, duration, shift, key } of list)
+      out.put(size, duration * 2 + (key ? 1 : 0), zigzag(shift));
+    at = end;
+  }
+  return out.take();
+}
+
+/** The samples of a part from what `mapSamples` made of it; undefined when it is not that. */
+export function readSamples(map: Uint8Array): StoredSample[] | undefined {
+  const from = new Reader(map);
+  const samples: StoredSample[] = [];
+  let at = 0;
+  while (!from.done) {
+    at += from.get();
+    for (let left = from.get(); left > 0 && from.good; left--) {
+      const size = from.get();
+      const timing = from.get();
+      const shift = from.get();
+      samples.push({
+        offset: at,
+        size,
+        duration: Math.floor(timing / 2),
+        shift: unzigzag(shift),
+        key: timing % 2 === 1,
+      });
+      at += size;
+    }
+    if (!from.good) return undefined;
+  }
+  return samples;
+}
+
+interface Found {
+  /** From the chunk's first byte to its first sample. */
+  readonly header: number;
+  readonly list: readonly { size: number; duration: number; shift: number; key: boolean }[];
+  readonly end: number;
+}
+
+/** The chunk that begins at `at`: a moof with one traf and one trun, and its mdat, as `cmaf.ts` writes them. */
+function chunkAt(view: DataView, at: number): Found | undefined {
+  const first = boxAt(view, at, view.byteLength);
+  const data = first && boxAt(view, first.end, view.byteLength);
+  if (first?.type !== moof || data?.type !== mdat) return undefined;
+  const track = findBox(view, first.body, first.end, traf);
+  const head = track && findBox(view, track.body, track.end, tfhd);
+  const run = track && findBox(view, track.body, track.end, trun);
+  if (!head || !run) return undefined;
+  try {
+    const list = samplesOf(view, head.body, run.body, run.end);
+    const total = list?.reduce((sum, { size }) => sum + size, 0);
+    if (!list || total !== data.end - data.body) return undefined;
+    return { header: data.body - at, list, end: data.end };
+  } catch {
+    // A length that points past the end.
+    return undefined;
+  }
+}
+
+/** ISO/IEC 14496-12 8.8.7 and 8.8.8; offsets are of the boxes' flags. */
+function samplesOf(view: DataView, head: number, run: number, runEnd: number): Found["list"] | undefined {
+  const defaults = view.getUint32(head) & 0xff_ffff;
+  let at = head + 8 + (defaults & 0x01 ? 8 : 0) + (defaults & 0x02 ? 4 : 0);
+  const next = (): number => {
+    at += 4;
+    return view.getUint32(at - 4);
+  };
+  const duration = defaults & 0x08 ? next() : 0;
+  const size = defaults & 0x10 ? next() : 0;
+  const flags = defaults & 0x20 ? next() : 0;
+  const has = view.getUint32(run) & 0xff_ffff;
+  const count = view.getUint32(run + 4);
+  at = run + 8 + (has & 0x01 ? 4 : 0);
+  const firstFlags = has & 0x04 ? next() : undefined;
+  const each = [0x100, 0x200, 0x400, 0x800].filter((bit) => has & bit).length * 4;
+  if (count > 10_000 || at + each * count > runEnd) return undefined;
+  return Array.from({ length: count }, (_, i) => {
+    const ticks = has & 0x100 ? next() : duration;
+    const bytes = has & 0x200 ? next() : size;
+    const own = has & 0x400 ? next() : i === 0 && firstFlags !== undefined ? firstFlags : flags;
+    const shift = has & 0x800 ? next() | 0 : 0;
+    return { size: bytes, duration: ticks, shift, key: (own & notSync) === 0 };
+  });
+}
+
+interface Box {
+  readonly type: number;
+  readonly body: number;
+  readonly end: number;
+}
+
+function boxAt(view: DataView, at: number, limit: number): Box | undefined {
+  if (at + 8 > limit) return undefined;
+  const end = at + view.getUint32(at);
+  return end >= at + 8 && end <= limit ? { type: view.getUint32(at + 4), body: at + 8, end } : undefined;
+}
+
+function findBox(view: DataView, from: number, end: number, type: number): Box | undefined {
+  for (let at = from; ; ) {
+    const box = boxAt(view, at, end);
+    if (!box || box.type === type) return box;
+    at = box.end;
+  }
+}

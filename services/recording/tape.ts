@@ -1,0 +1,308 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { TapeAbout } from "../live/recordings.ts";
+import type { Summary, Tape, TapeReel } from "../live/tape.ts";
+import type { Output, RenditionName } from "../packager/outlet.ts";
+import type { Step } from "../packager/segmenter.ts";
+import type { Segment, Track } from "../packager/track.ts";
+import { Contents, type Reel, rowOf } from "./contents.ts";
+import type { Draft } from "./journal.ts";
+import { fileName, readRow } from "./read.ts";
+import { withoutHoles } from "./rows.ts";
+
+export interface DiskTapeOptions {
+  readonly about: TapeAbout;
+  readonly folder: string;
+  /** What an earlier run has written of it. */
+  readonly contents: Contents | undefined;
+  readonly maxFileBytes: number;
+  readonly hasRoom: () => boolean;
+  /** How long a tape that failed waits before it tries the disk again. */
+  readonly againMs: number;
+  /** Hands entries and their bytes to the thread; `written` is called once it has taken them. Settles then, or when that takes too long. */
+  readonly post: (
+    items: readonly Draft[],
+    bytes: Uint8Array<ArrayBuffer>,
+    written: () => void,
+  ) => Promise<void>;
+  readonly failed: (why: string) => void;
+  readonly ended: () => Promise<void>;
+  readonly gone: () => void;
+}
+
+/** The writer's side of one rendition. */
+interface Lane {
+  readonly name: string;
+  index: number;
+  file: number;
+  fileBytes: number;
+  fileVersion: number;
+  readonly inits: Map<number, { track: Track; bytes: Uint8Array; discontinuity: number }>;
+  chunks: Uint8Array[];
+  /** Of the open segment: where it begins, and from there to its earliest presentation. */
+  dts: number;
+  lead: number | undefined;
+  /** The open segment is being written; false after a pause, up to the next one. */
+  writing: boolean;
+}
+
+/** A temporary tape forgets whole files, so they are small. */
+const temporaryFileBytes = 4 * 1024 * 1024;
+
+/** One broadcast on disk: turns its outputs into entries and bytes, and reads them back. */
+export class DiskTape implements Tape {
+  /** What is written. */
+  readonly contents: Contents;
+  readonly #options: DiskTapeOptions;
+  readonly #lanes = new Map<RenditionName, Lane>();
+  /** Constants of the broadcast, until the first entry carries them. */
+  #start: { partTarget: number; epochMs: number } | undefined;
+  #begun = false;
+  /** Raised with every failure: what was handed in before it does not count. */
+  #generation = 0;
+  #pausedAt: number | undefined;
+  #refused = false;
+  #over = false;
+  #durableBytes = 0;
+  /** How many renditions the journal has, or will have. */
+  #indices = 0;
+  #items: Draft[] = [];
+  #bytes: Uint8Array[] = [];
+
+  constructor(options: DiskTapeOptions) {
+    this.#options = options;
+    this.contents = options.contents ?? new Contents();
+    // What an earlier run has written is continued like what the disk refused for a while.
+    if (options.contents) this.#pausedAt = Number.NEGATIVE_INFINITY;
+    for (const reel of this.contents.reels) this.#laneOf(reel.name);
+  }
+
+  /** How far the journal is on the platter, in bytes. */
+  get durableBytes(): number {
+    return this.#durableBytes;
+  }
+
+  get summary(): Summary {
+    return { seconds: this.contents.seconds, bytes: this.contents.bytes };
+  }
+
+  write(outputs: readonly Output[]): Promise<void> | undefined {
+    if (this.#over) return undefined;
+    for (const output of outputs) {
+      if (output.type === "start") this.#start = output;
+      else if (output.type === "init") {
+        const { version, track, bytes, discontinuity } = output;
+        this.#laneOf(output.name).inits.set(version, { track, bytes, discontinuity });
+      } else this.#step(this.#laneOf(output.name), output.step);
+    }
+    return this.#flush();
+  }
+
+  end(nowMs: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#begun || this.contents.begin) {
+      if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs: nowMs });
+      this.#items.push({ type: "end", atMs: nowMs });
+      void this.#flush();
+      void this.#options.ended().then(this.#options.gone);
+    } else this.#options.gone();
+  }
+
+  get lasting(): boolean {
+    return !this.#options.about.temporary && this.contents.begin !== undefined;
+  }
+
+  clear(): void {
+    const { about, folder } = this.#options;
+    if (about.temporary) void rm(folder, { recursive: true, force: true }).catch(() => undefined);
+  }
+
+  reel(name: string): TapeReel {
+    const reel = (): Reel | undefined => this.contents.reel(name);
+    return {
+      rows: (): readonly Segment[] => {
+        const found = reel();
+        return found ? withoutHoles(found, this.contents.reels) : [];
+      },
+      has: (number, version) => {
+        const found = reel();
+        return found !== undefined && rowOf(found, number)?.version === version;
+      },
+      read: async (number, version, part) => {
+        const found = reel();
+        return found && readRow(this.#options.folder, found, { number, version, part });
+      },
+      release: (number) => {
+        const found = reel();
+        if (found && this.#options.about.temporary) this.#release(found, number);
+      },
+    };
+  }
+
+  /** The disk refused something, or the thread is gone: what comes is not recorded until the disk takes it again. */
+  fail(why: string): void {
+    if (this.#over) {
+      this.#options.gone();
+      return;
+    }
+    this.#generation++;
+    this.#pausedAt = performance.now();
+    this.#items = [];
+    this.#bytes = [];
+    for (const lane of this.#lanes.values()) {
+      lane.writing = false;
+      lane.chunks = [];
+    }
+    this.#options.failed(why);
+  }
+
+  settled(bytes: number): void {
+    this.#durableBytes = bytes;
+  }
+
+  #laneOf(name: RenditionName): Lane {
+    let lane = this.#lanes.get(name);
+    if (!lane) {
+      const reel = this.contents.reel(name);
+      lane = {
+        ...{ name, index: reel?.index ?? -1, file: reel?.file ?? -1, fileBytes: 0, fileVersion: -1 },
+        ...{ inits: new Map(), chunks: [], dts: 0, lead: undefined, writing: false },
+      };
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  #step(lane: Lane, step: Step): void {
+    switch (step.type) {
+      case "open":
+        lane.chunks = [];
+        lane.dts = step.dts;
+        lane.lead = undefined;
+        lane.writing = this.#ready() && this.#threaded(lane, step.version);
+        if (lane.writing) {
+          const { number, discontinuity, gap } = step.row;
+          const { version, dts, independent } = step;
+          const rendition = lane.index;
+          this.#items.push({
+            type: "open",
+            rendition,
+            number,
+            discontinuity,
+            version,
+            dts,
+            independent,
+            gap,
+          });
+        }
+        return;
+      case "chunk":
+        if (!lane.writing) return;
+        lane.lead ??= step.chunk.pts - lane.dts;
+        lane.chunks.push(step.chunk.bytes);
+        return;
+      case "part": {
+        if (!lane.writing) return;
+        const byteLength = lane.chunks.reduce((sum, { length }) => sum + length, 0);
+        const { duration, independent, gap } = step;
+        this.#items.push({ type: "part", rendition: lane.index, duration, independent, gap, byteLength });
+        this.#bytes.push(...lane.chunks);
+        lane.chunks = [];
+        lane.fileBytes += byteLength;
+        return;
+      }
+      case "close":
+        if (lane.writing) this.#items.push({ type: "close", rendition: lane.index, lead: lane.lead });
+    }
+  }
+
+  /** Whether something can be written now; begins, or begins anew, where that is due. */
+  #ready(): boolean {
+    const { about, hasRoom, againMs } = this.#options;
+    if (this.#begun && this.#pausedAt === undefined && !this.#refused) return true;
+    if (this.#pausedAt !== undefined && performance.now() - this.#pausedAt < againMs) return false;
+    if (!hasRoom()) {
+      if (!this.#refused)
+        this.#options.failed("the disk is almost full; free space and the recording begins");
+      this.#refused = true;
+      return false;
+    }
+    this.#refused = false;
+    this.#pausedAt = undefined;
+    if (this.contents.begin) {
+      this.#items.push({ type: "restart", atMs: Date.now() });
+      // Where each rendition stands is what is really on disk.
+      for (const lane of this.#lanes.values()) {
+        lane.index = this.contents.reel(lane.name)?.index ?? -1;
+        lane.fileVersion = -1;
+        lane.writing = false;
+      }
+      this.#indices = this.contents.reels.length;
+    } else {
+      if (!this.#start) return false;
+      const { video, input, targetDuration, temporary } = about;
+      const { partTarget, epochMs } = this.#start;
+      const startedMs = Date.now();
+      this.#items.push({
+        ...{ type: "begin", video, input, startedMs, epochMs, targetDuration, partTarget, temporary },
+      });
+      for (const lane of this.#lanes.values()) lane.index = -1;
+      this.#indices = 0;
+    }
+    this.#begun = true;
+    return true;
+  }
+
+  /** Makes the lane's newest file one that a segment of this version may go to. */
+  #threaded(lane: Lane, version: number): boolean {
+    const { maxFileBytes, about } = this.#options;
+    const most = about.temporary ? Math.min(temporaryFileBytes, maxFileBytes) : maxFileBytes;
+    if (lane.fileVersion === version && lane.fileBytes < most) return true;
+    const init = lane.inits.get(version);
+    // A gap may stand under an init that an earlier run has written.
+    if (!init) return lane.fileVersion >= 0;
+    if (lane.index < 0) lane.index = this.#indices++;
+    lane.file++;
+    lane.fileBytes = init.bytes.length;
+    lane.fileVersion = version;
+    const { track, bytes, discontinuity } = init;
+    const initBytes = bytes.length;
+    const { index: rendition, name, file } = lane;
+    this.#items.push({ type: "file", rendition, name, file, version, initBytes, discontinuity, track });
+    this.#bytes.push(bytes);
+    return true;
+  }
+
+  #flush(): Promise<void> | undefined {
+    const items = this.#items;
+    if (items.length === 0) return undefined;
+    const bytes = joined(this.#bytes);
+    this.#items = [];
+    this.#bytes = [];
+    const generation = this.#generation;
+    return this.#options.post(items, bytes, () => {
+      if (generation === this.#generation) for (const item of items) this.contents.apply(item);
+    });
+  }
+
+  #release(reel: Reel, number: number): void {
+    const { folder } = this.#options;
+    const files = new Set(reel.rows.map(({ file }) => file));
+    for (const file of files) {
+      if (file === reel.file || reel.rows.some((row) => row.file === file && row.number > number)) continue;
+      this.#items.push({ type: "drop", rendition: reel.index, file });
+      void rm(join(folder, fileName(reel.name, file)), { force: true }).catch(() => undefined);
+    }
+  }
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}

@@ -1,0 +1,54 @@
+import type { Programme, Readable } from "../live/programme.ts";
+import type { Init } from "../live/rendition.ts";
+import type { Window } from "../packager/window.ts";
+import type { Contents, Reel } from "./contents.ts";
+import { readRange, readRow } from "./read.ts";
+import { bandwidthOf, wholeWindow } from "./rows.ts";
+
+/** A recording as viewers watch it: the bytes that were served live, listed from the first to the last. */
+export function recorded(folder: string, contents: Contents): Programme {
+  const begin = contents.begin!;
+  const playable = contents.reels.filter(({ rows }) => rows.some(({ gap }) => !gap));
+  return {
+    input: begin.input,
+    video: begin.video,
+    state: "ended",
+    targetDuration: begin.targetDuration,
+    rungs: [],
+    isLeaving: () => false,
+    renditions: new Map(playable.map((reel) => [reel.name, renditionOf(folder, contents, reel)])),
+  };
+}
+
+function renditionOf(folder: string, contents: Contents, reel: Reel): Readable {
+  let shown: Window | undefined;
+  return {
+    name: reel.name,
+    track: reel.inits.at(-1)!.track,
+    bandwidth: bandwidthOf(reel),
+    removed: false,
+    revision: 0,
+    get shown() {
+      shown ??= wholeWindow(contents, reel);
+      return shown;
+    },
+    init: (version) => initOf(folder, reel, version),
+    segment: async (number, version) => {
+      const bytes = await readRow(folder, reel, { number, version, part: undefined });
+      return bytes && [bytes];
+    },
+    part: async (number, part, version) => {
+      const bytes = await readRow(folder, reel, { number, version, part });
+      return bytes && [bytes];
+    },
+    wait: () => Promise.resolve("ready"),
+  };
+}
+
+/** The init segment of this version, from the head of the newest file that has it. */
+async function initOf(folder: string, reel: Reel, version: number): Promise<Init | undefined> {
+  const found = reel.inits.find((init) => init.version === version);
+  if (!found) return undefined;
+  const bytes = await readRange(folder, reel.name, { file: found.file, offset: 0, length: found.bytes });
+  return bytes && { version, track: found.track, bytes };
+}

@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { publish } from "../support/ffmpeg.ts";
+import { checkRecording } from "../support/recording-check.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openWitness } from "../support/witness.ts";
+
+let dataDir: string;
+let sluice: Sluice;
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), "sluice-recording-"));
+  sluice = await startSluice({ dataDir, args: ["--timeout-seconds", "6"] });
+});
+afterAll(async () => {
+  await sluice?.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+function api(path: string): Promise<unknown> {
+  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
+  const url = `${sluice.ready.http}/client/v4/accounts/0/stream${path}`;
+  return fetch(url, { headers }).then(
+    async (answer) => ((await answer.json()) as { result: unknown }).result,
+  );
+}
+
+test("the end of a broadcast is its recording: whole at once, under every URL that was announced, also after a restart", async () => {
+  const { uid, streamKey, rtmp, http } = sluice.ready as Required<typeof sluice.ready>;
+  const encoder = publish({ url: `${rtmp}/${streamKey}`, seconds: 18 });
+  const witness = await openWitness(`${http}/${uid}`);
+  const { videoUID: video } = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as {
+    videoUID: string;
+  };
+  // Playable under the video's own uid before it ends.
+  expect((await fetch(`${http}/${video}/manifest/video.m3u8`)).status).toBe(200);
+  expect(await api(`/${video}`)).toMatchObject({ status: { state: "live-inprogress" }, duration: -1 });
+  await encoder.ended;
+  await witness.done;
+  expect(witness.faults).toEqual([]);
+  // Who watched has the first segment again with the reload that brought the end.
+  for (const { text } of witness.ended.values()) expect(text).toContain("#EXT-X-MEDIA-SEQUENCE:1\n");
+  await expect.poll(() => api(`/${video}`)).toMatchObject({ status: { state: "ready" } });
+  const what = { dataDir, http, apiToken: sluice.ready.apiToken, video, seen: witness.seen };
+  expect(await checkRecording(what)).toEqual([]);
+
+  await sluice.stop();
+  const ports = ["--http-port", new URL(http).port];
+  sluice = await startSluice({ dataDir, args: [...ports, "--timeout-seconds", "6"] });
+  expect(await checkRecording(what)).toEqual([]);
+  expect(await api(`/live_inputs/${uid}/videos`)).toMatchObject([{ uid: video, readyToStream: true }]);
+});

@@ -1,0 +1,76 @@
+import { execFile } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { readRecording } from "../../services/recording/recovery.ts";
+import { withoutHoles } from "../../services/recording/rows.ts";
+import { hashOf, mediaOf } from "./witness.ts";
+
+const run = promisify(execFile);
+
+/** What is known of one recording from outside. */
+export interface Checked {
+  readonly dataDir: string;
+  /** `http://host:port` */
+  readonly http: string;
+  readonly apiToken: string;
+  readonly video: string;
+  /** What viewers were served, by URL. */
+  readonly seen: ReadonlyMap<string, string>;
+}
+
+/** Journal = files = SQL = playlist, everything announced is there with the same bytes, and all of it decodes. Says what is not so. */
+export async function checkRecording({ dataDir, http, apiToken, video, seen }: Checked): Promise<string[]> {
+  const faults: string[] = [];
+  const must = (holds: boolean, what: string): void => {
+    if (!holds) faults.push(what);
+  };
+  const folder = join(dataDir, "recordings", video);
+  const found = readRecording(folder, { all: true });
+  if (!found) return [`${folder} has no journal`];
+  const { contents, torn } = found;
+  must(torn === undefined, `the journal against the files: ${torn}`);
+  must(contents.endedMs !== undefined, "the journal has no end");
+  must(!existsSync(join(dataDir, "recordings", "open", video)), "it is still marked as open");
+  const sizes = readdirSync(folder)
+    .filter((name) => name.endsWith(".mp4"))
+    .map((name) => statSync(join(folder, name)).size);
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  must(bytes === contents.bytes, `the files have ${bytes} bytes, the journal ${contents.bytes}`);
+
+  const answer = await fetch(`${http}/client/v4/accounts/0/stream/${video}`, {
+    headers: { authorization: `Bearer ${apiToken}` },
+  });
+  const { result } = (await answer.json()) as {
+    result?: { duration: number; size: number; status: { state: string } };
+  };
+  must(result?.status.state === "ready", `the API says ${JSON.stringify(result?.status)}`);
+  must(
+    Math.abs((result?.duration ?? -1) - contents.seconds) < 0.001,
+    `the API says ${result?.duration} s, the journal ${contents.seconds}`,
+  );
+  must(result?.size === contents.bytes, `the API says ${result?.size} bytes, the journal ${contents.bytes}`);
+
+  const master = `${http}/${video}/manifest/video.m3u8`;
+  const top = await (await fetch(master)).text();
+  for (const reel of contents.reels) {
+    must(top.includes(`${video}/${reel.name}.m3u8`), `${reel.name} is not listed`);
+    const address = new URL(`${video}/${reel.name}.m3u8`, master).href;
+    const text = await (await fetch(address)).text();
+    must(text.endsWith("#EXT-X-ENDLIST\n"), `${reel.name} has no ENDLIST`);
+    const rows = withoutHoles(reel, contents.reels);
+    const listed = text.match(/^#EXTINF:/gm)?.length ?? 0;
+    must(listed === rows.length, `${reel.name} lists ${listed} segments, the journal has ${rows.length}`);
+    for (const url of mediaOf(text, address))
+      must((await hashOf(url)) !== undefined, `${url} is listed and not there`);
+  }
+  for (const [url, hash] of seen) must((await hashOf(url)) === hash, `${url} was announced with other bytes`);
+  for (const name of readdirSync(folder)) {
+    // An init on its own has no picture to decode.
+    if (!name.endsWith(".mp4") || statSync(join(folder, name)).size < 2_000) continue;
+    await run("ffmpeg", ["-v", "error", "-xerror", "-i", join(folder, name), "-f", "null", "-"]).catch(
+      (error) => faults.push(`${name} does not decode: ${String(error.stderr ?? error)}`),
+    );
+  }
+  return faults;
+}
