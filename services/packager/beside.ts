@@ -36,6 +36,12 @@ export class Beside {
     this.#outlet = outlet;
   }
 
+  /** Another publish, or another encoder of the rung. */
+  begin(): void {
+    this.#lane.begin();
+    this.interrupt();
+  }
+
   /** Throws BadMedia. */
   configure(entry: Entry, config: Uint8Array, hints: Hints): void {
     this.#lane.configure(entry, config, hints);

@@ -5,21 +5,27 @@ import type { CodedFrame, Entry, Track } from "./track.ts";
 /** One elementary stream as its encoder sends it: the configuration in force, and what goes through each frame. */
 export class Lane {
   #entry: Entry | undefined;
-  /** What the publisher sent, where frames have to say the rest. */
+  /** What the publisher sent last as its configuration. */
   #sent: Uint8Array | undefined;
-  /** What made the track. */
+  /** What made the track: that, or what frames said afterwards. */
   #raw: Uint8Array | undefined;
   #clean: Cleaner | undefined;
   track: Track | undefined;
   /** How many tracks there have been: tells whether a call has begun another. */
   generation = 0;
 
-  /** A decoder configuration; the one in force again changes nothing. Throws BadMedia. */
+  /** Another publish: what its encoder sends is news, whatever the last one sent. */
+  begin(): void {
+    this.#sent = undefined;
+  }
+
+  /** A decoder configuration; the one sent last changes nothing, also where frames have said otherwise since. Throws BadMedia. */
   configure(entry: Entry, config: Uint8Array, hints: Hints): void {
     // FFmpeg announces ADTS sources with an empty configuration before the real one.
     if (config.length === 0) return;
-    if (suffices(entry, config)) this.#begin(entry, config, hints);
-    else this.#sent = config.slice();
+    const known = entry === this.#entry && this.#sent && equal(this.#sent, config);
+    this.#sent = config.slice();
+    if (!known && suffices(entry, config)) this.#begin(entry, config, hints);
   }
 
   /** What to mux of a frame; undefined for nothing, or while its configuration is not known. Throws BadMedia. */

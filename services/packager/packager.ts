@@ -114,7 +114,8 @@ export class Packager {
     this.#unwrap = createUnwrapper();
     this.#opening = new Opening();
     this.#lastKey = undefined;
-    for (const picture of this.#pictures.values()) picture.interrupt();
+    this.#picture.begin();
+    for (const each of [...this.#sounds.values(), ...this.#pictures.values()]) each.begin();
     return this.interrupt();
   }
 
@@ -158,8 +159,8 @@ export class Packager {
 
   /** Another encoder writes this rung from now on. */
   beginRung(name: RenditionName): Output[] {
-    this.#rungs.get(name)?.interrupt();
-    this.#rungSounds.get(name)?.reset();
+    this.#rungs.get(name)?.begin();
+    this.#rungSounds.get(name)?.begin();
     return this.#outlet.take();
   }
 
@@ -225,7 +226,8 @@ export class Packager {
         if (tag.type === "video") {
           const lane = orMake(pictures, id, () => new Lane());
           if (message.type === "config") lane.configure(message.entry, message.config, this.#hints(id));
-          else if (!lane.track) lane.read(message.entry, message.data, this.#hints(id));
+          // A first picture may know better than the configuration before it.
+          else if (!times.has(id)) lane.read(message.entry, message.data, this.#hints(id));
           if (message.type === "frame") times.set(id, [...(times.get(id) ?? []), tag.timestampMs]);
         } else if (message.type === "config")
           this.#sound(id).configure(message.entry, message.config, labelOf(this.#metadata, id));

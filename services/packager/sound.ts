@@ -48,6 +48,11 @@ export class Sound {
     return this.#track;
   }
 
+  /** Another publish. */
+  begin(): void {
+    this.#lane.begin();
+  }
+
   /** Throws BadMedia. */
   configure(entry: Entry, config: Uint8Array, label: Label): void {
     this.#lane.configure(entry, config, noHints);

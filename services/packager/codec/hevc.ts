@@ -14,7 +14,7 @@ export interface HevcConfig {
   readonly vps: readonly Uint8Array[];
   readonly sps: readonly Uint8Array[];
   readonly pps: readonly Uint8Array[];
-  /** Supplemental information for the whole stream. */
+  /** Supplemental information for the whole stream, as far as it is of the picture. */
   readonly sei: readonly Uint8Array[];
 }
 
@@ -36,6 +36,10 @@ interface HevcPicture {
 /** Table 7-1. */
 const nal = { blaRadl: 17, blaAlone: 18, idrRadl: 19, idrAlone: 20, vps: 32, sps: 33, pps: 34 };
 const seiPrefix = 39;
+/** Payload types, D.2.1. Encoders also write letters into the configuration, of a kilobyte and more. */
+const masteringDisplay = 137;
+const contentLight = 144;
+const kept = new Set([masteringDisplay, contentLight, 147]);
 /** Access unit delimiter, end of sequence, end of bitstream, filler. */
 const delimiters = new Set([35, 36, 37, 38]);
 
@@ -58,8 +62,19 @@ export function hevcTrack(hvcC: Uint8Array, hints: Hints): VideoTrack {
     pixelAspect: picture.pixelAspect,
     colour: chooseColour(picture.colour, hints.colour),
     frameRate: chooseFrameRate(picture.frameRate, hints.frameRate),
-    ...(hints.hdr && { hdr: hints.hdr }),
+    ...hdrOf(config.sei, hints),
   };
+}
+
+/** Both boxes have the fields of their message (D.2.28, D.2.35), in its order. */
+function hdrOf(sei: readonly Uint8Array[], { hdr }: Hints): Pick<VideoTrack, "hdr"> {
+  const payload = (type: number, length: number): Uint8Array | undefined => {
+    const unit = sei.map(unescaped).find((one) => one[2] === type && one[3] === length);
+    return unit && unit.length >= 4 + length ? unit.slice(4, 4 + length) : undefined;
+  };
+  const mastering = payload(masteringDisplay, 24) ?? hdr?.mastering;
+  const light = payload(contentLight, 4) ?? hdr?.light;
+  return mastering || light ? { hdr: { mastering, light } } : {};
 }
 
 /** 14496-15 Annex E.3: the compatibility flags backwards, then the constraint bytes up to the last that is not zero. */
@@ -102,7 +117,8 @@ export function readHevcConfig(hvcC: Uint8Array): HevcConfig {
       at += 2 + length;
     }
   }
-  const { [nal.vps]: vps = [], [nal.sps]: sps = [], [nal.pps]: pps = [], [seiPrefix]: sei = [] } = found;
+  const { [nal.vps]: vps = [], [nal.sps]: sps = [], [nal.pps]: pps = [] } = found;
+  const sei = (found[seiPrefix] ?? []).filter((unit) => kept.has(unit[2]!));
   if (!sps[0]) throw badConfig("has no sequence parameter set");
   if (!pps[0]) throw badConfig("has no picture parameter set");
   if (!vps[0]) throw badConfig("has no video parameter set");
