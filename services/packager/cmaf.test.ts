@@ -4,12 +4,16 @@ import { bytesOf, concat, dump } from "../../test/support/bytes.ts";
 import { findBox, readChunks, readInit } from "../../test/support/mp4.ts";
 import { initSegment, makeChunk } from "./cmaf.ts";
 import { trackOf } from "./codec/codec.ts";
-import type { Payload, Sample, VideoTrack } from "./track.ts";
+import type { Entry, Payload, Sample, VideoTrack } from "./track.ts";
 
 const avcC =
   "01640028ffe1001d67640028acd940780227e5c05a808080a000007d20001d4c11e30632c001000468ef8fcbfdf8f800";
 const video = trackOf("avc1", bytesOf(avcC), {});
 const audio = trackOf("mp4a", bytesOf("1190"), {});
+/** Main 10 in PQ, from x265, with its mastering display and light levels. */
+const hdr =
+  "0102200000009000000000003ff000fcfdfafa00000f04200001001840010c01ffff02200000030090000003000003003f959409210001002f42010102200000030090000003000003003fa005020171f2b6595952930bc05a848804820000030002000003003c1022000100064401c073c18927000200094e01900403e8019080001e4e01891833c286c41d4c0bb884d03e803d13404200989680000003000180";
+const init = (entry: Entry, hex: string) => initSegment(trackOf(entry, bytesOf(hex), { frameRate: 30 }));
 const golden = (name: string): string => `../../test/golden/${name}.txt`;
 
 /** Decoding order of I B B P at 30 frames per second, two frames of reordering. */
@@ -34,6 +38,20 @@ describe("golden bytes", () => {
   test.for([
     { name: "init-avc", bytes: () => initSegment(video) },
     { name: "init-aac", bytes: () => initSegment(audio) },
+    { name: "init-hevc-hdr", bytes: () => initSegment(trackOf("hvc1", bytesOf(hdr), {})) },
+    { name: "init-av1", bytes: () => init("av01", "81014c000a0e0000000cc4ff6736be5424402410") },
+    { name: "init-vp9", bytes: () => init("vp09", "001f82010101 0000 0500 02d0") },
+    { name: "init-opus", bytes: () => init("Opus", "4f707573486561640102380180bb0000000000") },
+    {
+      name: "init-flac",
+      bytes: () => init("fLaC", `80000022 12001200000000004a580bb802f0${"00".repeat(20)}`),
+    },
+    { name: "init-ac3", bytes: () => init("ac-3", "103dc0 0780 06") },
+    { name: "init-eac3", bytes: () => init("ec-3", "0c00200f00 0780 06") },
+    {
+      name: "init-aac-named",
+      bytes: () => initSegment({ ...audio, language: "en-GB" } as typeof audio),
+    },
     { name: "chunk-avc-keyframe", bytes: () => makeChunk(video, reordered.slice(0, 1), 1).bytes },
     { name: "chunk-avc-reordered", bytes: () => makeChunk(video, reordered, 2).bytes },
     { name: "chunk-aac", bytes: () => makeChunk(audio, frames, 3).bytes },

@@ -5,14 +5,16 @@ import { concat, hexOf } from "../support/bytes.ts";
 import { aac } from "./aac.ts";
 import { amf } from "./amf.ts";
 import { avc } from "./avc.ts";
+import { codecs } from "./codecs.ts";
 import { feed } from "./feed.ts";
 import { flv } from "./flv.ts";
+import { fmp4 } from "./fmp4.ts";
 import { journal } from "./journal.ts";
 import { rtmp } from "./rtmp.ts";
 import type { Target } from "./target.ts";
 import { url } from "./url.ts";
 
-export const targets: readonly Target[] = [flv, amf, avc, aac, rtmp, url, feed, journal];
+export const targets: readonly Target[] = [flv, amf, avc, aac, ...codecs, fmp4, rtmp, url, feed, journal];
 
 /** No input of this size may take longer: it would hold up every other broadcast of the process. */
 const slowMs = 250;

@@ -51,7 +51,7 @@ export interface ChunkFacts {
 const containers = new Set(["moov", "trak", "mdia", "minf", "dinf", "stbl", "mvex", "moof", "traf", "edts"]);
 const full = new Set([
   ...["mvhd", "tkhd", "mdhd", "hdlr", "vmhd", "smhd", "dref", "url ", "stsd", "stts", "stsc", "stsz", "stco"],
-  ...["trex", "mfhd", "tfhd", "tfdt", "trun", "esds", "elst", "prft"],
+  ...["trex", "mfhd", "tfhd", "tfdt", "trun", "esds", "vpcC", "dfLa", "elst", "prft", "elng"],
 ]);
 /** Bytes between the beginning of a sample entry's content and its boxes. */
 const entryFields: Readonly<Record<string, number>> = {
@@ -61,7 +61,12 @@ const entryFields: Readonly<Record<string, number>> = {
   vp09: 78,
   mp4a: 28,
   Opus: 28,
+  fLaC: 28,
+  "ac-3": 28,
+  "ec-3": 28,
 };
+
+const records = ["avcC", "hvcC", "av1C", "vpcC", "esds", "dOps", "dfLa", "dac3", "dec3"];
 
 /** Every box, nested. A size that does not fit throws. */
 function readBoxes(bytes: Uint8Array, from = 0, to = bytes.length): Box[] {
@@ -117,7 +122,7 @@ export function readInit(bytes: Uint8Array): InitFacts {
   const mdhd = findBox(boxes, "moov/trak/mdia/mdhd");
   const hdlr = findBox(boxes, "moov/trak/mdia/hdlr");
   const entry = findBox(boxes, "moov/trak/mdia/minf/stbl/stsd").children[0]!;
-  const record = entry.children.find((box) => ["avcC", "hvcC", "av1C", "esds", "dOps"].includes(box.type));
+  const record = entry.children.find((box) => records.includes(box.type));
   if (!record) throw new Error(`${entry.type} has no decoder configuration`);
   const config = bytes.subarray(record.content, record.end);
   return {
