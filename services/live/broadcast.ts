@@ -298,8 +298,7 @@ export class Broadcast {
 
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     this.#source = { width, height, pixelAspect, frameRate, codec };
-    // Encoders are fed H.264 alone.
-    this.#planned = codec.startsWith("avc1") ? (this.#plan?.(this.#source) ?? []) : [];
+    this.#planned = this.#plan?.(this.#source) ?? [];
   }
 
   /** Keeps the Periods up with the renditions. True when there is something to play for the first time. */

@@ -13,8 +13,13 @@ function trackId(track: Track): number {
 
 /** The CMAF header of a track (ISO/IEC 23000-19 7.3.1): what EXT-X-MAP and DASH `initialization` name. */
 export function initSegment(track: Track): Uint8Array {
+  return movieHeader([track]);
+}
+
+/** The header of a stream of several tracks, of which at most one is video and one audio: for links, not for players. */
+export function movieHeader(tracks: readonly Track[]): Uint8Array {
   const ftyp = box("ftyp", ascii("cmf2"), u32(0), ...["cmf2", "iso6", "cmfc", "dash"].map(ascii));
-  const moov = box("moov", mvhd(track), trak(track), box("mvex", trex(track)));
+  const moov = box("moov", mvhd(tracks.at(-1)!), ...tracks.map(trak), box("mvex", ...tracks.map(trex)));
   const out = new Uint8Array(ftyp.length + moov.length);
   out.set(ftyp);
   out.set(moov, ftyp.length);

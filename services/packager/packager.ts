@@ -22,7 +22,7 @@ import type { AudioTrack, CodedFrame, Track } from "./track.ts";
 /** Longer than any AAC frame of 44.1 or 48 kHz, so that no audio part has to end a frame early. */
 const audioFrameSeconds = 0.0235;
 /** Room in PART-TARGET for longer frames of audio, as a share of a part: video has to fill 85 % of it. */
-const mostAudioShare = 0.12;
+const mostAudioShare = 0.17;
 const leastOfTarget = 0.85;
 
 export interface Profile {

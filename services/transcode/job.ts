@@ -6,18 +6,23 @@ import { backoffMs, pause } from "../lib/retry.ts";
 import { z } from "../lib/schema.ts";
 import type { LadderJob, Rung } from "../live/ladder.ts";
 import {
+  type Config,
   FlvReader,
+  type FlvTag,
   flvHeader,
   readScript,
   readVideo,
   scriptTag,
   tagHeader,
+  type VideoFrame,
   videoTag,
   writeScript,
 } from "../packager/flv.ts";
+import { CmafFeed } from "../packager/remux.ts";
+import { writeVideo } from "../packager/tags.ts";
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
-import { commandFor } from "./ladder.ts";
+import { commandFor, readsAsFlv } from "./ladder.ts";
 import { Pace } from "./pace.ts";
 import { Retimer } from "./retimer.ts";
 import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
@@ -228,6 +233,8 @@ class Run {
   readonly #encode: Encode;
   readonly #feed: IncomingMessage;
   readonly #feedReader = new FlvReader();
+  /** What ffmpeg's FLV does not know (before 6.1: anything but H.264) reaches it as CMAF. */
+  readonly #cmaf: CmafFeed | undefined;
   /** When each picture came, by its raw presentation time. */
   readonly #arrived = new Map<number, number>();
   readonly #done = Promise.withResolvers<RunEnd>();
@@ -258,7 +265,8 @@ class Run {
         onDropped: tools.figures.dropped,
       }),
     }));
-    const args = ffmpegArguments(commandFor(rungs, tools.ffmpeg.version));
+    this.#cmaf = readsAsFlv(job.source.codec) ? undefined : new CmafFeed({ video: true, audio: false });
+    const args = ffmpegArguments(commandFor(rungs, job.source, tools.ffmpeg.version));
     this.#encode = runEncode({
       program: tools.ffmpeg.program,
       args,
@@ -282,10 +290,10 @@ class Run {
     });
     this.#watch = setInterval(() => this.#look(), paceMs);
     for (const { upload } of this.#rungs) upload.write(videoOnly(), "config");
-    this.#encode.write(videoOnly());
+    if (!this.#cmaf) this.#encode.write(videoOnly());
     // ffmpeg does not look for the frame rate; its rate control begins with this one.
     const { frameRate } = job.source;
-    if (frameRate)
+    if (frameRate && !this.#cmaf)
       this.#encode.write(tagBytes(scriptTag, 0, writeScript("onMetaData", { framerate: frameRate })));
     feed.on("data", (bytes: Buffer) => this.#fed(bytes));
     feed.on("error", () => undefined);
@@ -313,11 +321,24 @@ class Run {
         // ffmpeg knows of no tracks within a tag.
         if ((message.type !== "config" && message.type !== "frame") || message.track !== 0) continue;
         if (message.type === "frame") this.#remember(tag.timestampMs + message.compositionMs);
-        this.#encode.write(tagBytes(videoTag, this.#retimer.toEncoder(tag.timestampMs), tag.payload));
+        this.#feedEncoder(tag, message, this.#retimer.toEncoder(tag.timestampMs));
+        if (this.#cmaf?.stale) return this.#finish(this.#broken("the source has another configuration"));
       }
     } catch (error) {
       this.#finish(this.#broken(`the feed cannot be read: ${messageOf(error)}`));
     }
+  }
+
+  /** One message in the encoder's time, in the form that it reads. */
+  #feedEncoder(tag: FlvTag, message: Config | VideoFrame, ms: number): void {
+    if (this.#cmaf) {
+      for (const bytes of this.#cmaf.push(tag, ms)) this.#encode.write(bytes);
+      return;
+    }
+    // H.264 may come with the enhanced header, too.
+    const enhanced = tag.payload[0]! >= 0x80;
+    const data = message.type === "frame" ? message.data : message.config;
+    this.#encode.write(tagBytes(videoTag, ms, enhanced ? writeVideo({ ...message, data }) : tag.payload));
   }
 
   /** A machine that cannot encode as fast as the source comes gives up a rung before all of them have holes. */

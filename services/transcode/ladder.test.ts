@@ -150,8 +150,8 @@ test("every rung is even, smaller than the source, unlike the others and honest 
 });
 
 const rungs = planLadder(source(1280, 720, { kbps: 3000 }));
-const commandLine = (major: number, minor: number, of = rungs) =>
-  ffmpegArguments(commandFor(of, { major, minor })).join(" ");
+const commandLine = (major: number, minor: number, of = rungs, codec = "avc1.64001f") =>
+  ffmpegArguments(commandFor(of, { codec }, { major, minor })).join(" ");
 const golden = (timing: string) =>
   "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
   " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
@@ -174,6 +174,11 @@ test.for([
   { version: "8.0", major: 8, minor: 0, timing: "-fps_mode" },
 ])("what ffmpeg $version is told for two rungs", ({ major, minor, timing }) => {
   expect(commandLine(major, minor)).toBe(golden(timing));
+});
+
+test("a source that ffmpeg's FLV does not know goes in as CMAF", () => {
+  for (const codec of ["hvc1.1.6.L93.90", "av01.0.04M.08", "vp09.00.31.08"])
+    expect(commandLine(5, 1, rungs, codec)).toBe(golden("-fps_mode").replace("-f flv -i", "-f mp4 -i"));
 });
 
 test("one rung needs no split, and a thinned one keeps every keyframe", () => {

@@ -77,16 +77,16 @@ function displaySize({ width, height, pixelAspect: [across, down] = [1, 1] }: So
 }
 
 /**
- * One ffmpeg for a whole ladder: the source as FLV on standard input, each rung as FLV on a pipe of its own from 3 on, in the
+ * One ffmpeg for a whole ladder: the source as FLV or CMAF on standard input, each rung as FLV on a pipe of its own from 3 on, in the
  * order of `rungs`. Every rung has its keyframes where the source has them, and the source's timestamps.
  */
-export function commandFor(rungs: readonly Rung[], version: Version): Command {
+export function commandFor(rungs: readonly Rung[], source: Pick<Source, "codec">, version: Version): Command {
   return {
     global: ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning", "-copyts"],
     inputs: [
       {
         source: "pipe:0",
-        format: "flv",
+        format: readsAsFlv(source.codec) ? "flv" : "mp4",
         // Without these ffmpeg looks at seconds of the source before it begins. `-fflags nobuffer` would be shorter, but throws
         // away what was looked at, and with it the first GOP. One decoder thread: each more delays by a frame.
         options: words("-flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1"),
@@ -107,6 +107,11 @@ export function commandFor(rungs: readonly Rung[], version: Version): Command {
       ),
     })),
   };
+}
+
+/** Whether ffmpeg takes this source as FLV; before 6.1 that is H.264 alone, and all others reach it as CMAF. */
+export function readsAsFlv(codec: string): boolean {
+  return codec.startsWith("avc1");
 }
 
 interface Size {

@@ -1,5 +1,5 @@
 import type { Running } from "../../services/lib/lifecycle.ts";
-import { type FlvTag, readVideo } from "../../services/packager/flv.ts";
+import { type FlvTag, readAudio, readVideo } from "../../services/packager/flv.ts";
 import { chunked, connectRtmp, type RtmpClient } from "./rtmp-client.ts";
 
 /** Pictures and audio frames are sent in bursts this far apart, as an encoder's own clock would. */
@@ -104,6 +104,7 @@ function lengthOf(tags: readonly FlvTag[]): number {
 }
 
 function isFrame(tag: FlvTag): boolean {
-  if (tag.type === "video") return readVideo(tag.payload).type === "frame";
-  return tag.type === "audio" && tag.payload[1] === 1;
+  if (tag.type === "script") return false;
+  const { type } = tag.type === "video" ? readVideo(tag.payload) : readAudio(tag.payload);
+  return type === "frame" || type === "many";
 }

@@ -1,0 +1,72 @@
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFailed, test } from "vitest";
+import { type OpenBrowser, type OpenPage, openBrowser, untilState, watchFor } from "../support/browser.ts";
+import { audioEncoders, type EncodeOptions, encode, tagsOf, videoEncoders } from "../support/encoded.ts";
+import { type Sender, startSender } from "../support/sender.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openViewer } from "../support/viewer.ts";
+
+const minute = 60_000;
+
+describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
+  let sluice: Sluice;
+  let browser: OpenBrowser;
+  let page: OpenPage | undefined;
+  let sender: Sender | undefined;
+
+  beforeAll(async () => {
+    sluice = await startSluice({ env: { SLUICE_LADDER: "default" } });
+    browser = await openBrowser();
+  }, 2 * minute);
+  afterAll(async () => {
+    await browser?.close();
+    await sluice?.stop();
+  }, minute);
+  afterEach(async () => {
+    await page?.close();
+    await sender?.close();
+    page = undefined;
+    sender = undefined;
+  });
+
+  async function onAir(options: Omit<EncodeOptions, "seconds">): Promise<void> {
+    onTestFailed(() => console.error(sluice.log()));
+    const tags = tagsOf(await encode({ seconds: 6, size: "640x360", ...options }));
+    sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, tags);
+  }
+
+  async function watch(seconds: number): Promise<Awaited<ReturnType<typeof watchFor>>> {
+    const { http, uid } = sluice.ready;
+    page = await browser.open(`${http}/${uid}/watch`);
+    await untilState(page.page, ["playing"], 20_000);
+    return watchFor(page.page, seconds);
+  }
+
+  test.for([
+    { name: "AV1 and Opus", video: "av01", audio: "Opus" },
+    { name: "VP9 and FLAC", video: "vp09", audio: "fLaC" },
+  ] as const)("$name play in Chromium as they are", async ({ video, audio }) => {
+    await onAir({ video: [videoEncoders[video]], audio: [audioEncoders[audio]] });
+    const { http, uid } = sluice.ready;
+    const viewer = await openViewer(`${http}/${uid}`);
+    await viewer.follow("360p", (segments) => segments.some((one) => !one.gap), 30_000);
+    const { before, after } = await watch(8);
+    expect(after.state).toBe("playing");
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(7);
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(8 * 30 * 0.8);
+    expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
+    expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
+  });
+
+  test("HEVC plays in Chromium as the rung of H.264 that is made of it", async () => {
+    await onAir({ video: [videoEncoders.hvc1], audio: [audioEncoders.mp4a] });
+    const { http, uid } = sluice.ready;
+    const viewer = await openViewer(`${http}/${uid}`);
+    expect([...viewer.renditions.keys()].sort()).toEqual(["360p", "audio", "source"]);
+    await viewer.follow("360p", (segments) => segments.filter((one) => !one.gap).length >= 2, 30_000);
+    const { before, after } = await watch(6);
+    expect(after.state).toBe("playing");
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(6 * 30 * 0.8);
+    expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
+    expect(viewer.judge.violations).toEqual([]);
+  });
+});
