@@ -111,28 +111,17 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: {}, ...control.ready };
   },
 
-  async ingest({ config, log, metrics, own }) {
-    const [{ startIngest }, { openCertificates }, { openSnapshot }, { openEvents }] = await Promise.all([
-      import("./ingest/ingest.ts"),
-      import("../infra/certs.ts"),
-      import("./live/snapshot.ts"),
-      import("./live/events.ts"),
-    ]);
-    const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
-    const events = own("events", openEvents({ ...fromControl(config, "ingest", "events", log) }));
-    const snapshot = own(
-      "snapshot",
-      openSnapshot<import("./live/snapshot.ts").IngestInput>(fromControl(config, "ingest", "json", log)),
-    );
+  async ingest(wiring) {
+    const { config, log, metrics, own } = wiring;
+    const { startIngest } = await import("./ingest/ingest.ts");
+    const door = await openDoor<import("./live/snapshot.ts").IngestInput>("ingest", wiring);
     const ingest = own(
       "ingest",
       await startIngest({
         host: config.host,
         rtmpPort: config.rtmp ? config.rtmpPort : undefined,
         rtmpsPort: config.rtmpsPort,
-        certificates,
-        snapshot,
-        events,
+        ...door,
         address: address(config, "ingest"),
         secret: config.internalSecret,
         originFor: () => address(config, "origin"),
@@ -144,22 +133,15 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: ingest.ports };
   },
 
-  async origin({ config, log, metrics, tell, own }) {
-    const [{ startOrigin }, { Recorder }, { openCertificates }, { openSnapshot }, { openEvents }] =
-      await Promise.all([
-        import("./origin/origin.ts"),
-        import("./recording/recorder.ts"),
-        import("../infra/certs.ts"),
-        import("./live/snapshot.ts"),
-        import("./live/events.ts"),
-      ]);
+  async origin(wiring) {
+    const { config, log, metrics, tell, own } = wiring;
+    const [{ startOrigin }, { Recorder }, { openSnapshot }] = await Promise.all([
+      import("./origin/origin.ts"),
+      import("./recording/recorder.ts"),
+      import("./live/snapshot.ts"),
+    ]);
     const ladder = await ladderOf(config, log, own);
-    const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
-    const events = own("events", openEvents({ ...fromControl(config, "origin", "events", log) }));
-    const snapshot = own(
-      "snapshot",
-      openSnapshot<import("./live/snapshot.ts").OriginInput>(fromControl(config, "origin", "json", log)),
-    );
+    const door = await openDoor<import("./live/snapshot.ts").OriginInput>("origin", wiring);
     // A link and a file of its own: whoever lets viewers in needs it, also where no broadcasts are.
     const records = own(
       "records",
@@ -184,13 +166,11 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         host: config.host,
         httpPort: config.httpPort,
         httpsPort: config.httpsPort,
-        certificates,
-        snapshot,
+        ...door,
         records,
         trustedProxies: config.trustedProxies,
         geoFiles: config.geoip,
         staleMs: config.staleSeconds * 1000,
-        events,
         address: address(config, "origin"),
         secret: config.internalSecret,
         controlAddress: address(config, "control"),
@@ -216,6 +196,23 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: {} };
   },
 };
+
+/** What a role needs that faces the public: certificates, a way to tell control, and control's last word. */
+async function openDoor<Input extends { readonly uid: string }>(
+  role: "ingest" | "origin",
+  { config, log, own }: Wiring,
+) {
+  const [{ openCertificates }, { openSnapshot }, { openEvents }] = await Promise.all([
+    import("../infra/certs.ts"),
+    import("./live/snapshot.ts"),
+    import("./live/events.ts"),
+  ]);
+  return {
+    certificates: own("certificates", await openCertificates(certificateFiles(config, log))),
+    events: own("events", openEvents(fromControl(config, role, "events", log))),
+    snapshot: own("snapshot", openSnapshot<Input>(fromControl(config, role, "json", log))),
+  };
+}
 
 /** The queue as the origin sees it; undefined where nobody is to encode. */
 async function ladderOf(config: Config, log: Log, own: Wiring["own"]): Promise<Ladder | undefined> {

@@ -112,6 +112,10 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         events,
         secret,
         log,
+        refused: metrics.counter(
+          "sluice_rung_streams_refused_total",
+          "Streams of rungs whose writer another has replaced",
+        ),
         removed: (gone) => viewers.forget(gone.video),
       }),
     );

@@ -5,6 +5,11 @@ import type { Broadcast } from "../live/broadcast.ts";
 import { BadMedia } from "../packager/bad-media.ts";
 import { FlvReader } from "../packager/flv.ts";
 
+/** How long a worker that was granted may take to begin. */
+const beginMs = 3_000;
+/** How long one that delivered may take to ask again: its ffmpeg is started anew within tenths of a second. */
+const returnMs = 1_000;
+
 /**
  * Who may write the rungs of one broadcast: the worker that was granted last. An epoch is a number that the ledger has
  * on disk; whoever comes with a lower one has lost its job, whatever it believes.
@@ -13,10 +18,14 @@ export class RungGate {
   #epoch = 0;
   #writing = new AbortController();
   #writers = 0;
-  /** Since when nobody delivers, in ms since 1970; a worker that was just granted is given time to begin. */
-  idleSinceMs = 0;
-  /** Streams that came with an epoch of the past. */
-  refused = 0;
+  /** From when on another may be asked while nobody delivers, in ms since 1970. */
+  nextMs = 0;
+  readonly #refused: () => void;
+
+  /** `refused` hears of each stream that came with an epoch of the past, or was cut off because another has one. */
+  constructor(refused: () => void) {
+    this.#refused = refused;
+  }
 
   /** True while a worker delivers. */
   get busy(): boolean {
@@ -31,7 +40,7 @@ export class RungGate {
   /** From now on only `epoch` writes; streams of lower ones are cut off. */
   grant(epoch: number): void {
     this.#epoch = epoch;
-    this.idleSinceMs = Date.now();
+    this.nextMs = Date.now() + beginMs;
     this.#writing.abort();
     this.#writing = new AbortController();
   }
@@ -39,7 +48,7 @@ export class RungGate {
   /** Takes one rung as FLV until its end. Throws `Failure` for a stale epoch and for media that cannot be used. */
   async take(body: IncomingMessage, broadcast: Broadcast, name: string, epoch: number): Promise<void> {
     if (epoch !== this.#epoch || !broadcast.rungs.some((rung) => rung.name === name)) {
-      this.refused++;
+      this.#refused();
       throw new Failure("conflict", "Another worker encodes this broadcast now");
     }
     const { signal } = this.#writing;
@@ -60,10 +69,10 @@ export class RungGate {
       );
       await Promise.race([once(body, "end").catch(() => {}), ended, cut]);
     } finally {
-      if (--this.#writers === 0) this.idleSinceMs = Date.now();
+      if (--this.#writers === 0) this.nextMs = Date.now() + returnMs;
     }
     if (signal.aborted) {
-      this.refused++;
+      this.#refused();
       failure ??= new Failure("conflict", "Another worker encodes this broadcast now");
     }
     if (failure) throw failure;

@@ -34,6 +34,8 @@ export interface StageOptions {
   readonly ladder: Ladder | undefined;
   readonly secret: string | undefined;
   readonly log: Log;
+  /** Called for each stream of a rung that its writer may not write any more. */
+  readonly refused: () => void;
   /** Called when nothing is left of a broadcast. */
   readonly removed: (broadcast: Broadcast) => void;
 }
@@ -44,8 +46,6 @@ const targetDuration = 4;
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
 const keepMs = 60_000;
-/** How long a worker may take to begin or to restart its encoder before another is asked. */
-const beginMs = 2_000;
 /** How often the same is asked again: the queue may have lost it. */
 const askAgainMs = 5_000;
 
@@ -158,7 +158,14 @@ export class Stage implements Running {
       changed: (changed) => this.#changed(changed),
     });
     const act: Act = {
-      ...{ broadcast, tape, epoch: 0, announcement: undefined, gate: new RungGate(), job: undefined },
+      ...{
+        broadcast,
+        tape,
+        epoch: 0,
+        announcement: undefined,
+        gate: new RungGate(this.#options.refused),
+        job: undefined,
+      },
       ...{ askedMs: 0, hopeless: undefined, slow: [], abort: new AbortController(), timeout: undefined },
       ...{ removal: undefined, advised: false },
     };
@@ -357,7 +364,7 @@ export class Stage implements Running {
     if (!source || act.hopeless !== undefined) return;
     // A worker that was granted and is gone keeps its job in the queue until its lock runs out: another id is free at once.
     const id = `${video}-${publish}-${gate.epoch}`;
-    const since = id === act.job ? nowMs - act.askedMs - askAgainMs : nowMs - gate.idleSinceMs - beginMs;
+    const since = id === act.job ? nowMs - act.askedMs - askAgainMs : nowMs - gate.nextMs;
     if (since < 0) return;
     act.job = id;
     act.askedMs = nowMs;

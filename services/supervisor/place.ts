@@ -1,7 +1,16 @@
 import { createHash, randomBytes } from "node:crypto";
-import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmdirSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { makeFolder, replaceFile } from "../lib/durable.ts";
 import { Failure, messageOf } from "../lib/errors.ts";
@@ -43,11 +52,19 @@ export async function openPlace(data: string): Promise<Place> {
     closed: done.promise,
     async close() {
       rmSync(runtime, { recursive: true, force: true });
+      removeEmpty(dirname(runtime));
       rmSync(runningFile(data), { force: true });
       if (lock.isOpen) lock.close();
       done.resolve();
     },
   };
+}
+
+/** A role that outlives us for a moment may have put something there; the next run clears it away. */
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {}
 }
 
 /** Who runs in `data` now, as far as its last run said. */

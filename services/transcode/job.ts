@@ -44,6 +44,8 @@ export interface JobFigures {
   readonly ended: (how: EncodeEnd["how"]) => void;
   /** A tag was left out because the origin does not read. */
   readonly dropped: () => void;
+  /** A peer does not take our secret; `why` is its sentence. */
+  readonly barred: (why: string) => void;
   /** A rung was given up because this machine is too slow for it. */
   readonly degraded: () => void;
   /** An ffmpeg runs; the answer is to be called when it has ended. */
@@ -156,6 +158,8 @@ const grantSchema = z.object({
   rungs: z.array(z.object({ name: z.string() })).optional(),
 });
 
+const refusalSchema = z.object({ message: z.string() });
+
 async function encodeOnce(options: {
   readonly job: LadderJob;
   readonly tools: JobTools;
@@ -181,6 +185,7 @@ async function encodeOnce(options: {
   } catch (error) {
     if (signal.aborted) return { how: "stopped", why: "told to stop" };
     if (!(error instanceof Failure)) throw error;
+    if (error.code === "unauthorized") return barred(tools, error.message);
     if (error.code === "not_found") return { how: "done", why: "the publish is gone" };
     return { how: "broke", why: error.message, pictures: 0 };
   } finally {
@@ -189,22 +194,26 @@ async function encodeOnce(options: {
   }
 }
 
+/** Others may have the right secret: the job is theirs. */
+function barred({ figures }: JobTools, why: string): RunEnd {
+  figures.barred(why);
+  return { how: "stopped", why };
+}
+
 type Granted = {
   readonly how: "granted";
   readonly epoch: number;
   readonly names: readonly string[] | undefined;
 };
 
-async function askGrant(
-  job: LadderJob,
-  { worker, secret }: JobTools,
-  signal: AbortSignal,
-): Promise<Granted | RunEnd> {
+async function askGrant(job: LadderJob, tools: JobTools, signal: AbortSignal): Promise<Granted | RunEnd> {
+  const { worker, secret } = tools;
   const { status, json } = await requestInternal(job.origin, `/internal/rungs/${job.video}/grant`, {
     json: { publish: job.publish, worker, job: job.id },
     signal,
     secret,
   });
+  if (status === 401) return barred(tools, refusalSchema.safeParse(json).data?.message ?? "401");
   if (status === 404 || status === 409) return { how: "done", why: "the origin wants no ladder of it" };
   const grant = grantSchema.safeParse(json);
   if (status !== 200 || !grant.success)

@@ -17,7 +17,10 @@ export interface PaceLimits {
   readonly patienceMs: number;
 }
 
-const usualLimits: PaceLimits = { lateMs: 500, windowMs: 3_000, patienceMs: 10_000 };
+const usualLimits: PaceLimits = { lateMs: 500, windowMs: 4_000, patienceMs: 10_000 };
+
+/** An encode that makes this much of real time has room to catch up. */
+const headway = 1.1;
 
 /**
  * Whether an encode keeps up with its source, from samples of where it stands. Being late is no fault by itself: a feed begins with
@@ -59,6 +62,8 @@ export class Pace {
     if (last.outMs <= lately.outMs) return false;
     const stays = [first, lately].every((since) => {
       const gained = lag(since) - lag(last);
+      // Faster than real time and yet further behind: the source came in a burst, which will end.
+      if (last.outMs - since.outMs > headway * (last.atMs - since.atMs)) return false;
       return gained <= 0 || ((lag(last) - lateMs) * (last.atMs - since.atMs)) / gained > patienceMs;
     });
     const slow = stays && lag(lately) > lateMs && lag(last) > lateMs;

@@ -70,9 +70,9 @@ export function openQueue(options: { readonly redis: string; readonly log: Log }
 }
 
 /**
- * Takes jobs while `hasRoom`, leaves them to others while not, and runs each with `run`, whose signal is the order to stop. A job whose lock is lost,
- * or that runs when `close` is called, is let go first and goes on for a moment: the origin ends it by granting its rungs to
- * the next worker, so that viewers see no hole. Without another worker, `close` stops it at once.
+ * Takes jobs while `hasRoom`, leaves them to others while not, and runs each with `run`, whose signal is the order to stop. A job whose lock is lost
+ * goes on until the origin ends it by granting its rungs to the next worker, so that viewers see no hole. One that runs when `close`
+ * is called is let go first and goes on for a moment for the same reason. Without another worker, `close` stops it at once.
  */
 export function openWorker(options: {
   readonly redis: string;
@@ -123,8 +123,8 @@ export function openWorker(options: {
         if (taker === worker) taker = undefined;
         const { work, stop } = start(job.data);
         const onLost = () => {
+          // The origin ends it by granting its rungs to another; where there is no other, viewers would pay for Redis.
           log.warn({ video: job.data.video }, "a job was lost to the queue; it goes on until another has it");
-          void pause(handoverMs, stop.signal).then(() => stop.abort());
         };
         lost?.addEventListener("abort", onLost, { once: true });
         consider();

@@ -9,6 +9,9 @@ import { usableFfmpeg } from "./hardware.ts";
 import { type JobTools, runJob } from "./job.ts";
 import { type LockTimes, openWorker } from "./queue.ts";
 
+/** How long a worker whose secret was refused leaves jobs to others. */
+const barMs = 60_000;
+
 /**
  * The worker role: takes ladders from the queue at `redis` and encodes them with the ffmpeg at `program`. An ffmpeg that is missing or of no use
  * is said once, with what to do; the worker then takes nothing, and live goes on with the source alone.
@@ -34,6 +37,7 @@ export async function startWorker(options: {
   if (!usable) return idle();
   const { ffmpeg, encoder } = usable;
   const capacity = new Capacity(() => worker.consider());
+  let barredMs = Number.NEGATIVE_INFINITY;
   const name = `${hostname()}-${process.pid}`;
   const ended = metrics.counter("sluice_encodes_total", "ffmpeg processes of ladders that ended, by how", [
     "end",
@@ -54,6 +58,12 @@ export async function startWorker(options: {
         [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       ),
       ended: (how) => ended(1, { end: how }),
+      barred(why) {
+        barredMs = performance.now();
+        log.error(
+          `this worker takes no ladder for a minute: ${why}; set internalSecret here to that of the other machines`,
+        );
+      },
       degraded() {
         capacity.exhausted();
         degraded();
@@ -73,7 +83,7 @@ export async function startWorker(options: {
       : Math.max(0, options.slots - busy);
   const worker = openWorker({
     redis,
-    hasRoom: (busy) => free(busy) > 0,
+    hasRoom: (busy) => free(busy) > 0 && performance.now() - barredMs > barMs,
     name,
     log,
     run: (job, signal) => runJob(job, tools, signal),

@@ -381,15 +381,15 @@ test("a worker that leaves alone stops at once, and the job waits for the next",
   await flowing(2);
 });
 
-test("without Redis the ladder goes on", async () => {
+test("without Redis the ladder goes on, also when its job was lost meanwhile", async () => {
   const { job } = await goLive();
-  await worker();
+  await worker({ times: { lockMs: 1_000, stalledMs: 500 } });
   await queue.add(job);
   await flowing(1);
   await bench.stopRedis();
   const { pictures } = origin.of(1, rungs[0]!.name)!;
   await flowing(1, pictures.length + 60);
   await bench.startRedis();
-  await flowing(1, pictures.length + 60);
+  await flowing(1, pictures.length + 150);
   expect(origin.granted).toHaveLength(1);
 });

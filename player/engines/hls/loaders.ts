@@ -1,4 +1,11 @@
-import Hls, { type BaseStreamController, type LevelDetails, type MediaFragment, type Part } from "hls.js";
+import Hls, {
+  type BaseStreamController,
+  type ErrorData,
+  ErrorDetails,
+  type LevelDetails,
+  type MediaFragment,
+  type Part,
+} from "hls.js";
 
 /** Seconds. Playlists round durations, browsers round what is buffered; no part is this short. */
 const ROUNDING = 2e-4;
@@ -28,6 +35,26 @@ function patient<Base extends Loader>(base: Base) {
       const isAhead = (part: Part) => part.fragment.sn === fragment.sn && part.end > at + ROUNDING;
       const details = this.loadingParts ? this.getLevelDetails() : undefined;
       return !pendingPart(details, isAhead) && super.isLoopLoading(fragment, at);
+    }
+
+    /**
+     * When the part behind one that is just being read turns out to be a gap, hls.js 1.7 ends the load without telling its
+     * reader, whose result then leaves the loader waiting for an end that never comes: it asks for nothing any more.
+     */
+    protected override onFragmentOrKeyLoadError(
+      type: Parameters<BaseStreamController["onFragmentOrKeyLoadError"]>[0],
+      data: ErrorData,
+    ): void {
+      super.onFragmentOrKeyLoadError(type, data);
+      const { frag, part, details } = data;
+      if (details !== ErrorDetails.FRAG_GAP || !frag || frag.type !== type || !part?.index) return;
+      if (this.fragContextChanged(frag)) return;
+      const before = this.getLevelDetails()?.partList?.find(
+        (one) => one.fragment.sn === frag.sn && one.index === part.index - 1,
+      );
+      if (!before) return;
+      const loaded = { frag, part: before, payload: new ArrayBuffer(0), networkDetails: null };
+      this._handleFragmentLoadComplete({ frag, part: before, partsLoaded: [loaded] });
     }
   };
 }

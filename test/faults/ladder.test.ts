@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { allSeries, backOf, stallOf, strikeAgain } from "./ladder.ts";
+
+// Twenty of each are `node infra/launch.mjs test/faults/ladder.ts --kills 20`; its figures are measured where nothing else runs.
+const times: Readonly<Record<string, number>> = { "kill the worker": 2, "kill ffmpeg": 2 };
+
+test.for(allSeries)(
+  "$blow, of $workers: whoever watches its rung watches on",
+  { timeout: 240_000 },
+  async (series) => {
+    const toll = await strikeAgain(series, times[series.blow] ?? 1);
+    expect(toll.faults).toEqual([]);
+    console.log(
+      `${series.blow}: a part is listed again after ${backOf(toll).max} ms, a picture stands for ${stallOf(toll).max} ms`,
+    );
+    expect(backOf(toll).max).toBeLessThan(15_000);
+    expect(stallOf(toll).max).toBeLessThan(15_000);
+    // What a writer of the past still has is turned away.
+    if (series.blow === "stop the worker") expect(toll.refused).toBeGreaterThan(0);
+    if (series.blow === "kill Redis") expect(backOf(toll).max).toBeLessThan(3_000);
+  },
+);
