@@ -99,6 +99,8 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         address: address(config, "control"),
         secret: config.internalSecret,
         publicUrls: publicUrls(config),
+        allowPrivateTargets: config.allowPrivateTargets,
+        originAddress: config.originAddress,
         defaults: {
           timeoutSeconds: config.timeoutSeconds,
           partSeconds: config.partSeconds,

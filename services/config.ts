@@ -141,6 +141,11 @@ const schema = z.strictObject({
     "Files that say where addresses lie, MMDB or Tor's tables, for rules about countries and networks (ASN); Debian's tor-geoipdb when empty",
     "paths",
   ),
+  allowPrivateTargets: list(
+    z.string().refine((text) => isIP(text.split("/")[0]!) > 0 && /^[^/]+(\/\d{1,3})?$/.test(text)),
+    "Networks off the internet that webhooks and outputs may reach all the same",
+    "addresses and networks, like 192.168.1.0/24",
+  ),
   staleSeconds: whole(
     60,
     604_800,

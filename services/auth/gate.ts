@@ -1,4 +1,4 @@
-import { blockOf } from "./address.ts";
+import { blockOf } from "../lib/address.ts";
 import type { VerifyKey } from "./keys.ts";
 import { type Geo, judge } from "./rules.ts";
 import { looksLikeToken, maxLifeSeconds, readToken, type Token, verified } from "./token.ts";

@@ -3,10 +3,10 @@ import { readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { setImmediate as breathe } from "node:timers/promises";
 import { type CountryResponse, Reader } from "mmdb-lib";
+import { plainAddress } from "../lib/address.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
-import { plainAddress } from "./address.ts";
 import type { Geo } from "./rules.ts";
 
 /** Where Debian's package tor-geoipdb puts its tables; read when no other file is named. */

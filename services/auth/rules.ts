@@ -1,4 +1,4 @@
-import { type Networks, networksOf } from "./address.ts";
+import { type Networks, networksOf } from "../lib/address.ts";
 
 type Action = "allow" | "block";
 

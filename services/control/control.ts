@@ -1,7 +1,9 @@
 import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
-import { listenInternal } from "../lib/http.ts";
+import { networksOf } from "../lib/address.ts";
+import { Failure } from "../lib/errors.ts";
+import { listenInternal, requestInternal } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { LadderName } from "../live/ladder.ts";
@@ -11,6 +13,7 @@ import { Links, slicesOf } from "./links.ts";
 import { newInput, type PublicUrls } from "./resources.ts";
 import { forgetEvents } from "./store/facts.ts";
 import { type LiveInput, Records } from "./store/records.ts";
+import { startWebhooks } from "./webhooks.ts";
 
 export interface ControlOptions {
   /** Holds sluice.db, master-secret and admin-token; made when missing. */
@@ -26,6 +29,10 @@ export interface ControlOptions {
     /** The ladder of inputs that choose none; "none" also means that nothing here encodes. */
     readonly ladder: LadderName;
   };
+  /** Networks off the internet that webhooks may reach; none when absent. */
+  readonly allowPrivateTargets?: readonly string[] | undefined;
+  /** Where the origin answers other roles; without it nobody can be asked about what is on air. */
+  readonly originAddress?: string | undefined;
   readonly log: Log;
 }
 
@@ -64,6 +71,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       log,
     });
     records.onChange = (change) => links.changed(change);
+    const allowed = networksOf(options.allowPrivateTargets ?? []);
+    if (!allowed)
+      throw new Failure(
+        "bad_request",
+        "allowPrivateTargets: must be addresses and networks, like 10.0.0.0/8",
+      );
+    const webhooks = startWebhooks({ records, keys, allowed, log });
+    records.onWrite = () => webhooks.wake();
     const internal = internalCalls(records, links, log);
 
     const deps = {
@@ -72,6 +87,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       defaults,
       log,
       urls: options.publicUrls,
+      replayed: () => webhooks.wake(true),
+      askOrigin: (path: string, json?: unknown) => {
+        if (!options.originAddress) throw new Failure("unavailable", "No origin is known here");
+        const { secret } = options;
+        return requestInternal(options.originAddress, path, { secret, ...(json !== undefined && { json }) });
+      },
       settled: (version: number) => links.settled(version, settleMs),
     };
     let api: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;
@@ -94,6 +115,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       { secret: options.secret },
     );
     scope.own("server", server);
+    scope.own("webhooks", webhooks);
     scope.own("links", links);
     const warm = setImmediate(() => void openApi().catch((error) => log.error({ err: error }, "no API")));
     scope.own("warm-up", { close: () => clearImmediate(warm) });

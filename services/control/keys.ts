@@ -1,4 +1,12 @@
-import { createHash, createHmac, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createSecretKey,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { keyFromSeed, publicHalf, type SigningKey } from "../auth/keys.ts";
@@ -14,6 +22,10 @@ export interface Keys {
   /** Its public half, for whoever lets viewers in. */
   readonly ownRecord: GateRecord;
 
+  /** Text as the store may keep it: AES-256-GCM, of use only with the master secret. */
+  seal(text: string): string;
+  /** The text of `seal`; throws when it was sealed under another secret or changed since. */
+  unseal(sealed: string): string;
   streamKey(input: Pick<LiveInput, "uid" | "keyGeneration">): string;
 }
 
@@ -22,7 +34,20 @@ export function keysFrom(master: KeyObject): Keys {
   const key = keyFromSeed(createHmac("sha256", master).update("viewer tokens").digest());
   const jwk = publicHalf(key);
   const kid = sha256Hex(JSON.stringify(jwk)).slice(0, 32);
+  const sealing = createHmac("sha256", master).update("sealed").digest();
   return {
+    seal(text) {
+      const iv = randomBytes(12);
+      const cipher = createCipheriv("aes-256-gcm", sealing, iv);
+      const bytes = Buffer.concat([cipher.update(text, "utf8"), cipher.final()]);
+      return Buffer.concat([iv, cipher.getAuthTag(), bytes]).toString("base64url");
+    },
+    unseal(sealed) {
+      const bytes = Buffer.from(sealed, "base64url");
+      const cipher = createDecipheriv("aes-256-gcm", sealing, bytes.subarray(0, 12), { authTagLength: 16 });
+      cipher.setAuthTag(bytes.subarray(12, 28));
+      return Buffer.concat([cipher.update(bytes.subarray(28)), cipher.final()]).toString("utf8");
+    },
     own: { kid, alg: "EdDSA", key },
     ownRecord: { uid: `key:${kid}`, kind: "key", alg: "EdDSA", jwk },
     streamKey: ({ uid, keyGeneration }) =>

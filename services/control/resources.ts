@@ -75,6 +75,46 @@ export const inputBody = z
   })
   .partial();
 
+/** What a caller may change of a video. */
+export const videoBody = z
+  .object({
+    meta,
+    requireSignedURLs: signedUrls,
+    allowedOrigins: origins,
+    creator: text(64).nullable(),
+    scheduledDeletion: z.iso
+      .datetime({ offset: true, error: "must be a moment like 2026-01-31T12:00:00Z, or null" })
+      .nullable()
+      .describe("When the recording goes; null keeps it."),
+    thumbnailTimestampPct: z
+      .number({ error: "must be a number from 0 to 1" })
+      .min(0, { error: "must be a number from 0 to 1" })
+      .max(1, { error: "must be a number from 0 to 1" }),
+    publicDetails: z
+      .object(
+        { title: text(500), share_link: text(2_000), channel_link: text(2_000), logo: text(2_000) },
+        { error: "must be a JSON object" },
+      )
+      .partial(),
+  })
+  .partial();
+
+/** A change of a video as the store has it; what is not named stays. */
+export function videoColumns(body: z.infer<typeof videoBody>) {
+  const given = <T, C>(value: T | undefined, column: (value: T) => C) =>
+    value === undefined ? undefined : column(value);
+  const columns = {
+    meta: given(body.meta, JSON.stringify),
+    require_signed_urls: given(body.requireSignedURLs, (yes) => (yes ? 1 : 0)),
+    allowed_origins: given(body.allowedOrigins, JSON.stringify),
+    creator: given(body.creator, (name) => name),
+    scheduled_deletion: given(body.scheduledDeletion, (at) => at && new Date(at).toISOString()),
+    thumbnail_ppm: given(body.thumbnailTimestampPct, (share) => Math.round(share * 1_000_000)),
+    public_details: given(body.publicDetails, JSON.stringify),
+  };
+  return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
+}
+
 export type InputBody = z.infer<typeof inputBody>;
 
 const door = z.object({
@@ -145,6 +185,9 @@ export const videoView = z.object({
   liveInput: z.string(),
   readyToStream: z.boolean(),
   status: z.object({ state: z.enum(["live-inprogress", "ready"]) }),
+  scheduledDeletion: z.string().nullable(),
+  thumbnailTimestampPct: z.number().optional(),
+  publicDetails: z.record(z.string(), z.string()).optional(),
   duration: z.number().describe("Seconds; -1 while it grows."),
   size: z.number().describe("Bytes; 0 while it grows."),
   requireSignedURLs: z.boolean(),
@@ -254,13 +297,20 @@ export function viewVideo(
   urls: PublicUrls,
 ): z.infer<typeof videoView> {
   const live = video.state === "live-inprogress";
+  const creator = video.creator ?? input?.defaultCreator;
+  const called = input ? { name: `${input.name || "Live"} ${video.started}` } : {};
   return {
     uid: video.uid,
     created: video.started,
     modified: video.modified,
     uploaded: video.started,
-    ...(input?.defaultCreator != null && { creator: input.defaultCreator }),
-    meta: input ? { name: `${input.name || "Live"} ${video.started}` } : {},
+    ...(creator != null && { creator }),
+    meta: video.meta === null ? called : (JSON.parse(video.meta) as Record<string, unknown>),
+    scheduledDeletion: video.scheduled_deletion,
+    ...(video.thumbnail_ppm !== null && { thumbnailTimestampPct: video.thumbnail_ppm / 1_000_000 }),
+    ...(video.public_details !== null && {
+      publicDetails: JSON.parse(video.public_details) as Record<string, string>,
+    }),
     liveInput: video.live_input,
     readyToStream: live || video.recorded === 1,
     status: { state: live ? "live-inprogress" : "ready" },

@@ -4,8 +4,8 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { join } from "node:path";
 import tls from "node:tls";
 import type { Certificates } from "../../infra/certs.ts";
-import { clientAddress, networksOf } from "../auth/address.ts";
 import { openGeo } from "../auth/geo.ts";
+import { clientAddress, networksOf } from "../lib/address.ts";
 import { Failure } from "../lib/errors.ts";
 import { listenInternal, readJson, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
@@ -175,15 +175,21 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       answered: (to) => requests(1, { to }),
     });
 
+    let status: readonly LiveStatus[] = [];
     const internal = await listenInternal(
       options.address,
       async (request, response) => {
         const [path, query] = (request.url ?? "").split("?");
+        const completed = /^\/internal\/complete\/([0-9a-f]{32})$/.exec(path ?? "")?.[1];
+        if (path === "/internal/status" && request.method === "GET") return sendJson(response, 200, status);
         const [, video, rung] = rungPath.exec(path ?? "") ?? [];
         if (request.method !== "POST") throw new Failure("not_found", "There is nothing here");
         if (path === "/internal/publishes")
           sendJson(response, 200, await stage.accept(await read(request, announcement)));
-        else if (video && rung === "grant")
+        else if (completed) {
+          await stage.complete(completed);
+          sendJson(response, 204);
+        } else if (video && rung === "grant")
           sendJson(response, 200, await stage.grant(video, await read(request, claim)));
         else if (video && rung === "failed") {
           const said = await read(request, failure);
@@ -211,8 +217,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
     scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
 
-    const status = statusOf(directory, viewers, snapshot);
-    const reporter = setInterval(() => options.report(status(Date.now())), 1_000);
+    const look = statusOf(directory, viewers, snapshot);
+    const reporter = setInterval(() => {
+      status = look(Date.now());
+      options.report(status);
+    }, 1_000);
     scope.own("reporter", { close: () => clearInterval(reporter) });
 
     const ports = {

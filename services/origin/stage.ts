@@ -12,7 +12,7 @@ import type { Ladder } from "../live/ladder.ts";
 import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { noTape, type Restored, type Tape } from "../live/tape.ts";
-import { type FeedEnd, readFeed } from "./intake.ts";
+import { readFeed } from "./intake.ts";
 import type { Ledger } from "./ledger.ts";
 import { RungGate } from "./rungs.ts";
 
@@ -295,8 +295,21 @@ export class Stage implements Running {
     act.timeout = setTimeout(() => void this.#end(act), this.#windowMs(announcement.uid));
   }
 
-  /** The encoder is told why its media cannot be used. */
-  async #refuse(announcement: Announcement, end: FeedEnd & { how: "refused" }): Promise<void> {
+  /** Ends a broadcast for good and disconnects its encoder. Throws `Failure` "not_found" when nothing is on air. */
+  async complete(uid: string): Promise<void> {
+    const act = this.#acts.get(uid);
+    if (!act || act.broadcast.state === "ended")
+      throw new Failure("not_found", "This live input is not on air");
+    act.abort.abort();
+    await this.#end(act);
+    await this.#refuse(act.announcement, { code: "complete", message: "The broadcast was ended." });
+  }
+
+  /** The encoder is told why it is sent away. */
+  async #refuse(
+    announcement: Announcement,
+    end: { readonly code: string; readonly message: string },
+  ): Promise<void> {
     const { secret, log } = this.#options;
     const path = `/internal/publishes/${announcement.publish}`;
     try {

@@ -13,10 +13,19 @@ export interface Deps {
   readonly urls: PublicUrls;
   /** Waits until the roles have this version; names those that have not. */
   readonly settled: (version: number) => Promise<readonly string[]>;
+  /** Webhooks were put back to be sent again. */
+  readonly replayed: () => void;
+  /** A call to the origin; throws `Failure` "unavailable" when it does not answer. */
+  readonly askOrigin: (
+    path: string,
+    json?: unknown,
+  ) => Promise<{ readonly status: number; readonly json: unknown }>;
   readonly log: Log;
 }
 
-export type Scope = "stream:read" | "stream:write";
+/** What a token may do; one with "admin" may do everything. */
+export const scopes = ["stream:read", "stream:write", "admin"] as const;
+export type Scope = (typeof scopes)[number];
 
 /** One thing that is wrong with a request; `pointer` leads to the field of the body. */
 export interface Problem {
@@ -32,12 +41,14 @@ export interface Note {
 
 export type Reply<R> =
   | { readonly status: 200; readonly result: R; readonly notes?: readonly Note[]; readonly counts?: Counts }
+  /** Text of another kind than the envelope. */
+  | { readonly status: 200; readonly html: string }
   /** No body at all: the official client cannot read an empty one that is called JSON. */
   | { readonly status: 204; readonly behind: readonly string[] }
   | Refusal;
 
 export interface Refusal {
-  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 500 | 501 | 503;
   readonly errors: readonly Problem[];
 }
 
@@ -58,6 +69,8 @@ export const codes = {
   conflict: 10009,
   tooLarge: 10012,
   noSuchCall: 7003,
+  /** The call exists at Cloudflare and not here, or not yet. */
+  notImplemented: 10021,
   /** A note, not an error: the change is made and a role has not confirmed it. */
   behind: 20001,
   /** A note: the setting is kept and has no effect yet. */
@@ -75,7 +88,7 @@ export interface Asked<P, Q, B> {
 
 /** One call of the API: what serves it, checks it and documents it. */
 export interface Call<P = unknown, Q = unknown, B = unknown, R = unknown> {
-  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** With `:name` for each of `params`. */
   readonly path: string;
   readonly summary: string;

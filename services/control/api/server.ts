@@ -5,7 +5,10 @@ import { sha256Hex } from "../keys.ts";
 import { accessCalls } from "./access.ts";
 import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
 import { inputCalls } from "./inputs.ts";
+import { laterCalls } from "./later.ts";
+import { operatorCalls } from "./operator.ts";
 import { videoCalls } from "./videos.ts";
+import { webhookCalls } from "./webhooks.ts";
 
 const maxBodyBytes = 64 * 1024;
 
@@ -21,7 +24,14 @@ export async function openApi(
   deps: Deps,
 ): Promise<(request: IncomingMessage, response: ServerResponse) => void> {
   const { records, log } = deps;
-  const calls = [...inputCalls(deps), ...videoCalls(deps), ...accessCalls(deps)];
+  const calls = [
+    ...inputCalls(deps),
+    ...videoCalls(deps),
+    ...accessCalls(deps),
+    ...webhookCalls(deps),
+    ...operatorCalls(deps),
+    ...laterCalls(),
+  ];
   const app = fastify({
     bodyLimit: maxBodyBytes,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 64 },
@@ -32,7 +42,10 @@ export async function openApi(
 
   // curl without a header and the official client's empty JSON bodies are both meant as JSON.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => {
+  app.addContentTypeParser("*", { parseAs: "string" }, (request, body, done) => {
+    // Files are for calls that are not served, and those have to be reached to say so.
+    if (/^(multipart\/|application\/offset)/.test(request.headers["content-type"] ?? ""))
+      return done(null, undefined);
     try {
       done(null, body.length ? JSON.parse(body.toString()) : undefined);
     } catch {
@@ -156,9 +169,10 @@ function send(reply: FastifyReply, said: Reply<unknown>): FastifyReply {
     if (said.behind.length) reply.header("x-sluice-behind", said.behind.join(", "));
     return reply.send();
   }
+  if ("html" in said) return reply.header("content-type", "text/html; charset=utf-8").send(said.html);
   if ("errors" in said) {
-    // The official client repeats a 409 unless told that it is final.
-    if (said.status === 409) reply.header("x-should-retry", "false");
+    // The official client repeats a 409 and a 501 unless told that it is final.
+    if (said.status === 409 || said.status === 501) reply.header("x-should-retry", "false");
     if (said.status === 401) reply.header("www-authenticate", "Bearer");
     return reply.send({ result: null, success: false, errors: said.errors, messages: [] });
   }

@@ -1,7 +1,8 @@
 import { z } from "../../lib/schema.ts";
-import { videoView, viewVideo } from "../resources.ts";
+import { videoBody, videoColumns, videoView, viewVideo } from "../resources.ts";
+import { editVideo } from "../store/grants.ts";
 import type { Video, VideoFilter } from "../store/records.ts";
-import { type Call, call, type Deps, notFound } from "./call.ts";
+import { behindNotes, type Call, call, type Deps, notFound } from "./call.ts";
 import { onOne } from "./inputs.ts";
 
 const base = "/client/v4/accounts/:account/stream";
@@ -16,8 +17,19 @@ const limit = z.coerce
   )
   .default(1_000);
 
+/** Those of Cloudflare; a video of a broadcast has only the last and the one before. */
+const states = [
+  ...["pendingupload", "downloading", "queued", "inprogress", "error"],
+  ...["ready", "live-inprogress"],
+] as const;
+const moment = z
+  .union([z.iso.datetime({ offset: true }), z.iso.date()], {
+    error: "must be a moment like 2026-01-31T12:00:00Z",
+  })
+  .transform((text) => new Date(text).toISOString());
+
 /** The calls about videos: broadcasts on air and what is recorded. */
-export function videoCalls({ records, urls }: Deps): readonly Call[] {
+export function videoCalls({ records, urls, settled }: Deps): readonly Call[] {
   const view = async (video: Video) => viewVideo(video, await records.input(video.live_input), urls);
   const list = async (filter: VideoFilter, counted: boolean) => {
     const { videos, total } = await records.videos(filter);
@@ -30,7 +42,7 @@ export function videoCalls({ records, urls }: Deps): readonly Call[] {
       method: "GET",
       path: base,
       summary: "List videos",
-      detail: "Broadcasts that are on air now, newest first.",
+      detail: "Broadcasts that are on air now and recordings, newest first.",
       scope: "stream:read",
       params: onOne.pick({ account: true }),
       query: z.object({
@@ -38,7 +50,15 @@ export function videoCalls({ records, urls }: Deps): readonly Call[] {
         asc: yes,
         include_counts: yes,
         live_input_id: z.string().max(64).optional(),
-        status: z.enum(["live-inprogress", "ready"]).optional(),
+        status: z.enum(states, { error: `must be one of ${states.join(", ")}` }).optional(),
+        type: z.enum(["live", "vod"], { error: "must be live or vod" }).optional(),
+        creator: z.string().max(64).optional(),
+        name: z.string().max(500).optional().describe("Exactly this name."),
+        search: z.string().max(500).optional().describe("Part of the name or the uid."),
+        after: moment.optional().describe("Began after this moment."),
+        before: moment.optional(),
+        start: moment.optional().describe("The same as `after`."),
+        end: moment.optional().describe("The same as `before`."),
       }),
       result: z.array(videoView),
       handle: ({ query }) =>
@@ -47,7 +67,12 @@ export function videoCalls({ records, urls }: Deps): readonly Call[] {
             limit: query.limit,
             oldestFirst: query.asc === "true",
             liveInput: query.live_input_id,
-            state: query.status,
+            state: query.status ?? (query.type && { live: "live-inprogress", vod: "ready" }[query.type]),
+            creator: query.creator,
+            name: query.name,
+            search: query.search,
+            after: query.after ?? query.start,
+            before: query.before ?? query.end,
           },
           query.include_counts === "true",
         ),
@@ -63,6 +88,75 @@ export function videoCalls({ records, urls }: Deps): readonly Call[] {
       async handle({ params }) {
         if (!(await records.input(params.uid))) return notFound;
         return list({ limit: 1_000, oldestFirst: false, liveInput: params.uid }, false);
+      },
+    }),
+    call({
+      method: "GET",
+      path: `${base}/storage-usage`,
+      summary: "See how much is recorded",
+      detail: "There is no limit but the disk, so that field is absent.",
+      scope: "stream:read",
+      params: onOne.pick({ account: true }),
+      query: z.object({ creator: z.string().max(64).optional() }),
+      result: z.object({
+        creator: z.string().optional(),
+        totalStorageMinutes: z.number(),
+        videoCount: z.number(),
+      }),
+      async handle({ query }) {
+        const { creator } = query;
+        const { videos } = await records.videos({
+          ...{ state: "ready", limit: 1_000_000, oldestFirst: true, creator },
+        });
+        const views = videos.map((video) => viewVideo(video, undefined, urls).duration);
+        const seconds = views.reduce((sum, duration) => sum + Math.max(0, duration), 0);
+        return {
+          status: 200,
+          result: {
+            ...(creator !== undefined && { creator }),
+            totalStorageMinutes: Math.round(seconds / 60),
+            videoCount: videos.length,
+          },
+        };
+      },
+    }),
+    call({
+      method: "GET",
+      path: `${base}/:uid/embed`,
+      summary: "Get the HTML that embeds a video",
+      detail: "Plain HTML, no envelope.",
+      scope: "stream:read",
+      params: onOne,
+      query: z.object({}),
+      async handle({ params }) {
+        const { uid } = params;
+        const known = (await records.video(uid)) ?? (await records.input(uid));
+        if (!known) return notFound;
+        const src = `${(urls.http ?? "").replace(/\/+$/, "")}/${uid}/iframe`;
+        const html = `<iframe src="${src}" style="border: none" height="720" width="1280" allow="accelerometer; gyroscope; autoplay; encrypted-media; picture-in-picture" allowfullscreen="true"></iframe>`;
+        return { status: 200, html };
+      },
+    }),
+    call({
+      method: "POST",
+      path: `${base}/:uid`,
+      summary: "Edit a video",
+      detail:
+        "Changes only the fields that are given. What viewers may see is the live input's setting until the video has its own.",
+      scope: "stream:write",
+      params: onOne,
+      query: z.object({}),
+      body: videoBody,
+      result: videoView,
+      example: { meta: { name: "Finals" }, requireSignedURLs: true },
+      async handle({ params, body, actor }) {
+        const { result: video, version } = await records.write(async (tx) => {
+          const edited = await editVideo(tx, params.uid, videoColumns(body));
+          if (edited) await tx.audit(actor, "video.edit", params.uid);
+          return edited;
+        });
+        if (!video) return notFound;
+        return { status: 200, result: await view(video), notes: behindNotes(await settled(version)) };
       },
     }),
     call({

@@ -1,13 +1,15 @@
 import type { SentFact } from "../../live/events.ts";
+import { emitFact } from "./outbox.ts";
 import type { Inputs, Writer } from "./records.ts";
 import { now } from "./tables.ts";
 
 /** Lets each event take effect unless it did before, in the order given. Returns those that were new. */
 export async function applyFacts(
-  { tx }: Inputs,
+  inputs: Inputs,
   node: string,
   events: readonly SentFact[],
 ): Promise<readonly SentFact[]> {
+  const { tx } = inputs;
   const fresh: SentFact[] = [];
   for (const event of events) {
     const { numInsertedOrUpdatedRows } = await tx
@@ -17,6 +19,7 @@ export async function applyFacts(
       .executeTakeFirst();
     if (!numInsertedOrUpdatedRows) continue;
     await applyFact(tx, event);
+    await emitFact(inputs, event);
     fresh.push(event);
   }
   return fresh;

@@ -1,4 +1,4 @@
-import type { Selectable } from "kysely";
+import type { Selectable, Updateable } from "kysely";
 import type { Algorithm, Jwk } from "../../auth/keys.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import type { Inputs, Recording, Writer } from "./records.ts";
@@ -69,6 +69,23 @@ export async function revoke(
     .execute();
   inputs.tell(uid, revocationRecord(row));
   return { until };
+}
+
+/** Changes what is given of a video that can be watched; undefined when there is none. The gate hears what it demands. */
+export async function editVideo(
+  inputs: Inputs,
+  uid: string,
+  values: Updateable<VideoRow>,
+): Promise<Selectable<VideoRow> | undefined> {
+  const row = await inputs.tx
+    .updateTable("videos")
+    .set({ ...values, modified: now() })
+    .where("uid", "=", uid)
+    .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]))
+    .returningAll()
+    .executeTakeFirst();
+  if (row) tellPolicy(inputs, row);
+  return row;
 }
 
 /** The gate hears what a video demands of viewers when that is its own. */

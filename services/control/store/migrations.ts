@@ -128,6 +128,45 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable("videos").addColumn("bytes", "bigint").execute();
     },
   },
+  "0005_webhooks": {
+    async up(db: Kysely<unknown>) {
+      const { schema } = db;
+      await schema
+        .createTable("webhook_endpoints")
+        .addColumn("id", "text", (c) => c.primaryKey())
+        .addColumn("url", "text", (c) => c.notNull())
+        .addColumn("secret", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addColumn("modified", "text", (c) => c.notNull())
+        .execute();
+      await schema
+        .createTable("webhook_outbox")
+        .addColumn("seq", "bigint", (c) => c.primaryKey())
+        .addColumn("id", "text", (c) => c.notNull())
+        .addColumn("endpoint", "text", (c) => c.notNull())
+        .addColumn("live_input", "text", (c) => c.notNull())
+        .addColumn("type", "text", (c) => c.notNull())
+        .addColumn("payload", "text", (c) => c.notNull())
+        .addColumn("state", "text", (c) => c.notNull())
+        .addColumn("attempts", "integer", (c) => c.notNull())
+        .addColumn("next_at", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addColumn("finished", "text")
+        .addColumn("last_error", "text")
+        .execute();
+      await schema
+        .createIndex("webhook_outbox_waiting")
+        .on("webhook_outbox")
+        .columns(["state", "endpoint", "live_input", "seq"])
+        .execute();
+      await schema
+        .createIndex("webhook_outbox_of_endpoint")
+        .on("webhook_outbox")
+        .columns(["endpoint", "seq"])
+        .execute();
+      await (db as Kysely<Tables>).insertInto("counters").values({ name: "outbox", value: 0 }).execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

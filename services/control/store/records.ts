@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { type Insertable, Kysely, type Selectable, type Transaction, type Updateable } from "kysely";
+import { type Insertable, Kysely, type Selectable, sql, type Transaction, type Updateable } from "kysely";
 import type { Jwk } from "../../auth/keys.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import { gateRecords } from "./grants.ts";
 import { migrate } from "./migrations.ts";
+import type { Endpoint, Notice } from "./outbox.ts";
 import { sqlite } from "./sqlite.ts";
 import { type InputRow, type KeyRow, now, type StatusRow, type Tables, type VideoRow } from "./tables.ts";
 
@@ -55,9 +56,24 @@ export type Status = Selectable<StatusRow>;
 export type Video = Selectable<VideoRow>;
 export type Writer = Transaction<Tables>;
 
+/** An API token, without what makes it one. */
+export interface ApiToken {
+  readonly name: string;
+  readonly scopes: string[];
+  readonly created: string;
+}
+
 export interface VideoFilter {
   readonly liveInput?: string | undefined;
   readonly state?: string | undefined;
+  readonly creator?: string | undefined;
+  /** Exactly its name. */
+  readonly name?: string | undefined;
+  /** Part of its uid or its name, in any case. */
+  readonly search?: string | undefined;
+  /** Began after, or before, this moment. */
+  readonly after?: string | undefined;
+  readonly before?: string | undefined;
   readonly limit: number;
   readonly oldestFirst: boolean;
 }
@@ -66,6 +82,8 @@ export interface VideoFilter {
 export class Records {
   /** Told of every change in the order of their versions; whoever is set here passes them to the roles. */
   onChange: (change: Change) => void = () => undefined;
+  /** Told after every write. */
+  onWrite: () => void = () => undefined;
   readonly #db: Kysely<Tables>;
   #last: Promise<unknown> = Promise.resolve();
   #broken: string | undefined;
@@ -115,6 +133,7 @@ export class Records {
         });
         this.#broken = undefined;
         if (done.change) this.onChange(done.change);
+        this.onWrite();
         return { result: done.result, version: done.version };
       } catch (error) {
         const code = (error as { code?: unknown }).code;
@@ -176,6 +195,40 @@ export class Records {
     let some = this.#watchable();
     if (filter.liveInput !== undefined) some = some.where("live_input", "=", filter.liveInput);
     if (filter.state !== undefined) some = some.where("state", "=", filter.state);
+    const { after, before, creator, name, search } = filter;
+    if (after !== undefined) some = some.where("started", ">", after);
+    if (before !== undefined) some = some.where("started", "<", before);
+    if (creator !== undefined)
+      some = some.where((e) =>
+        e.or([
+          e("creator", "=", creator),
+          e.and([
+            e("creator", "is", null),
+            e(
+              "live_input",
+              "in",
+              this.#db.selectFrom("live_inputs").select("uid").where("default_creator", "=", creator),
+            ),
+          ]),
+        ]),
+      );
+    if (name !== undefined || search !== undefined) {
+      // What a video is called: by its own meta, else after its live input and the moment when it began.
+      const called = sql<string>`coalesce(meta, (select coalesce(nullif(live_inputs.name, ''), 'Live') from live_inputs where live_inputs.uid = videos.live_input) || ' ' || started)`;
+      if (name !== undefined)
+        some = some.where((e) =>
+          e.or([
+            e(called, "=", name),
+            sql<boolean>`meta like ${`%"name":${likely(JSON.stringify(name))}%`} escape '!'`,
+          ]),
+        );
+      if (search !== undefined) {
+        const part = `%${likely(search.toLowerCase())}%`;
+        some = some.where(
+          sql<boolean>`(uid like ${part} escape '!' or lower(${called}) like ${part} escape '!')`,
+        );
+      }
+    }
     const videos = await some
       .selectAll()
       .orderBy("started", filter.oldestFirst ? "asc" : "desc")
@@ -200,6 +253,68 @@ export class Records {
       .where("sha256", "=", sha256)
       .executeTakeFirst();
     return row && { name: row.name, scopes: JSON.parse(row.scopes) as string[] };
+  }
+
+  async tokens(): Promise<readonly ApiToken[]> {
+    const rows = await this.#db
+      .selectFrom("api_tokens")
+      .select(["name", "scopes", "created"])
+      .orderBy("name")
+      .execute();
+    return rows.map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as string[] }));
+  }
+
+  /** Who changed what, the newest first. */
+  auditLog(limit: number) {
+    return this.#db
+      .selectFrom("audit")
+      .select(["at", "actor", "action", "subject"])
+      .orderBy("at", "desc")
+      .limit(limit)
+      .execute();
+  }
+
+  /** Every address that wants to hear what happens, oldest first. */
+  endpoints(): Promise<readonly Endpoint[]> {
+    return this.#db.selectFrom("webhook_endpoints").selectAll().orderBy("created").orderBy("id").execute();
+  }
+
+  endpoint(id: string): Promise<Endpoint | undefined> {
+    return this.#db.selectFrom("webhook_endpoints").selectAll().where("id", "=", id).executeTakeFirst();
+  }
+
+  /** The inputs of each endpoint that something waits for. */
+  waiting(): Promise<readonly { readonly endpoint: string; readonly live_input: string }[]> {
+    return this.#db
+      .selectFrom("webhook_outbox")
+      .select(["endpoint", "live_input"])
+      .where("state", "=", "waiting")
+      .groupBy(["endpoint", "live_input"])
+      .execute();
+  }
+
+  /** What is to be delivered next of an input to an endpoint. */
+  nextNotice(endpoint: string, liveInput: string): Promise<Notice | undefined> {
+    return this.#db
+      .selectFrom("webhook_outbox")
+      .selectAll()
+      .where("state", "=", "waiting")
+      .where("endpoint", "=", endpoint)
+      .where("live_input", "=", liveInput)
+      .orderBy("seq")
+      .limit(1)
+      .executeTakeFirst();
+  }
+
+  /** The newest of what an endpoint heard or is to hear. */
+  notices(endpoint: string, limit: number): Promise<readonly Notice[]> {
+    return this.#db
+      .selectFrom("webhook_outbox")
+      .selectAll()
+      .where("endpoint", "=", endpoint)
+      .orderBy("seq", "desc")
+      .limit(limit)
+      .execute();
   }
 
   signingKeys(): Promise<readonly KeyRow[]> {
@@ -320,13 +435,32 @@ export class Inputs {
   }
 
   /** Makes `sha256` the one token called `name`. */
-  async setToken(name: string, sha256: string, scopes: readonly string[]): Promise<void> {
+  async setToken(name: string, sha256: string, scopes: readonly string[]): Promise<ApiToken> {
     const values = { sha256, scopes: JSON.stringify(scopes), created: now() };
     await this.tx
       .insertInto("api_tokens")
       .values({ name, ...values })
       .onConflict((c) => c.column("name").doUpdateSet(values))
       .execute();
+    return { name, scopes: [...scopes], created: values.created };
+  }
+
+  async hasToken(name: string): Promise<boolean> {
+    const row = await this.tx
+      .selectFrom("api_tokens")
+      .select("name")
+      .where("name", "=", name)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  /** False when there is no such token. */
+  async removeToken(name: string): Promise<boolean> {
+    const { numDeletedRows } = await this.tx
+      .deleteFrom("api_tokens")
+      .where("name", "=", name)
+      .executeTakeFirst();
+    return numDeletedRows > 0n;
   }
 
   /** The version in force after this write, and what the roles must hear. */
@@ -370,6 +504,11 @@ export class Inputs {
     if (row) this.#touched.add(uid);
     return row && inputOf(row);
   }
+}
+
+/** Text as it is, inside a pattern of LIKE. */
+function likely(text: string): string {
+  return text.replace(/[!%_]/g, "!$&");
 }
 
 async function versionOf(db: Kysely<Tables>): Promise<number> {

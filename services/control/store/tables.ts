@@ -32,6 +32,8 @@ export interface Tables {
     readonly until: string;
     readonly created: string;
   };
+  readonly webhook_endpoints: EndpointRow;
+  readonly webhook_outbox: NoticeRow;
   readonly audit: {
     readonly id: string;
     readonly at: string;
@@ -101,6 +103,35 @@ export interface KeyRow {
   readonly alg: string;
   readonly jwk: string;
   readonly created: string;
+}
+
+export interface EndpointRow {
+  /** "account" is the one of Cloudflare's API. */
+  readonly id: string;
+  readonly url: string;
+  /** Sealed: see Keys. */
+  readonly secret: string;
+  readonly created: string;
+  readonly modified: string;
+}
+
+/** One event on its way to one endpoint. */
+export interface NoticeRow {
+  /** Orders everything that ever happened. */
+  readonly seq: number;
+  /** The same for every endpoint and attempt: what a receiver knows repetitions by. */
+  readonly id: string;
+  readonly endpoint: string;
+  readonly live_input: string;
+  readonly type: string;
+  readonly payload: string;
+  /** waiting, delivered, or dead when nobody took it for a day. */
+  readonly state: string;
+  readonly attempts: number;
+  readonly next_at: string;
+  readonly created: string;
+  readonly finished: string | null;
+  readonly last_error: string | null;
 }
 
 /** Now, as the store writes moments. */

@@ -1,0 +1,88 @@
+import { z } from "../../lib/schema.ts";
+import { type Call, call, codes } from "./call.ts";
+
+const base = "/client/v4/accounts/:account/stream";
+const anything = z.object({});
+
+/** Calls of Cloudflare Stream that are not served: each says so in a sentence, rather than that it does not exist. */
+const later: readonly { readonly what: string; readonly why: string; readonly calls: readonly string[] }[] = [
+  {
+    what: "Uploads",
+    why: "Videos come from live broadcasts; uploads are not offered.",
+    calls: ["POST ", "POST /copy", "POST /direct_upload"],
+  },
+  {
+    what: "Watermarks",
+    why: "Watermarks are not offered; put them into the picture in the encoder.",
+    calls: ["POST /watermarks", "GET /watermarks", "GET /watermarks/:id", "DELETE /watermarks/:id"],
+  },
+  {
+    what: "Extra audio tracks",
+    why: "A video has the sound of its broadcast; further audio tracks are not offered.",
+    calls: [
+      "GET /:uid/audio",
+      "POST /:uid/audio/copy",
+      "PATCH /:uid/audio/:track",
+      "DELETE /:uid/audio/:track",
+    ],
+  },
+  {
+    what: "Captions",
+    why: "Captions are not offered by this version.",
+    calls: [
+      "GET /:uid/captions",
+      "GET /:uid/captions/:language",
+      "PUT /:uid/captions/:language",
+      "DELETE /:uid/captions/:language",
+      "POST /:uid/captions/:language/generate",
+      "GET /:uid/captions/:language/vtt",
+    ],
+  },
+  {
+    what: "Deleting videos",
+    why: "Deleting a recording is not offered by this version.",
+    calls: ["DELETE /:uid"],
+  },
+  {
+    what: "Clips",
+    why: "Clips are not offered by this version.",
+    calls: ["POST /clip"],
+  },
+  {
+    what: "Downloads",
+    why: "Downloads are not offered by this version.",
+    calls: ["GET /:uid/downloads", "POST /:uid/downloads", "DELETE /:uid/downloads"],
+  },
+  {
+    what: "Outputs",
+    why: "Sending a live input on to other services is not offered by this version.",
+    calls: [
+      "GET /live_inputs/:uid/outputs",
+      "POST /live_inputs/:uid/outputs",
+      "PUT /live_inputs/:uid/outputs/:output",
+      "DELETE /live_inputs/:uid/outputs/:output",
+    ],
+  },
+];
+
+/** The calls that answer 501 with what they would need. */
+export function laterCalls(): readonly Call[] {
+  return later.flatMap(({ what, why, calls }) =>
+    calls.map((one) => {
+      const [method, path] = one.split(" ") as [Call["method"], string];
+      const names = [...`${base}${path}`.matchAll(/:(\w+)/g)].map(([, name]) => [name!, z.string()]);
+      return call({
+        method,
+        path: `${base}${path}`,
+        summary: `${what}: not served`,
+        detail: `Answers 501. ${why}`,
+        scope: method === "GET" ? "stream:read" : "stream:write",
+        params: z.object(Object.fromEntries(names)),
+        query: anything,
+        async handle() {
+          return { status: 501, errors: [{ code: codes.notImplemented, message: why }] };
+        },
+      });
+    }),
+  );
+}

@@ -1,0 +1,163 @@
+import { randomBytes } from "node:crypto";
+import { Failure } from "../../lib/errors.ts";
+import { z } from "../../lib/schema.ts";
+import { sha256Hex } from "../keys.ts";
+import { type Call, call, codes, type Deps, notFound, type Refusal, scopes } from "./call.ts";
+import { nothing } from "./inputs.ts";
+
+const tokenName = z
+  .string({ error: "must be text" })
+  .regex(/^[\w.-]{1,64}$/, { error: "must be 1 to 64 letters, digits, dots, dashes or underscores" });
+const tokenView = z.object({ name: z.string(), scopes: z.array(z.string()), created: z.string() });
+const limit = z.coerce.number().pipe(z.int().min(1).max(1_000)).default(100);
+const onInput = z.object({ uid: z.string().max(64) });
+const away: Refusal = {
+  status: 503,
+  errors: [{ code: codes.unavailable, message: "The origin does not answer; try again in a moment." }],
+};
+
+/** What Cloudflare's API has no word for: API tokens, the audit log, and what is on air now. */
+export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
+  return [
+    call({
+      method: "POST",
+      path: "/v1/tokens",
+      summary: "Make an API token",
+      detail: "Shown once; only its hash is kept.",
+      scope: "admin",
+      params: nothing,
+      query: nothing,
+      body: z.strictObject({
+        name: tokenName,
+        scopes: z.array(z.enum(scopes, { error: `must be one of ${scopes.join(", ")}` })).min(1),
+      }),
+      result: tokenView.extend({ token: z.string() }),
+      async handle({ body, actor }) {
+        const token = randomBytes(32).toString("base64url");
+        const { result: row } = await records.write(async (tx) => {
+          if (await tx.hasToken(body.name)) return undefined;
+          await tx.audit(actor, "token.create", body.name);
+          return tx.setToken(body.name, sha256Hex(token), body.scopes);
+        });
+        if (!row) return taken;
+        return { status: 200, result: { ...row, token } };
+      },
+    }),
+    call({
+      method: "GET",
+      path: "/v1/tokens",
+      summary: "List API tokens",
+      scope: "admin",
+      params: nothing,
+      query: nothing,
+      result: z.array(tokenView),
+      handle: async () => ({ status: 200, result: [...(await records.tokens())] }),
+    }),
+    call({
+      method: "DELETE",
+      path: "/v1/tokens/:name",
+      summary: "Revoke an API token",
+      detail: "The administrator's own is revoked by removing its file and starting again.",
+      scope: "admin",
+      params: z.object({ name: z.string().max(64) }),
+      query: nothing,
+      async handle({ params, actor }) {
+        if (params.name === "admin") return ownToken;
+        const { result: existed } = await records.write(async (tx) => {
+          const removed = await tx.removeToken(params.name);
+          if (removed) await tx.audit(actor, "token.delete", params.name);
+          return removed;
+        });
+        return existed ? { status: 204, behind: [] } : notFound;
+      },
+    }),
+    call({
+      method: "GET",
+      path: "/v1/audit",
+      summary: "Read the audit log",
+      detail: "Who changed what, the newest first.",
+      scope: "admin",
+      params: nothing,
+      query: z.object({ limit }),
+      result: z.array(
+        z.object({ at: z.string(), actor: z.string(), action: z.string(), subject: z.string() }),
+      ),
+      handle: async ({ query }) => ({ status: 200, result: [...(await records.auditLog(query.limit))] }),
+    }),
+    call({
+      method: "GET",
+      path: "/v1/live_inputs/:uid/health",
+      summary: "See how a live input is doing",
+      detail: "null while it is not on air.",
+      scope: "stream:read",
+      params: onInput,
+      query: nothing,
+      result: z
+        .object({
+          kbps: z.number(),
+          fps: z.number(),
+          gopSeconds: z.number().describe("Between the last two keyframes."),
+          viewers: z.number(),
+          seconds: z.number().describe("How long it is on air."),
+          state: z.string(),
+          advice: z.string().optional().describe("What to change in the encoder."),
+        })
+        .nullable(),
+      async handle({ params }) {
+        if (!(await records.input(params.uid))) return notFound;
+        const asked = await reached(() => askOrigin("/internal/status"));
+        if (asked?.status !== 200) return away;
+        const live = asked.json as readonly { readonly uid: string }[];
+        const one = live.find(({ uid }) => uid === params.uid);
+        return { status: 200, result: one ? (one as never) : null };
+      },
+    }),
+    call({
+      method: "POST",
+      path: "/v1/live_inputs/:uid/complete",
+      summary: "End a broadcast now",
+      detail:
+        "Players are told that it is over, without the wait for an encoder that may come back; the encoder is disconnected. The next publish is another broadcast.",
+      scope: "stream:write",
+      params: onInput,
+      query: nothing,
+      async handle({ params, actor }) {
+        if (!(await records.input(params.uid))) return notFound;
+        const asked = await reached(() => askOrigin(`/internal/complete/${params.uid}`, {}));
+        if (asked === undefined) return away;
+        if (asked.status === 404) return idle;
+        if (asked.status !== 204) return away;
+        await records.write((tx) => tx.audit(actor, "live_input.complete", params.uid));
+        return { status: 204, behind: [] };
+      },
+    }),
+  ];
+}
+
+const taken: Refusal = {
+  status: 409,
+  errors: [{ code: codes.conflict, message: "There is a token of this name; delete it first." }],
+};
+const ownToken: Refusal = {
+  status: 409,
+  errors: [
+    {
+      code: codes.conflict,
+      message: "This is the administrator's own token: remove the file admin-token and start again.",
+    },
+  ],
+};
+const idle: Refusal = {
+  status: 409,
+  errors: [{ code: codes.conflict, message: "This live input is not on air." }],
+};
+
+/** undefined when the other role does not answer. */
+async function reached<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof Failure && error.code === "unavailable") return undefined;
+    throw error;
+  }
+}

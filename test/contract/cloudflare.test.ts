@@ -1,0 +1,244 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import Cloudflare from "cloudflare";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Control, startControl } from "../../services/control/control.ts";
+import type { inputView, videoView } from "../../services/control/resources.ts";
+import { requestInternal } from "../../services/lib/http.ts";
+import { createLog } from "../../services/lib/log.ts";
+import type { z } from "../../services/lib/schema.ts";
+
+type Stream = Cloudflare.Stream;
+/** What we send fits what the client says it gets. `status` is a word there and an object here, as other clients read it; no day of deletion is null; it demands a URL for DASH wherever there is one for HLS. */
+type KnownDifferences = "status" | "deleteRecordingAfterDays" | "playback";
+type Said<T, Except extends string> = { [Field in Exclude<keyof T, Except>]: Exclude<T[Field], undefined> };
+type Fits<Ours extends Theirs, Theirs> = Ours;
+export type Conformance = [
+  Fits<
+    Said<z.infer<typeof inputView>, KnownDifferences>,
+    Partial<Awaited<ReturnType<Stream["liveInputs"]["get"]>>>
+  >,
+  Fits<
+    Said<z.infer<typeof videoView>, "scheduledDeletion" | "playback">,
+    Partial<Awaited<ReturnType<Stream["get"]>>>
+  >,
+];
+
+const acc = { account_id: "023e105f4ecef8ad9ca31a8372d0c353" };
+const video = "fedcba9876543210fedcba9876543210";
+let folder: string;
+let control: Control;
+let server: Server;
+let client: Cloudflare;
+let input: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "contract-"));
+  const socketPath = join(folder, "c.sock");
+  control = await startControl({
+    dataDir: folder,
+    address: `unix:${socketPath}`,
+    publicUrls: { rtmp: "rtmp://h:1935", rtmps: "rtmps://h:1936", http: "http://h:8080" },
+    defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "none" },
+    log: createLog("test", "silent", false),
+  });
+  // As the origin does: the public port passes it on.
+  server = createServer((given, answer) => {
+    const { method, url: path, headers } = given;
+    const passed = request({ socketPath, path, method, headers }, (got) => {
+      answer.writeHead(got.statusCode!, got.headers);
+      got.pipe(answer);
+    });
+    given.pipe(passed);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const baseURL = `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`;
+  client = new Cloudflare({ apiToken: control.ready.apiToken, baseURL, maxRetries: 0 });
+  input = control.ready.uid;
+  const events = [{ id: "e.0", at: Date.now(), type: "broadcast.started", uid: input, video }];
+  await requestInternal(control.address, "/internal/events", { json: { role: "o", node: "n", events } });
+});
+afterAll(async () => {
+  server.close();
+  server.closeAllConnections();
+  await control.close();
+  await rm(folder, { recursive: true });
+});
+
+/** Works as the client expects. */
+const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
+  "stream.list": async (cf) => {
+    const all = [];
+    for await (const one of cf.list({ ...acc, live_input_id: input, status: "live-inprogress" }))
+      all.push(one);
+    expect(all).toMatchObject([{ uid: video, liveInput: input }]);
+    expect((await cf.list({ ...acc, search: "nothing of the kind" })).result).toEqual([]);
+    expect((await cf.list({ ...acc, search: video.slice(3, 9) })).result).toHaveLength(1);
+    expect((await cf.list({ ...acc, type: "vod" })).result).toEqual([]);
+    expect((await cf.list({ ...acc, start: new Date(Date.now() + 60_000).toISOString() })).result).toEqual(
+      [],
+    );
+  },
+  "stream.get": async (cf) => expect((await cf.get(video, acc)).uid).toBe(video),
+  "stream.edit": async (cf) => {
+    const edited = await cf.edit(video, { ...acc, meta: { name: "Finals" }, creator: "ann" });
+    expect(edited).toMatchObject({ meta: { name: "Finals" }, creator: "ann" });
+    expect((await cf.list({ ...acc, creator: "ann", name: "Finals" } as never)).result).toHaveLength(1);
+    expect((await cf.list({ ...acc, creator: "bob" })).result).toEqual([]);
+  },
+  "stream.liveInputs.create": async (cf) => {
+    const made = await cf.liveInputs.create({
+      ...acc,
+      meta: { name: "sdk" },
+      recording: { timeoutSeconds: 5, requireSignedURLs: true, allowedOrigins: ["example.com"] },
+      "Idempotency-Key": "k",
+    });
+    expect(made.rtmps!.url).toMatch(/\/live\/$/);
+    expect((await cf.liveInputs.create({ ...acc, "Idempotency-Key": "k" })).uid).toBe(made.uid);
+  },
+  "stream.liveInputs.list": async (cf) => {
+    const list = await cf.liveInputs.list({ ...acc, include_counts: true });
+    expect(list.liveInputs!.length).toBe(list.total);
+  },
+  "stream.liveInputs.get": async (cf) => expect((await cf.liveInputs.get(input, acc)).uid).toBe(input),
+  "stream.liveInputs.update": async (cf) => {
+    const updated = await cf.liveInputs.update(input, { ...acc, enabled: false });
+    expect(updated).toMatchObject({ enabled: false, meta: { name: "Default" } });
+  },
+  "stream.liveInputs.delete": async (cf) => {
+    const { uid } = await cf.liveInputs.create(acc);
+    await cf.liveInputs.delete(uid!, acc);
+    await expect(cf.liveInputs.get(uid!, acc)).rejects.toMatchObject({ status: 404 });
+  },
+  "stream.keys.create": async (cf) => {
+    const key = await cf.keys.create(acc);
+    expect(Buffer.from(key.pem!, "base64").toString()).toMatch(/^-----BEGIN RSA PRIVATE KEY-----/);
+    expect(JSON.parse(Buffer.from(key.jwk!, "base64").toString())).toMatchObject({ kid: key.id, kty: "RSA" });
+    const { token } = await cf.token.create(input, { ...acc, id: key.id!, pem: key.pem! });
+    expect(JSON.parse(Buffer.from(token!.split(".")[0]!, "base64url").toString())).toEqual({
+      alg: "RS256",
+      kid: key.id,
+    });
+  },
+  "stream.keys.get": async (cf) => {
+    const { id } = await cf.keys.create(acc);
+    const ids = [];
+    for await (const key of cf.keys.get(acc)) ids.push(key.id);
+    expect(ids).toContain(id);
+  },
+  "stream.keys.delete": async (cf) => {
+    const { id } = await cf.keys.create(acc);
+    expect(await cf.keys.delete(id!, acc)).toBe("Revoked");
+  },
+  "stream.token.create": async (cf) => {
+    const { token } = await cf.token.create(video, {
+      ...acc,
+      accessRules: [{ type: "ip.geoip.country", action: "block", country: ["DE"] }],
+    });
+    expect(JSON.parse(Buffer.from(token!.split(".")[1]!, "base64url").toString())).toMatchObject({
+      sub: video,
+    });
+  },
+  "stream.webhooks.update": async (cf) => {
+    const set = await cf.webhooks.update({ ...acc, notificationUrl: "https://example.com/a" });
+    expect(set.secret).toMatch(/^whsec_/);
+    const moved = await cf.webhooks.update({ ...acc, notificationUrl: "https://example.com/b" });
+    expect(moved).toMatchObject({ notificationUrl: "https://example.com/b", secret: set.secret });
+  },
+  "stream.webhooks.get": async (cf) => {
+    await cf.webhooks.update({ ...acc, notificationUrl: "https://example.com/a" });
+    expect((await cf.webhooks.get(acc)).notificationUrl).toBe("https://example.com/a");
+  },
+  "stream.webhooks.delete": async (cf) => {
+    await cf.webhooks.update({ ...acc, notificationUrl: "https://example.com/a" });
+    await cf.webhooks.delete(acc);
+    await expect(cf.webhooks.get(acc)).rejects.toMatchObject({ status: 404 });
+  },
+  "stream.embed.get": async (cf) =>
+    expect(await cf.embed.get(video, acc)).toContain(`src="http://h:8080/${video}/iframe"`),
+  "stream.videos.storageUsage": async (cf) =>
+    expect(await cf.videos.storageUsage(acc)).toEqual({ totalStorageMinutes: 0, videoCount: 0 }),
+};
+
+/** Answers 501 and says why. */
+const refused: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
+  "stream.create": (cf) => cf.create({ ...acc, "Tus-Resumable": "1.0.0", "Upload-Length": 0 }),
+  "stream.delete": (cf) => cf.delete(video, acc),
+  "stream.copy.create": (cf) => cf.copy.create({ ...acc, url: "https://example.com/a.mp4" }),
+  "stream.directUpload.create": (cf) => cf.directUpload.create({ ...acc, maxDurationSeconds: 1 }),
+  "stream.clip.create": (cf) =>
+    cf.clip.create({ ...acc, clippedFromVideoUID: video, startTimeSeconds: 0, endTimeSeconds: 1 }),
+  "stream.downloads.create": (cf) => cf.downloads.create(video, { ...acc, body: {} } as never),
+  "stream.downloads.get": (cf) => cf.downloads.get(video, acc),
+  "stream.downloads.delete": (cf) => cf.downloads.delete(video, acc),
+  "stream.audioTracks.get": (cf) => cf.audioTracks.get(video, acc),
+  "stream.audioTracks.copy": (cf) => cf.audioTracks.copy(video, { ...acc, label: "a" } as never),
+  "stream.audioTracks.edit": (cf) => cf.audioTracks.edit("a", { ...acc, identifier: video }),
+  "stream.audioTracks.delete": (cf) => cf.audioTracks.delete("a", { ...acc, identifier: video }),
+  "stream.watermarks.create": (cf) =>
+    cf.watermarks.create({ ...acc, url: "https://example.com/a.png" } as never),
+  "stream.watermarks.list": async (cf) => cf.watermarks.list(acc),
+  "stream.watermarks.get": (cf) => cf.watermarks.get("a", acc),
+  "stream.watermarks.delete": (cf) => cf.watermarks.delete("a", acc),
+  "stream.captions.get": async (cf) => cf.captions.get(video, acc),
+  "stream.captions.language.get": (cf) => cf.captions.language.get("en", { ...acc, identifier: video }),
+  "stream.captions.language.create": (cf) => cf.captions.language.create("en", { ...acc, identifier: video }),
+  "stream.captions.language.update": (cf) =>
+    cf.captions.language.update("en", { ...acc, identifier: video, file: "WEBVTT" } as never),
+  "stream.captions.language.delete": (cf) => cf.captions.language.delete("en", { ...acc, identifier: video }),
+  "stream.captions.language.vtt.get": (cf) =>
+    cf.captions.language.vtt.get("en", { ...acc, identifier: video }),
+  "stream.liveInputs.outputs.create": (cf) =>
+    cf.liveInputs.outputs.create(input, { ...acc, url: "rtmp://example.com/live", streamKey: "k" }),
+  "stream.liveInputs.outputs.list": async (cf) => cf.liveInputs.outputs.list(input, acc),
+  "stream.liveInputs.outputs.update": (cf) =>
+    cf.liveInputs.outputs.update("a", { ...acc, live_input_identifier: input, enabled: true }),
+  "stream.liveInputs.outputs.delete": (cf) =>
+    cf.liveInputs.outputs.delete("a", { ...acc, live_input_identifier: input }),
+};
+
+/** Every method that the client has, however deep. */
+function methodsOf(resource: object, name: string): string[] {
+  const own = Object.getOwnPropertyNames(Object.getPrototypeOf(resource))
+    .concat(Object.getOwnPropertyNames(Object.getPrototypeOf(Object.getPrototypeOf(resource))))
+    .filter((key) => key !== "constructor" && typeof Reflect.get(resource, key) === "function")
+    .filter((key) => !(key in Object.prototype))
+    .map((key) => `${name}.${key}`);
+  const inner = Object.entries(resource).filter(
+    ([key, value]) => !key.startsWith("_") && value !== null && typeof value === "object",
+  );
+  return [...new Set(own), ...inner.flatMap(([key, value]) => methodsOf(value as object, `${name}.${key}`))];
+}
+
+test("the list below names every method of the official client, and no other", () => {
+  const listed = [...Object.keys(served), ...Object.keys(refused)];
+  expect(listed.sort()).toEqual(methodsOf(client.stream, "stream").sort());
+});
+
+describe("served", () => {
+  test.for(Object.keys(served))("%s", async (name) => {
+    await served[name]!(client.stream);
+  });
+});
+
+describe("answered with 501 and a sentence", () => {
+  test.for(Object.keys(refused))("%s", async (name) => {
+    const error = await refused[name]!(client.stream).then(
+      () => undefined,
+      (thrown: unknown) => thrown as InstanceType<typeof Cloudflare.APIError>,
+    );
+    expect(error?.status).toBe(501);
+    expect(error?.errors[0]?.message).toMatch(/^[A-Z].{20,}\.$/);
+  });
+});
+
+test("what the client has no method for: rotate_keys", async () => {
+  const before = await client.stream.liveInputs.get(input, acc);
+  const { result } = await client.post<{ result: { rtmps: { streamKey: string } } }>(
+    `/accounts/x/stream/live_inputs/${input}/rotate_keys`,
+  );
+  expect(result.rtmps.streamKey).not.toBe(before.rtmps!.streamKey);
+});
