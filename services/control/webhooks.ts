@@ -29,7 +29,7 @@ export interface WebhookOptions {
 }
 
 /** Headers that prove to a receiver who sends: Cloudflare's form and that of standardwebhooks.com in one. */
-export function signed(
+function signed(
   secret: string,
   message: { readonly id: string; readonly body: string; readonly nowSeconds: number },
 ): Record<string, string> {

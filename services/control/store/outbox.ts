@@ -16,7 +16,7 @@ export interface Happening {
 }
 
 /** Puts what happened into the outbox of every endpoint, in the transaction of the change itself. */
-export async function emit({ tx }: Inputs, { type, input, body }: Happening): Promise<void> {
+async function emit({ tx }: Inputs, { type, input, body }: Happening): Promise<void> {
   const endpoints = await tx.selectFrom("webhook_endpoints").select("id").execute();
   if (endpoints.length === 0) return;
   const id = `msg_${randomBytes(12).toString("base64url")}`;
