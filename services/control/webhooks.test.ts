@@ -124,6 +124,26 @@ test("an event is a POST that both Cloudflare's receivers and those of Standard 
   }
 });
 
+test("the end of a broadcast that was recorded is a video that is ready; of one that was not, nothing", async () => {
+  await endpoint("a");
+  start();
+  const recorded = { seconds: 12.5, bytes: 1_000 };
+  await tell(
+    { type: "broadcast.started", uid: "u", video: "v1" },
+    { type: "broadcast.ended", uid: "u", video: "v1" },
+    { type: "broadcast.started", uid: "u", video: "v2" },
+    { type: "broadcast.ended", uid: "u", video: "v2", recorded },
+  );
+  await delivered("a", 1);
+  expect(JSON.parse(got[0]!.body)).toMatchObject({
+    uid: "v2",
+    liveInput: "u",
+    readyToStream: true,
+    status: { state: "ready" },
+    duration: 12.5,
+  });
+});
+
 test("a publish that another replaced is no disconnection", async () => {
   await endpoint("a");
   start();

@@ -302,7 +302,8 @@ export class Stage implements Running {
       throw new Failure("not_found", "This live input is not on air");
     act.abort.abort();
     await this.#end(act);
-    await this.#refuse(act.announcement, { code: "complete", message: "The broadcast was ended." });
+    if (act.announcement)
+      await this.#refuse(act.announcement, { code: "complete", message: "The broadcast was ended." });
   }
 
   /** The encoder is told why it is sent away. */

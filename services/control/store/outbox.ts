@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Selectable } from "kysely";
 import type { SentFact } from "../../live/events.ts";
+import { viewVideo } from "../resources.ts";
 import type { Inputs, Writer } from "./records.ts";
 import { type EndpointRow, type NoticeRow, now } from "./tables.ts";
 
@@ -43,6 +44,7 @@ async function emit({ tx }: Inputs, { type, input, body }: Happening): Promise<v
 
 /** Tells the owner's endpoints what a role's fact means for a live input, if it means anything. To be called after it took effect. */
 export async function emitFact(inputs: Inputs, fact: SentFact): Promise<void> {
+  if (fact.type === "broadcast.ended" && fact.recorded) return emitReady(inputs, fact.uid, fact.video);
   const said = await meaningOf(inputs.tx, fact);
   if (!said) return;
   const at = new Date(fact.at).toISOString();
@@ -67,6 +69,17 @@ export async function emitFact(inputs: Inputs, fact: SentFact): Promise<void> {
       },
       ts: Math.floor(fact.at / 1000),
     },
+  });
+}
+
+/** A recording can be watched: the body is the video, as Cloudflare sends it. */
+async function emitReady(inputs: Inputs, input: string, uid: string): Promise<void> {
+  const video = await inputs.tx.selectFrom("videos").selectAll().where("uid", "=", uid).executeTakeFirst();
+  if (!video) return;
+  await emit(inputs, {
+    type: "video.ready",
+    input,
+    body: viewVideo(video, await inputs.find(input), {}),
   });
 }
 
