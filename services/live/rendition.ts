@@ -1,3 +1,4 @@
+import { emptySegment } from "../packager/cmaf.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { Chunk, Segment, Track } from "../packager/track.ts";
 import { type Evicted, RenditionWindow, type Window, type WindowLimits } from "../packager/window.ts";
@@ -9,6 +10,9 @@ export interface Init {
   readonly track: Track;
   readonly bytes: Uint8Array;
 }
+
+/** How many numbers a player may run ahead before it hears of the end. */
+const pastEnd = 4;
 
 export type Waited = "ready" | "late" | "gone";
 
@@ -133,6 +137,22 @@ export class Rendition {
     const segment = this.window.segment(number);
     if (!segment) return this.#behind(number, version);
     return segment.gap || segment.version !== version ? undefined : segment.parts.map((part) => part.bytes);
+  }
+
+  /** Stands for a number without media: a gap, or one past the end of a broadcast that is over; else undefined. */
+  nothing(number: number, version: number): Uint8Array | undefined {
+    const { open, edge } = this.window;
+    const track = this.init(version)?.track;
+    const gap = open?.number === number ? open : this.window.segment(number);
+    if (!track) return undefined;
+    if (gap?.gap && gap.version === version) return emptySegment(track, gap.dts, gap.duration);
+    return this.isPastEnd(number, version) ? emptySegment(track, edge, 0) : undefined;
+  }
+
+  /** Whether it would be one of the next few segments, had the broadcast not ended. */
+  isPastEnd(number: number, version: number): boolean {
+    const last = this.window.segments.at(-1)?.number ?? 0;
+    return this.window.ended && version === this.version && number > last && number <= last + pastEnd;
   }
 
   /** The bytes of a complete part in pieces, for as long as its segment's. */

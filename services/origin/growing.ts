@@ -9,6 +9,9 @@ export interface Wanted {
   readonly version: number;
 }
 
+/** A player that asks for what comes after the end hears of the end within this time: longer than @minimumUpdatePeriod. */
+const endMs = 2_500;
+
 /**
  * Holds a request for a segment that has not begun, when it is the one to come next: players compute its address and
  * their clocks are a little off. For no longer than two target durations. False when the client left meanwhile.
@@ -19,10 +22,14 @@ export async function arrived(
   rendition: Rendition,
   wanted: Wanted,
 ): Promise<boolean> {
-  if (!isNext(rendition, wanted)) return true;
+  const isPastEnd = (): boolean => rendition.isPastEnd(wanted.number, wanted.version);
+  const comes = isNext(rendition, wanted);
+  if (!comes && !isPastEnd()) return true;
   return new Promise((resolve) => {
-    const end = rendition.onStep(() => isNext(rendition, wanted) || settle(true));
-    const timer = setTimeout(settle, 2000 * broadcast.targetDuration, true);
+    const end = rendition.onStep(() => {
+      if (comes && !isNext(rendition, wanted) && !isPastEnd()) settle(true);
+    });
+    const timer = setTimeout(settle, comes ? 2000 * broadcast.targetDuration : endMs, true);
     exchange.onGone(() => settle(false));
     function settle(there: boolean): void {
       clearTimeout(timer);

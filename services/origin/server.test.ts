@@ -53,12 +53,19 @@ async function stage() {
     directory,
     broadcast,
     now: 0,
+    skipped: 0,
+    /** Nothing arrives for so long. */
+    skip(ms: number) {
+      this.skipped += ms;
+      this.now += ms / 1000;
+    },
     /** Everything that arrives up to this second. */
     play(second: number) {
       this.now = second;
-      while (arrivals[0] && arrivals[0].atMs <= second * 1000) {
+      const limitMs = second * 1000 - this.skipped;
+      while (arrivals[0] && arrivals[0].atMs <= limitMs) {
         const { atMs, tag } = arrivals.shift()!;
-        broadcast.push(tag, startMs + atMs);
+        broadcast.push(tag, startMs + atMs + this.skipped);
       }
     },
   };
@@ -360,6 +367,26 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await get(path(`${oldest}`))).status).toBe(404);
   });
 
+  test("a number that is a gap is a segment of nothing, so that nobody gives up on it", async () => {
+    const { window } = set.broadcast.renditions.get("source")!;
+    set.broadcast.lose();
+    const later = startMs + set.now * 1000;
+    for (let ms = 0; ms <= 3_000; ms += 100) set.broadcast.clock(later + ms);
+    const gap = window.segments.findLast((segment) => segment.gap) ?? window.open!;
+    expect(gap.gap).toBe(true);
+    const path = `/${input}/manifest/${video}/source/0/${gap.number}`;
+    const { status, body } = await get(`${path}.m4s`);
+    expect([status, body.subarray(4, 8).toString(), body.subarray(-4).toString()]).toEqual([
+      200,
+      "moof",
+      "mdat",
+    ]);
+    expect((await get(`${path}.0.m4s`)).status).toBe(404);
+    set.broadcast.begin(later + 3_100, 0);
+    set.skip(3_100);
+    set.play(set.now + 4);
+  });
+
   test("the end is ENDLIST for who watches and nothing for who comes", async () => {
     const next = set.broadcast.renditions.get("source")!.window.next!;
     const held = get(`${playlist}?_HLS_msn=${next.number}&_HLS_part=${next.part}`);
@@ -368,8 +395,9 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await held).body.toString()).toMatch(/#EXT-X-ENDLIST\n$/);
     expect((await get(`/${input}/manifest/video.m3u8`)).status).toBe(204);
     expect((await get(`/${video}/manifest/video.m3u8`)).status).toBe(200);
-    expect((await get(`/${input}/manifest/video.mpd`)).status).toBe(204);
     const manifest = (await get(`/${video}/manifest/video.mpd`)).body.toString();
+    // At the address at which who watches asks again.
+    expect((await get(`/${input}/manifest/video.mpd`)).body.toString()).toBe(manifest);
     expect(manifest).toMatch(/ mediaPresentationDuration="PT[\d.]+S"/);
     expect(manifest).not.toContain("minimumUpdatePeriod");
     expect(JSON.parse((await get(`/${input}/lifecycle`)).body.toString())).toMatchObject({

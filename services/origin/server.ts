@@ -123,12 +123,12 @@ async function onAir(
   exchange: Exchange,
   options: ServerOptions,
   playback: string,
-  ready: (broadcast: Broadcast) => boolean,
+  { ready, over }: { ready: (broadcast: Broadcast) => boolean; over: (broadcast: Broadcast) => boolean },
 ): Promise<Broadcast | undefined> {
   const { directory } = options;
   const idle = () => exchange.reply(204, { "cache-control": "no-store" });
   const broadcast = directory.video(playback) ?? directory.current(playback);
-  if (!broadcast || (broadcast.state === "ended" && broadcast.input === playback)) {
+  if (!broadcast || over(broadcast)) {
     idle();
     return undefined;
   }
@@ -144,13 +144,17 @@ async function multivariant(exchange: Exchange, options: ServerOptions, playback
   const { directory, recordings, playlists } = options;
   const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
   if (recorded) return playlists.multivariant(exchange, recorded);
-  const broadcast = await onAir(exchange, options, playback, ({ listed }) => listed);
+  const broadcast = await onAir(exchange, options, playback, {
+    ready: ({ listed }) => listed,
+    over: ({ state, input }) => state === "ended" && input === playback,
+  });
   if (broadcast) options.playlists.multivariant(exchange, broadcast);
 }
 
 async function manifest(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
   const ready = ({ listed, schedule }: Broadcast): boolean => listed && schedule?.playable === true;
-  const broadcast = await onAir(exchange, options, playback, ready);
+  // Who watches asks for it again and again at the same address, and learns of the end there.
+  const broadcast = await onAir(exchange, options, playback, { ready, over: () => false });
   if (!broadcast) return;
   saw(exchange, options, broadcast);
   options.manifests.answer(exchange, broadcast);
@@ -259,6 +263,8 @@ async function segment(
   if (live && growing) {
     if (!(await arrived(exchange, live, growing, to))) return;
     if (grow(exchange, growing, to, mediaHeaders(rendition))) return;
+    const nothing = growing.nothing(to.number, to.version);
+    if (nothing) return media(exchange, rendition, [nothing]);
   }
   media(exchange, rendition, await rendition.segment(to.number, to.version));
 }

@@ -276,6 +276,31 @@ export function makeChunk(
   return { dts: first.dts, pts, duration: dts - first.dts, independent: first.key, samples: count, bytes };
 }
 
+/**
+ * A segment of nothing from `dts` on: what a player gets who asks for a number that has no media. It decodes to no sample
+ * (ISO/IEC 14496-12 8.8.7: duration-is-empty), so that the player goes on to the next number instead of giving up.
+ */
+export function emptySegment(track: Track, dts: number, duration: number): Uint8Array {
+  const id = u32(trackId(track));
+  const long = [...u32(Math.floor(dts / 0x1_0000_0000)), ...u32(dts)];
+  // biome-ignore format: a line per box
+  const moof = box(
+    "moof",
+    fullBox("mfhd", 0, 0, u32(1)),
+    box(
+      "traf",
+      // 0x010000 duration-is-empty, 0x02 description index, 0x08 duration, 0x020000 default-base-is-moof
+      fullBox("tfhd", 0, 0x03_000a, id, u32(1), u32(duration)),
+      fullBox("tfdt", 1, 0, long),
+    ),
+  );
+  const mdat = box("mdat");
+  const out = new Uint8Array(moof.length + mdat.length);
+  out.set(moof);
+  out.set(mdat, moof.length);
+  return out;
+}
+
 function sizeOf({ data }: Sample): number {
   if (data instanceof Uint8Array) return data.length;
   let size = 0;

@@ -22,7 +22,7 @@ export interface Presentation {
   readonly clock: string;
   /** Seconds back from the live edge that can be played; undefined: all of it. */
   readonly depthSeconds: number | undefined;
-  /** `static` is for what is over: the first Period begins at 0. */
+  /** `static` is for a recording: the first Period begins at 0. A broadcast that is over keeps its times. */
   readonly type: "dynamic" | "static";
   /** Milliseconds since 1970 of the last change of this text. */
   readonly publishMs: number;
@@ -39,6 +39,8 @@ const xsdate = "urn:mpeg:dash:utc:http-xsdate:2014";
 
 /** How soon after its first frame a segment can be had; a request that comes before is held, not refused. */
 const chunkSeconds = 0.1;
+/** What an encoder that drops out may take to come back while players wait at the end of what they have. */
+const outageSeconds = 30;
 /** How often a player looks for a new Period, and for a segment of a timeline. */
 const updateSeconds = { number: 2, timeline: 1 };
 
@@ -57,13 +59,13 @@ export function manifest(presentation: Presentation): string {
   const over = window.ended || type === "static";
   const end = last?.end ?? edgeOf(window);
 
-  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${type}"`;
-  if (type === "dynamic") {
-    // 5.3.1.2: the clock of all Periods; it never changes.
+  // 5.4: a player that was there while it grew learns from `static` that nothing follows.
+  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${over ? "static" : "dynamic"}"`;
+  // 5.3.1.2: the clock of all Periods; it never changes.
+  if (type === "dynamic")
     text += ` availabilityStartTime="${date(window.epochMs)}" publishTime="${date(publishMs)}"`;
-    // Absent when nothing follows.
-    if (!over)
-      text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
+  if (!over) {
+    text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
     if (presentation.depthSeconds !== undefined)
       text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
   }
@@ -73,7 +75,7 @@ export function manifest(presentation: Presentation): string {
     ? Math.max(...shown.map(({ grid = 0 }) => grid)) / timescale
     : window.targetDuration;
   text += ` maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(steady ? 2 * window.partTarget : window.targetDuration)}">\n`;
-  if (type === "dynamic") text += service(window, steady);
+  if (!over) text += service(window, steady);
   let before: Period | undefined;
   shown.forEach((period, index) => {
     text += periodText(presentation, { period, before, next: shown[index + 1], first });
@@ -87,7 +89,9 @@ export function manifest(presentation: Presentation): string {
 /** K.3: how far behind live a player should be, in ms. Chunk by chunk where the next number is known, else whole segments. */
 function service({ targetDuration, partTarget }: Window, steady: boolean): string {
   const target = Math.round(1000 * (steady ? 2 * partTarget + 0.15 : targetDuration + 2.5));
-  const [min, max] = steady ? [Math.round(target * 0.6), target * 3] : [targetDuration * 1000, target * 2];
+  const min = Math.round(target * 0.6);
+  // Beyond it a player seeks forward; an outage must not make it, since it would land where nothing is.
+  const max = outageSeconds * 1000;
   return (
     '  <ServiceDescription id="0">\n' +
     `    <Latency referenceId="0" target="${target}" min="${min}" max="${max}"/>\n` +
@@ -107,10 +111,13 @@ interface Place {
 
 function periodText(presentation: Presentation, place: Place): string {
   const { period, first } = place;
-  const { timescale } = presentation.renditions[0]!.window;
+  const { timescale, ended } = presentation.renditions[0]!.window;
+  const over = ended || presentation.type === "static";
   let text = `  <Period id="${period.id}" start="${duration((period.start - first) / timescale)}"`;
-  // 5.3.2.2: with a hole behind it a Period says how long it is; else the next one's start does.
-  if (period.end !== undefined) text += ` duration="${duration((period.end - period.start) / timescale)}"`;
+  // 5.3.2.2: with a hole behind it a Period says how long it is, else the next one's start does. Not the last, as long as
+  // more may come: players take the end of what they know for the end of all.
+  if (period.end !== undefined && (place.next || over))
+    text += ` duration="${duration((period.end - period.start) / timescale)}"`;
   text += ">\n";
   const sets = setsOf(presentation, period);
   const switching = sets.filter((set) => set.kind === "video").map((set) => set.id);
@@ -224,11 +231,13 @@ function template(presentation: Presentation, place: Place, { member, rendition,
     return `${text}${timeline(list, lead)}        </SegmentTemplate>\n`;
   }
   text += ` startNumber="${period.number}"`;
-  const until = period.end === undefined ? next?.number : period.until;
+  const over = presentation.renditions[0]!.window.ended || presentation.type === "static";
+  // What a player asks for in the hole behind the last Period is answered with segments of nothing.
+  const until = period.end === undefined ? next?.number : next || over ? period.until : undefined;
   if (until !== undefined) text += ` endNumber="${until - 1}"`;
   text += ` duration="${ticks(period.grid)}"`;
   // 5.3.9.5.3: a segment can be asked for from its first chunk on, and comes chunk by chunk.
-  if (presentation.type === "dynamic") {
+  if (!over) {
     const offset = period.grid / reference - chunkSeconds;
     text += ` availabilityTimeOffset="${decimal(offset)}" availabilityTimeComplete="false"`;
   }
@@ -236,7 +245,7 @@ function template(presentation: Presentation, place: Place, { member, rendition,
     (one) =>
       one.gap &&
       one.number >= period.number &&
-      (period.until === undefined || one.number < period.until) &&
+      (until === undefined || one.number < until) &&
       one.dts + one.duration > ticks(period.start),
   );
   return missing.length > 0 ? `${text}>\n${failover(missing)}        </SegmentTemplate>\n` : `${text}/>\n`;

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type OpenBrowser, type OpenPage, openBrowser } from "../support/browser.ts";
 import { type ClockPublisher, publishClock } from "../support/clock-publisher.ts";
+import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { figuresOf, type OutsideSite, openSite, players, untilPlaying } from "../support/outside.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
@@ -11,6 +12,7 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
   let browser: OpenBrowser;
   let site: OutsideSite;
   let pages: OpenPage[] = [];
+  let encoders: Publisher[] = [];
   let publisher: ClockPublisher | undefined;
 
   beforeAll(async () => {
@@ -29,6 +31,8 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     pages = [];
     await publisher?.close();
     publisher = undefined;
+    for (const encoder of encoders) await encoder.stop();
+    encoders = [];
   });
 
   test.for(players)("%s plays near the live edge without a stall", async (player) => {
@@ -39,7 +43,7 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     pages.push(opened);
     await untilPlaying(opened);
     const before = await figuresOf(opened);
-    await opened.page.evaluate(() => new Promise((done) => setTimeout(done, 20_000)));
+    await pause(opened, 20);
     const after = await figuresOf(opened);
     console.log(`${player}: ${after.latency?.toFixed(2)} s behind live, ${after.stalls} stalls`);
     expect(after).toMatchObject({ stalls: 0, fatal: [], noticed: [], ended: false, width: 640 });
@@ -47,7 +51,64 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     expect(after.latency).toBeLessThan(4);
     expect(opened.errors).toEqual([]);
   });
+
+  test.for(["dash", "shaka"] as const)("%s goes on when the encoder does, after a while", async (player) => {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    const url = `${rtmp}/${streamKey}`;
+    const first = publish({ url, size: "640x360", gop: 2 });
+    encoders.push(first);
+    await onAir(`${http}/${uid}`);
+    const opened = await site.open(browser, player, `${http}/${uid}`);
+    pages.push(opened);
+    await untilPlaying(opened);
+    await pause(opened, 3);
+    await first.kill();
+    await pause(opened, 3);
+    const during = await figuresOf(opened);
+    encoders.push(publish({ url, size: "640x360", gop: 2 }));
+    await opened.page.waitForFunction(
+      (reached) => document.querySelector("video")!.currentTime > reached,
+      during.currentTime + 12,
+      { timeout: 40_000 },
+    );
+    const before = await figuresOf(opened);
+    await pause(opened, 5);
+    const after = await figuresOf(opened);
+    console.log(
+      `${player}: ${after.latency?.toFixed(2)} s behind live after ${after.stalledMs} ms of outage`,
+    );
+    expect(after.decodedFrames - before.decodedFrames).toBeGreaterThan(100);
+    expect(after.stalls).toBe(before.stalls);
+    expect(after).toMatchObject({ fatal: [], ended: false });
+  });
+
+  test.for(["dash", "shaka"] as const)("%s plays irregular keyframes without a stall", async (player) => {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    const url = `${rtmp}/${streamKey}`;
+    const keys = [1.2, 2.4, 1.7, 3.1, 2.2, 1.1, 2.9, 1.5, 2.5, 1.3, 3.3, 1.9, 2.3, 1.6, 2.8, 2.1, 1.4, 3];
+    let at = 0;
+    const times = [0, ...keys.map((seconds) => (at += seconds))].map((time) => time.toFixed(3)).join(",");
+    const x264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p"];
+    const rhythm = ["-g", "600", "-sc_threshold", "0", "-force_key_frames", times];
+    encoders.push(publish({ url, size: "640x360", video: [...x264, ...rhythm] }));
+    await onAir(`${http}/${uid}`);
+    const opened = await site.open(browser, player, `${http}/${uid}`);
+    pages.push(opened);
+    await untilPlaying(opened, 30_000);
+    const before = await figuresOf(opened);
+    await pause(opened, 12);
+    const after = await figuresOf(opened);
+    console.log(`${player}: ${after.latency?.toFixed(2)} s behind live with irregular keyframes`);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(10);
+    expect(after).toMatchObject({ stalls: 0, fatal: [], noticed: [], ended: false });
+    expect(opened.errors).toEqual([]);
+  });
 });
+
+/** By the page's own clock. */
+async function pause({ page }: OpenPage, seconds: number): Promise<void> {
+  await page.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), seconds * 1000);
+}
 
 async function onAir(playback: string): Promise<void> {
   for (let status = "idle"; status !== "live"; ) {
