@@ -22,6 +22,9 @@ const headroom = 1.25;
 /** Above this a player cannot join, switch or recover within one segment. */
 const longGopSeconds = 4;
 
+/** Two pictures whose heights differ by less are one rung. */
+const alike = 0.1;
+
 export type State = "live" | "reconnecting" | "ended";
 
 export interface BroadcastOptions {
@@ -274,7 +277,9 @@ export class Broadcast {
           bytes: output.bytes,
         });
         added = true;
-        if (output.name === "source" && output.track.kind === "video") this.#settle(output.track);
+        const { track } = this.renditions.get("source") ?? {};
+        if (track?.kind === "video" && output.track.kind === "video" && isOfPublish(output.name))
+          this.#settle(track);
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);
@@ -298,7 +303,12 @@ export class Broadcast {
 
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     this.#source = { width, height, pixelAspect, frameRate, codec };
-    this.#planned = this.#plan?.(this.#source) ?? [];
+    // An encoder that sends several sizes has made these rungs itself.
+    const own = [...this.renditions.values()].filter(({ name }) => name !== "source" && isOfPublish(name));
+    const planned = this.#plan?.(this.#source) ?? [];
+    this.#planned = planned.filter((rung) =>
+      own.every(({ track: its }) => its.kind !== "video" || Math.abs(its.height / rung.height - 1) > alike),
+    );
   }
 
   /** Keeps the Periods up with the renditions. True when there is something to play for the first time. */
@@ -367,4 +377,9 @@ export class Broadcast {
 function adviceFor(gopSeconds: number): string | undefined {
   if (gopSeconds <= longGopSeconds) return undefined;
   return `Keyframes are ${gopSeconds.toFixed(1)} s apart, so viewers join and recover late; set Keyframe Interval to 2 s (OBS: Settings > Output > Streaming).`;
+}
+
+/** Whether the publisher sends this rendition of the picture: its first track, or another one. */
+function isOfPublish(name: RenditionName): boolean {
+  return name === "source" || /^video\d+$/.test(name);
 }

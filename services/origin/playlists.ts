@@ -62,7 +62,7 @@ export class Playlists {
 
   multivariant(exchange: Exchange, broadcast: Programme): void {
     const video: VideoRendition[] = [];
-    let audio: AudioRendition | undefined;
+    const sounds: AudioRendition[] = [];
     for (const rendition of broadcast.renditions.values()) {
       const { track, name } = rendition;
       if (broadcast.isLeaving(name) || broadcast.rungs.some((rung) => rung.name === name)) continue;
@@ -77,8 +77,15 @@ export class Playlists {
       };
       if (track.kind === "video")
         video.push({ ...shared, width: track.width, height: track.height, frameRate: track.frameRate });
-      else audio = { ...shared, channels: track.channels };
+      else
+        sounds.push({
+          ...shared,
+          channels: track.channels,
+          language: track.language,
+          label: track.label,
+        });
     }
+    const [audio, ...voices] = sounds;
     const source = video[0];
     // The reference's frame rate, unless the encoder is told another one.
     for (const rung of broadcast.rungs)
@@ -89,7 +96,7 @@ export class Playlists {
         frameRate: rung.frameRate ?? source?.frameRate,
         uri: `${broadcast.video}/${rung.name}.m3u8`,
       });
-    const text = Buffer.from(multivariant({ video, audio }));
+    const text = Buffer.from(multivariant({ video, audio, voices }));
     this.#send(
       exchange,
       { plain: text, gzip: undefined },

@@ -225,12 +225,17 @@ export interface AudioRendition {
   readonly channels: number;
   readonly peak: number;
   readonly average: number;
+  /** RFC 5646, and what a person may call it, where the publisher says so. */
+  readonly language?: string | undefined;
+  readonly label?: string | undefined;
 }
 
 /** What a broadcast offers. Video in the order of preference for a first choice; one audio for all of it. */
 export interface Offer {
   readonly video: readonly VideoRendition[];
   readonly audio: AudioRendition | undefined;
+  /** Further tracks of sound to choose from: other languages. */
+  readonly voices?: readonly AudioRendition[] | undefined;
 }
 
 /**
@@ -245,21 +250,56 @@ export function multivariant(offer: Offer): string {
     if (!audio) return text;
     return `${text}#EXT-X-STREAM-INF:BANDWIDTH=${audio.peak},AVERAGE-BANDWIDTH=${audio.average},CODECS="${audio.codec}",STABLE-VARIANT-ID="${audio.name}",CLOSED-CAPTIONS=NONE\n${audio.uri}\n`;
   }
-  // 4.4.6.1
-  if (audio) {
-    text += `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="${audio.name}",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="${audio.channels}",URI="${audio.uri}"\n`;
-  }
+  const groups = groupsOf(offer);
+  for (const { id, members } of groups)
+    for (const [i, member] of members.entries()) text += mediaTag(id, member, i === 0);
   // 4.4.6.2: VIDEO-RANGE on all as soon as one is not SDR.
   const ranges = video.some((one) => one.range && one.range !== "SDR");
-  for (const one of video) {
-    const peak = one.peak + (audio?.peak ?? 0);
-    const average = one.average + (audio?.average ?? 0);
-    text += `#EXT-X-STREAM-INF:BANDWIDTH=${peak},AVERAGE-BANDWIDTH=${average}`;
-    text += `,CODECS="${one.codec}${audio ? `,${audio.codec}` : ""}",RESOLUTION=${one.width}x${one.height}`;
-    if (one.frameRate !== undefined) text += `,FRAME-RATE=${one.frameRate.toFixed(3)}`;
-    if (ranges) text += `,VIDEO-RANGE=${one.range ?? "SDR"}`;
-    // 4.4.6.2: NONE on all, so that players do not look for captions that nobody sends.
-    text += `,STABLE-VARIANT-ID="${one.name}"${audio ? ',AUDIO="audio"' : ""},CLOSED-CAPTIONS=NONE\n${one.uri}\n`;
-  }
+  for (const group of groups.length > 0 ? groups : [undefined])
+    for (const one of video) {
+      // Of whatever in the group a viewer chooses.
+      const peak = one.peak + Math.max(0, ...(group?.members ?? []).map((member) => member.peak));
+      const average = one.average + Math.max(0, ...(group?.members ?? []).map((member) => member.average));
+      text += `#EXT-X-STREAM-INF:BANDWIDTH=${peak},AVERAGE-BANDWIDTH=${average}`;
+      text += `,CODECS="${one.codec}${group ? `,${group.members[0]!.codec}` : ""}",RESOLUTION=${one.width}x${one.height}`;
+      if (one.frameRate !== undefined) text += `,FRAME-RATE=${one.frameRate.toFixed(3)}`;
+      if (ranges) text += `,VIDEO-RANGE=${one.range ?? "SDR"}`;
+      const stable = group && group !== groups[0] ? `${one.name}-${group.id}` : one.name;
+      // 4.4.6.2: NONE on all, so that players do not look for captions that nobody sends.
+      text += `,STABLE-VARIANT-ID="${stable}"${group ? `,AUDIO="${group.id}"` : ""},CLOSED-CAPTIONS=NONE\n${one.uri}\n`;
+    }
   return text;
+}
+
+interface Group {
+  readonly id: string;
+  readonly members: readonly AudioRendition[];
+}
+
+/** 4.4.6.2.1: all of a group are of one codec, which its variants name. The one that plays unasked leads. */
+function groupsOf({ audio, voices = [] }: Offer): Group[] {
+  if (!audio) return [];
+  const codecs = [...new Set([audio, ...voices].map(({ codec }) => codec))];
+  return codecs.map((codec, i) => ({
+    id: i === 0 ? "audio" : `audio-${i}`,
+    members: named([audio, ...voices].filter((one) => one.codec === codec)),
+  }));
+}
+
+/** 4.4.6.1.1: no two of a group have one NAME. */
+function named(members: readonly AudioRendition[]): AudioRendition[] {
+  const taken = new Set<string>();
+  return members.map((member) => {
+    const wanted = member.label ?? member.language ?? member.name;
+    const label = taken.has(wanted) ? `${wanted} (${member.name})` : wanted;
+    taken.add(label);
+    return { ...member, label };
+  });
+}
+
+/** 4.4.6.1 */
+function mediaTag(group: string, member: AudioRendition, first: boolean): string {
+  const { label, language, channels, uri } = member;
+  const spoken = language ? `,LANGUAGE="${language}"` : "";
+  return `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="${group}",NAME="${label}"${spoken},DEFAULT=${first ? "YES" : "NO"},AUTOSELECT=YES,CHANNELS="${channels}",URI="${uri}"\n`;
 }

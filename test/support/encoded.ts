@@ -48,7 +48,7 @@ export async function encode(options: EncodeOptions): Promise<Encoded> {
       words
         .split(" ")
         .map((word) =>
-          /^-(c|b|filter|tag|preset|g|pix_fmt|profile)(:[va])?$/.test(word)
+          /^-(c|b|s|filter|tag|preset|g|pix_fmt|profile)(:[va])?$/.test(word)
             ? `${word.replace(/:[va]$/, "")}:${kind}:${i}`
             : word,
         ),
