@@ -59,6 +59,11 @@ export class Follower {
     return this.advance();
   }
 
+  /** What was pushed and lies after `start` (ticks of the table) belongs to nothing: another configuration begins there. */
+  forget(start: number): void {
+    this.#queue = this.#queue.filter(({ sample }) => this.#toTable(sample.dts + sample.duration / 2) < start);
+  }
+
   /** Writes what the segment table has decided by now; call it after every step of the reference. */
   advance(): Step[] {
     let written = 0;

@@ -273,6 +273,33 @@ describe("a multivariant playlist", () => {
     );
   });
 
+  test("of several languages and codecs of sound: a group of each codec, with variants of its own", () => {
+    const voice = (name: string, fields: Partial<AudioRendition>) => ({
+      ...{ ...audio, name, uri: `v/${name}.m3u8` },
+      ...fields,
+    });
+    const text = multivariant({
+      video: [source],
+      audio: { ...audio, language: "en", label: "English" },
+      voices: [
+        voice("audio1", { language: "de" }),
+        voice("audio2", { language: "de", label: "English" }),
+        voice("audio3", { codec: "opus", channels: 6, peak: 300_000, language: "en" }),
+      ],
+    });
+    expect(text.split("\n").filter((line) => line.startsWith("#EXT-X-MEDIA"))).toEqual(
+      [
+        'GROUP-ID="audio",NAME="English",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="v/audio.m3u8"',
+        'GROUP-ID="audio",NAME="de",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="2",URI="v/audio1.m3u8"',
+        'GROUP-ID="audio",NAME="English (audio2)",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="2",URI="v/audio2.m3u8"',
+        'GROUP-ID="audio-1",NAME="en",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="6",URI="v/audio3.m3u8"',
+      ].map((line) => `#EXT-X-MEDIA:TYPE=AUDIO,${line}`),
+    );
+    expect(text).toContain('BANDWIDTH=3300000,AVERAGE-BANDWIDTH=2628000,CODECS="avc1.64001f,opus"');
+    expect(text).toContain('STABLE-VARIANT-ID="source-audio-1",AUDIO="audio-1"');
+    expect(createJudge().playlist("/v.m3u8", text, 0)).toEqual([]);
+  });
+
   test.for([
     { name: "a ladder", offer: { video: [source, small], audio } },
     { name: "video only", offer: { video: [source], audio: undefined } },

@@ -25,7 +25,7 @@ export class Lane {
     if (config.length === 0) return;
     const known = entry === this.#entry && this.#sent && equal(this.#sent, config);
     this.#sent = config.slice();
-    if (!known && suffices(entry, config)) this.#begin(entry, config, hints);
+    if (!known && suffices(entry)) this.#begin(entry, config, hints);
   }
 
   /** What to mux of a frame; undefined for nothing, or while its configuration is not known. Throws BadMedia. */

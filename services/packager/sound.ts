@@ -132,6 +132,7 @@ export class Sound {
   resume(table: SegmentTable, start: number, follow: () => void): void {
     if (!this.#waits) return;
     this.#waits = false;
+    this.#follower?.forget(start);
     follow();
     const held = this.#held;
     this.#held = [];

@@ -22,7 +22,7 @@ function target(entry: Entry, known: string, seeds: readonly string[]): Target {
         if (frame?.config) sound(entry, frame.config);
         const own = configOf(entry, rest, bytesOf(known));
         if (own) sound(entry, own);
-      } else if (suffices(entry, rest)) sound(entry, rest);
+      } else if (suffices(entry)) sound(entry, rest);
       else sound(entry, configOf(entry, bytesOf(seeds[0]!).subarray(1), rest) ?? bytesOf(known));
     },
   };

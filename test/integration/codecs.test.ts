@@ -68,6 +68,126 @@ describe("each codec of enhanced RTMP, from ffmpeg's encoder through the package
   });
 });
 
+test("several pictures and languages of one publish: each a rendition, all with the segments of the first", async () => {
+  const made = await encode({
+    seconds,
+    video: [`${videoEncoders.avc1} -s 640x360`, `${videoEncoders.avc1} -s 320x180`],
+    audio: [audioEncoders.mp4a, audioEncoders.mp4a, audioEncoders.Opus],
+  });
+  const aired = air(
+    tagsOf(made, {
+      videoTrackIdInfoMap: { 1: { width: 320, height: 180 } },
+      audioTrackIdInfoMap: {
+        0: { language: "en", name: "English" },
+        1: { language: "de" },
+        2: { language: "de" },
+      },
+    }),
+  );
+  const names = ["source", "audio", "audio1", "audio2", "video1"];
+  expect([...aired.windows.keys()].sort()).toEqual([...names].sort());
+  expect(aired.tracks.get("source")).toMatchObject([{ width: 640, height: 360 }]);
+  expect(aired.tracks.get("video1")).toMatchObject([{ width: 320, height: 180 }]);
+  expect(aired.tracks.get("audio")).toMatchObject([{ language: "en", label: "English" }]);
+  expect(aired.tracks.get("audio2")).toMatchObject([{ language: "de", codec: "opus" }]);
+  const rows = (name: string) =>
+    aired.windows.get(name)!.segments.map(({ number, dts, duration }) => ({ number, dts, duration }));
+  expect(rows("video1").slice(0, -1)).toEqual(rows("source").slice(0, -1));
+  for (const name of names) {
+    expect(rows(name).map(({ number }) => number)).toEqual(rows("source").map(({ number }) => number));
+    expect(frames(aired, name).frames).toBeGreaterThan(100);
+  }
+  expect(faults(aired)).toEqual([]);
+});
+
+describe("what changes while it is on air", () => {
+  const big = `${videoEncoders.avc1} -s 640x360`;
+  const aac = audioEncoders.mp4a;
+  test.for([
+    { name: "size", before: [videoEncoders.avc1, aac], after: [big, aac], renewed: ["source"] },
+    {
+      name: "codec",
+      before: [videoEncoders.avc1, aac],
+      after: [videoEncoders.hvc1, aac],
+      renewed: ["source"],
+    },
+    {
+      name: "both codecs",
+      before: [videoEncoders.avc1, aac],
+      after: [videoEncoders.av01, audioEncoders.Opus],
+      renewed: ["source", "audio"],
+    },
+    {
+      name: "channels of sound",
+      before: [videoEncoders.avc1, aac],
+      after: [videoEncoders.avc1, aac.replace("-ac 2", "-ac 1")],
+      renewed: ["audio"],
+    },
+    {
+      name: "rate of sound",
+      before: [videoEncoders.avc1, aac],
+      after: [videoEncoders.avc1, `${aac} -ar 44100`],
+      renewed: ["audio"],
+    },
+    {
+      name: "codec of sound",
+      before: [videoEncoders.avc1, aac],
+      after: [videoEncoders.avc1, audioEncoders["ac-3"]],
+      renewed: ["audio"],
+    },
+  ])(
+    "$name: another init behind a discontinuity of all, and no picture is lost",
+    async ({ before, after, renewed }) => {
+      const [first, second] = await Promise.all(
+        [before, after].map(([video, audio]) => encode({ seconds: 4, video: [video!], audio: [audio!] })),
+      );
+      const aired = air([...tagsOf(first!), ...later(tagsOf(second!).slice(1), 4000)]);
+      for (const name of ["source", "audio"]) {
+        const { segments } = aired.windows.get(name)!;
+        expect([...new Set(segments.map((one) => one.discontinuity))]).toEqual([0, 1]);
+        const versions = [...new Set(segments.map((one) => one.version))];
+        expect(versions).toEqual(renewed.includes(name) ? [0, 1] : [0]);
+        for (const version of versions) expect(frames(aired, name, version).frames).toBeGreaterThan(50);
+        expect(segments.filter((one) => one.gap)).toEqual([]);
+      }
+      const pictures = [0, 1].filter((version) => version < aired.tracks.get("source")!.length);
+      const shown = pictures.reduce((sum, version) => sum + frames(aired, "source", version).frames, 0);
+      expect(shown).toBeGreaterThanOrEqual(239);
+      expect(faults(aired)).toEqual([]);
+    },
+  );
+
+  test("sound that stops is silence until it returns, and no init is new", async () => {
+    const tags = tagsOf(
+      await encode({ seconds: 9, video: [videoEncoders.avc1], audio: [audioEncoders.Opus] }),
+    );
+    const away = ({ type, timestampMs }: FlvTag) =>
+      type === "audio" && timestampMs > 3000 && timestampMs < 6000;
+    const aired = air(tags.filter((tag) => !away(tag)));
+    const { segments } = aired.windows.get("audio")!;
+    expect(segments.filter((one) => one.gap)).toEqual([]);
+    expect(aired.tracks.get("audio")).toHaveLength(1);
+    expect(frames(aired, "audio").frames).toBeGreaterThan(8.5 * 50);
+    expect(faults(aired)).toEqual([]);
+  });
+
+  test("pictures that stop are a gap until they return", async () => {
+    const tags = tagsOf(
+      await encode({ seconds: 9, video: [videoEncoders.avc1], audio: [audioEncoders.mp4a] }),
+    );
+    const away = ({ type, timestampMs }: FlvTag) =>
+      type === "video" && timestampMs > 3000 && timestampMs < 6000;
+    const aired = air(tags.filter((tag) => !away(tag)));
+    expect(aired.windows.get("source")!.segments.some((one) => one.gap)).toBe(true);
+    expect(aired.windows.get("source")!.segments.at(-1)!.gap).toBe(false);
+    expect(faults(aired)).toEqual([]);
+  });
+});
+
+function later(tags: readonly FlvTag[], ms: number): FlvTag[] {
+  return tags.map((tag) => ({ ...tag, timestampMs: tag.timestampMs + ms }));
+}
+
 /** A publish of these tags as they would arrive. */
 function air(tags: readonly FlvTag[]): Aired {
   const events = tags.map((tag) => ({ atMs: tag.timestampMs, tag, do: "tag" as const }));
@@ -76,10 +196,13 @@ function air(tags: readonly FlvTag[]): Aired {
 }
 
 /** What ffprobe sees in all of a rendition, after ffmpeg has decoded it without an error. */
-function frames(aired: Aired, name: string): { name: string; tag: string; frames: number } {
-  const init = aired.outputs.find((one) => one.type === "init" && one.name === name);
+function frames(aired: Aired, name: string, version = 0): { name: string; tag: string; frames: number } {
+  const init = aired.outputs.find(
+    (one) => one.type === "init" && one.name === name && one.version === version,
+  );
   if (init?.type !== "init") throw new Error(`no ${name}`);
-  const parts = aired.windows.get(name)!.segments.flatMap((segment) => segment.parts);
+  const segments = aired.windows.get(name)!.segments.filter((segment) => segment.version === version);
+  const parts = segments.flatMap((segment) => segment.parts);
   const file = join(folder, `${name}.mp4`);
   writeFileSync(file, concat([init.bytes, ...parts.map((part) => part.bytes)]));
   run("ffmpeg", "-v", "error", "-xerror", "-i", file, "-f", "null", "-");

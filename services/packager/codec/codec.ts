@@ -21,10 +21,8 @@ export type Cleaner = (data: Uint8Array) => CodedFrame | undefined;
 interface Codec {
   readonly track: (config: Uint8Array, hints: Hints) => Track;
   readonly cleaner: (config: Uint8Array) => Cleaner;
-  /** Where frames say what the publisher's configuration does not: the whole configuration, or undefined for a frame that does not. */
+  /** Where frames know better than what the publisher sent as its configuration: the whole of it, or undefined for a frame that does not. */
   readonly configOf?: (data: Uint8Array, sent: Uint8Array | undefined) => Uint8Array | undefined;
-  /** Whether a configuration of the publisher does without what a frame says. Absent: always, or never with `configOf`. */
-  readonly complete?: (config: Uint8Array) => boolean;
   readonly silent?: (track: AudioTrack, ticks: number) => Uint8Array | undefined;
 }
 
@@ -50,8 +48,8 @@ const codecs: Readonly<Record<Entry, Codec>> = {
       const known = readAv1Config(config);
       return (data) => cleanAv1(data, known);
     },
-    configOf: av1ConfigOf,
-    complete: av1Complete,
+    // Some encoders send a record that their frames do not keep to.
+    configOf: (data, sent) => av1ConfigOf(data) ?? (sent && av1Complete(sent) ? sent : undefined),
   },
   vp09: {
     track: vp9Track,
@@ -83,10 +81,9 @@ export function cleanerOf(entry: Entry, config: Uint8Array): Cleaner {
   return codecs[entry].cleaner(config.slice());
 }
 
-/** Whether a configuration that the publisher `sent` makes a track, or a frame has to say more. Throws BadMedia. */
-export function suffices(entry: Entry, sent: Uint8Array): boolean {
-  const { configOf, complete } = codecs[entry];
-  return complete ? complete(sent) : configOf === undefined;
+/** Whether a configuration of the publisher makes a track, or a frame has to say more. */
+export function suffices(entry: Entry): boolean {
+  return codecs[entry].configOf === undefined;
 }
 
 /**
