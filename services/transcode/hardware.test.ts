@@ -2,18 +2,64 @@ import { expect, test } from "vitest";
 import { type Hardware, hardware } from "../live/encoder.ts";
 import { findFfmpeg } from "../supervisor/programs.ts";
 import { ffmpegArguments, probeFfmpeg } from "./ffmpeg.ts";
-import { settleEncoder, trialOf, tryHardware } from "./hardware.ts";
+import { type Encoder, encodedBy, settleEncoder, trialOf, tryHardware } from "./hardware.ts";
+import { commandFor, planLadder } from "./ladder.ts";
 
 const kinds = Object.keys(hardware) as Hardware[];
 
-test("a trial is a real encode of five pictures", () => {
-  expect(ffmpegArguments(trialOf("nvenc")).join(" ")).toBe(
-    "-hide_banner -nostdin -nostats -loglevel level+error -f lavfi -i testsrc2=size=320x240:rate=30" +
-      " -y -f null -frames:v 5 -vf format=nv12 -c:v h264_nvenc -",
+const plan = planLadder({ width: 1280, height: 720, frameRate: 30, codec: "avc1.64001f" }).slice(1);
+const told = (encoder: Encoder) =>
+  ffmpegArguments(
+    encodedBy(encoder, commandFor(plan, { codec: "avc1.64001f" }, { major: 6, minor: 1 })),
+  ).join(" ");
+
+test.for([
+  {
+    encoder: "nvenc",
+    global: "",
+    pixels: "format=nv12",
+    words:
+      "-c:v h264_nvenc -preset p3 -tune ull -zerolatency 1 -rc cbr -bf 0 -no-scenecut 1 -forced-idr 1 -profile:v high -level:v 3.0",
+  },
+  {
+    encoder: "vaapi",
+    global: " -vaapi_device /dev/dri/renderD128",
+    pixels: "format=nv12,hwupload",
+    words: "-c:v h264_vaapi -rc_mode CBR -bf 0 -async_depth 1 -profile:v high -level:v 3.0",
+  },
+  {
+    encoder: "qsv",
+    global: "",
+    pixels: "format=nv12",
+    words:
+      "-c:v h264_qsv -preset veryfast -async_depth 1 -bf 0 -look_ahead 0 -forced_idr 1 -profile:v high -level:v 3.0",
+  },
+  {
+    encoder: "videotoolbox",
+    global: "",
+    pixels: "format=nv12",
+    words: "-c:v h264_videotoolbox -realtime 1 -prio_speed 1 -bf 0 -allow_sw 0 -profile:v high -level:v 3.0",
+  },
+] as const)("what ffmpeg is told for a rung by $encoder", ({ encoder, global, pixels, words }) => {
+  expect(told(encoder)).toBe(
+    `-hide_banner -nostdin -nostats -loglevel level+warning -copyts${global}` +
+      " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
+      ` -filter_complex [0:v]scale=640:360:flags=fast_bilinear,setsar=1,${pixels}[v0] -f flv -map [v0] ${words}` +
+      " -b:v 700k -maxrate 756k -bufsize 420k -force_key_frames source -g 600" +
+      " -fps_mode passthrough -enc_time_base 1:1000" +
+      " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1 pipe:3",
   );
+});
+
+test("software is told what it was", () => {
+  expect(told("software")).toContain("-c:v libx264 -preset superfast -tune zerolatency -profile:v high");
+});
+
+test("a trial is a real encode of five pictures in the same words", () => {
   expect(ffmpegArguments(trialOf("vaapi")).join(" ")).toBe(
     "-hide_banner -nostdin -nostats -loglevel level+error -vaapi_device /dev/dri/renderD128" +
-      " -f lavfi -i testsrc2=size=320x240:rate=30 -y -f null -frames:v 5 -vf format=nv12,hwupload -c:v h264_vaapi -",
+      " -f lavfi -i testsrc2=size=320x240:rate=30 -y -filter_complex [0:v]format=nv12,hwupload[v0] -f null -map [v0]" +
+      " -c:v h264_vaapi -rc_mode CBR -bf 0 -async_depth 1 -profile:v high -b:v 500k -frames:v 5 -",
   );
 });
 

@@ -19,26 +19,62 @@ const order: Readonly<Record<string, readonly Hardware[]>> = {
   linux: ["nvenc", "qsv", "vaapi"],
 };
 
-/** The smallest real encode: a driver that lists an encoder need not have the hardware for it. */
-export function trialOf(kind: Hardware): Command {
-  const vaapi = kind === "vaapi";
+/** Low delay, no B-frames, and a forced keyframe that players can begin with, in each encoder's own words. */
+const hardwareWords: Readonly<Record<Hardware, string>> = {
+  nvenc: "-c:v h264_nvenc -preset p3 -tune ull -zerolatency 1 -rc cbr -bf 0 -no-scenecut 1 -forced-idr 1",
+  vaapi: "-c:v h264_vaapi -rc_mode CBR -bf 0 -async_depth 1",
+  qsv: "-c:v h264_qsv -preset veryfast -async_depth 1 -bf 0 -look_ahead 0 -forced_idr 1",
+  videotoolbox: "-c:v h264_videotoolbox -realtime 1 -prio_speed 1 -bf 0 -allow_sw 0",
+};
+/** What only libx264 is told; each has one value. */
+const softwareOptions: ReadonlySet<string> = new Set([
+  "-c:v",
+  "-preset",
+  "-tune",
+  "-threads",
+  "-sc_threshold",
+]);
+
+/** A command for libx264 as one for `encoder`; outputs of other codecs stay what they are. Golden-tested, and the trial runs these words. */
+export function encodedBy(encoder: Encoder, command: Command): Command {
+  if (encoder === "software") return command;
+  const device = encoder === "vaapi" ? ["-vaapi_device", vaapiDevice] : [];
+  const pixels = encoder === "vaapi" ? "format=nv12,hwupload" : "format=nv12";
+  const mine = command.outputs.map(({ options }) => options.includes("libx264"));
+  const outputs = command.outputs.map((output, index) => {
+    if (!mine[index]) return output;
+    const rest = output.options.filter(
+      (word, at, all) => !softwareOptions.has(word) && !softwareOptions.has(all[at - 1] ?? ""),
+    );
+    const place = rest[0] === "-map" ? 2 : 0;
+    const words = hardwareWords[encoder].split(" ");
+    return { ...output, options: [...rest.slice(0, place), ...words, ...rest.slice(place)] };
+  });
+  const filter = command.filter?.replace(/format=yuv420p\[v(\d+)\]/g, (branch, index) =>
+    mine[Number(index)] ? `${pixels}[v${index}]` : branch,
+  );
   return {
-    global: [
-      ...["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error"],
-      ...(vaapi ? ["-vaapi_device", vaapiDevice] : []),
-    ],
+    ...command,
+    global: [...(command.global ?? []), ...device],
+    outputs,
+    ...(filter !== undefined && { filter }),
+  };
+}
+
+/** The smallest real encode, in the words of a ladder: a driver that lists an encoder need not have the hardware for it. */
+export function trialOf(kind: Hardware): Command {
+  return encodedBy(kind, {
+    global: ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error"],
     inputs: [{ source: "testsrc2=size=320x240:rate=30", format: "lavfi" }],
+    filter: "[0:v]format=yuv420p[v0]",
     outputs: [
       {
         target: "-",
         format: "null",
-        options: [
-          ...["-frames:v", "5", "-vf", vaapi ? "format=nv12,hwupload" : "format=nv12"],
-          ...["-c:v", `h264_${kind}`],
-        ],
+        options: ["-map", "[v0]", "-c:v", "libx264", "-profile:v", "high", "-b:v", "500k", "-frames:v", "5"],
       },
     ],
-  };
+  });
 }
 
 /** Whether this machine really encodes with `kind`: undefined, or ffmpeg's own words for why not. */

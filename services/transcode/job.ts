@@ -22,6 +22,7 @@ import { CmafFeed } from "../packager/remux.ts";
 import { writeVideo } from "../packager/tags.ts";
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
+import { type Encoder, encodedBy } from "./hardware.ts";
 import { commandFor, readsAsFlv } from "./ladder.ts";
 import { Pace } from "./pace.ts";
 import { Retimer } from "./retimer.ts";
@@ -61,6 +62,7 @@ export interface Encoding {
 
 export interface JobTools {
   readonly ffmpeg: Ffmpeg;
+  readonly encoder: Encoder;
   /** Who we are, for the origin's log. */
   readonly worker: string;
   readonly secret: string | undefined;
@@ -275,7 +277,8 @@ class Run {
       }),
     }));
     this.#cmaf = readsAsFlv(job.source.codec) ? undefined : new CmafFeed({ video: true, audio: false });
-    const args = ffmpegArguments(commandFor(rungs, job.source, tools.ffmpeg.version));
+    const command = commandFor(rungs, job.source, tools.ffmpeg.version);
+    const args = ffmpegArguments(encodedBy(tools.encoder, command));
     this.#encode = runEncode({
       program: tools.ffmpeg.program,
       args,
@@ -283,9 +286,9 @@ class Run {
       onData: (output, bytes) => this.#encoded(output, bytes),
       ...(tools.limits && { limits: tools.limits }),
     });
-    const command = pasteable(tools.ffmpeg.program, args);
+    const said = pasteable(tools.ffmpeg.program, args);
     log.info(
-      { epoch, rungs: rungs.map(({ name }) => name), pid: this.#encode.pid, command },
+      { epoch, rungs: rungs.map(({ name }) => name), pid: this.#encode.pid, command: said },
       "encode opened",
     );
 

@@ -99,7 +99,11 @@ export function openWorker(options: {
   function start(job: LadderJob): { work: Promise<JobEnd>; stop: AbortController } {
     const stop = new AbortController();
     const work = options.run(job, stop.signal);
-    const forget = () => void running.delete(entry);
+    const forget = () => {
+      running.delete(entry);
+      // Its worker takes seconds to let go of Redis; the next job need not wait for that.
+      consider();
+    };
     const entry: Promise<void> = work.then(forget, forget);
     running.set(entry, stop);
     return { work, stop };

@@ -48,6 +48,7 @@ export async function startWorker(options: {
   );
   const tools: JobTools = {
     ffmpeg,
+    encoder,
     worker: name,
     secret,
     log,

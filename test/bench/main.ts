@@ -11,6 +11,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   gate: async () => (await import("./gate.ts")).gate,
   packager: async () => (await import("./packager.ts")).packager,
   drops: async () => (await import("./drops.ts")).drops,
+  ladder: async () => (await import("./ladder.ts")).ladder,
 };
 
 const { values, positionals } = parseArgs({
