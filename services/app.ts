@@ -99,6 +99,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         address: address(config, "control"),
         secret: config.internalSecret,
         publicUrls: publicUrls(config),
+        databaseUrl: config.databaseUrl,
         allowPrivateTargets: config.allowPrivateTargets,
         originAddress: config.originAddress,
         defaults: {

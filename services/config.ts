@@ -89,6 +89,17 @@ const schema = z.strictObject({
     kind: "text",
     allowed: "a URL that begins with http:// or https://",
   }),
+  databaseUrl: setting(
+    z
+      .string()
+      .regex(/^postgres(ql)?:\/\/.+/)
+      .optional(),
+    {
+      about: "A PostgreSQL to keep everything in that is not media; SQLite in the data folder when not set",
+      kind: "text",
+      allowed: "postgres://user:password@host:port/database",
+    },
+  ),
   redisUrl: setting(
     z
       .string()

@@ -41,24 +41,35 @@ function program(): Command {
       process.exitCode = await runDoctor(configOf(flags));
     },
   );
-  withSettings(
-    sluice
-      .command("input")
-      .description(
-        "list the live inputs with their stream keys, or create one, with --ladder for one of its own",
-      )
-      .argument("[create]")
-      .argument("[name]"),
-  ).action(async (verb: string | undefined, name: string | undefined, flags) => {
-    const { runInput } = await import("./input.ts");
-    const { ladder } = flags as { readonly ladder?: string };
-    process.exitCode = await runInput(configOf(flags), verb, { name, ladder });
-  });
+  operate(
+    sluice,
+    "input",
+    "list the live inputs with their stream keys, or create one, with --ladder for one of its own",
+  );
+  operate(sluice, "token", "sign a token for a live input or a video, or revoke one")
+    .option("--expires <seconds>", "how long it is good for; an hour when absent, a day at most")
+    .option("--viewer <id>", "who watches with it, for a revocation")
+    .option("--max-sessions <number>", "from how many places it may be used at once")
+    .option("--downloadable", "lets its holder download");
+  operate(sluice, "keys", "rotate the stream key of a live input; list, create or delete signing keys");
   sluice
     .command("config")
     .description("print a sample settings file")
     .action(() => void process.stdout.write(sampleFile()));
   return sluice;
+}
+
+/** A command that calls the API of the Sluice that runs on this data folder. */
+function operate(sluice: Command, group: string, description: string): Command {
+  const command = sluice.command(group).description(description).argument("[words...]");
+  return withSettings(command)
+    .option("--json", "print what the API answers")
+    .action(async (words: readonly string[], flags) => {
+      const { runOperate } = await import("./operate.ts");
+      const { json = false, ladder, expires, viewer, maxSessions: sessions, downloadable } = flags;
+      const typed = { words: [group, ...words], json, ladder, expires, viewer, sessions, downloadable };
+      process.exitCode = await runOperate(configOf(flags), typed);
+    });
 }
 
 function withSettings(command: Command): Command {

@@ -36,6 +36,7 @@ const homes: Record<string, string> = {
   zod: "services/lib/schema.ts",
   "mmdb-lib": "services/auth/geo.ts",
   kysely: "services/control/",
+  pg: "services/control/store/postgres.ts",
   fastify: "services/control/",
   commander: "services/main.ts",
   yaml: "services/config.ts",

@@ -29,8 +29,12 @@ export interface ControlOptions {
     /** The ladder of inputs that choose none; "none" also means that nothing here encodes. */
     readonly ladder: LadderName;
   };
+  /** A PostgreSQL to keep the store in; absent is SQLite in dataDir. */
+  readonly databaseUrl?: string | undefined;
   /** Networks off the internet that webhooks may reach; none when absent. */
   readonly allowPrivateTargets?: readonly string[] | undefined;
+  /** What passes between the attempts of a webhook; about a day in all when absent. */
+  readonly webhookRetryMs?: readonly number[] | undefined;
   /** Where the origin answers other roles; without it nobody can be asked about what is on air. */
   readonly originAddress?: string | undefined;
   readonly log: Log;
@@ -55,7 +59,9 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const scope = new Scope(closeMs, (name, error) => log.error({ name, err: error }, "close is stuck"));
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    const records = scope.own("store", await Records.open(join(dataDir, "sluice.db")));
+    const { databaseUrl } = options;
+    const place = databaseUrl ? { databaseUrl, log } : { file: join(dataDir, "sluice.db") };
+    const records = scope.own("store", await Records.open(place));
     const keys = keysFrom(await openMaster(join(dataDir, "master-secret"), records));
     const apiToken = await openAdminToken(join(dataDir, "admin-token"), records);
     const first = await firstInput(records);
@@ -77,7 +83,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         "bad_request",
         "allowPrivateTargets: must be addresses and networks, like 10.0.0.0/8",
       );
-    const webhooks = startWebhooks({ records, keys, allowed, log });
+    const webhooks = startWebhooks({ records, keys, allowed, log, retryMs: options.webhookRetryMs });
     records.onWrite = () => webhooks.wake();
     const internal = internalCalls(records, links, log);
 

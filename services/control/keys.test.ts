@@ -12,7 +12,7 @@ const file = () => join(folder, "secret");
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "keys-"));
-  records = await Records.open(join(folder, "s.db"));
+  records = await Records.open({ file: join(folder, "s.db") });
 });
 
 afterEach(async () => {

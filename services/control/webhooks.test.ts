@@ -35,7 +35,7 @@ const log = createLog("test", "silent", false);
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "hooks-"));
-  records = await Records.open(join(folder, "s.db"));
+  records = await Records.open({ file: join(folder, "s.db") });
   keys = keysFrom(await openMaster(join(folder, "secret"), records));
   got = [];
   answer = (_, response) => response.end("ok");

@@ -25,7 +25,7 @@ export interface WebhookOptions {
   /** Networks that are not the public internet and may be posted to all the same. */
   readonly allowed: Networks;
   readonly log: Log;
-  readonly retryMs?: readonly number[];
+  readonly retryMs?: readonly number[] | undefined;
 }
 
 /** Headers that prove to a receiver who sends: Cloudflare's form and that of standardwebhooks.com in one. */

@@ -1,25 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { onEachStore } from "../../../test/support/stores.ts";
 import type { Fact, SentFact } from "../../live/events.ts";
 import { applyFacts, forgetEvents } from "./facts.ts";
-import { Records } from "./records.ts";
+import type { Records } from "./records.ts";
 
-let folder: string;
 let records: Records;
 let count: number;
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "facts-"));
-  records = await Records.open(join(folder, "s.db"));
-  count = 0;
-});
-
-afterEach(async () => {
-  await records.close();
-  await rm(folder, { recursive: true });
-});
 
 const second = 1_000;
 const start = (publish: string): Fact => ({ type: "publish.started", uid: "u", publish, peer: "p" });
@@ -48,104 +34,116 @@ const event = (fact: Fact): SentFact => ({ id: String(count), at: second * ++cou
 const apply = async (...facts: SentFact[]) =>
   (await records.write((tx) => applyFacts(tx, "n", facts))).result.length;
 
-test.for<{ name: string; facts: Fact[]; status: unknown }>([
-  { name: "connected", facts: [start("1")], status: ["connected", "connected"] },
-  {
-    name: "ended cleanly",
-    facts: [start("1"), end("1", "clean")],
-    status: ["disconnected", "client_disconnect"],
-  },
-  { name: "lost", facts: [start("1"), end("1", "lost")], status: ["disconnected", "reconnecting"] },
-  {
-    name: "back in time",
-    facts: [start("1"), end("1", "lost"), start("2")],
-    status: ["connected", "reconnected"],
-  },
-  {
-    name: "lost for good",
-    facts: [start("1"), onAir("v"), end("1", "lost"), offAir("v")],
-    status: ["disconnected", "ttl_exceeded"],
-  },
-  {
-    name: "ended, then off air",
-    facts: [start("1"), onAir("v"), end("1", "clean"), offAir("v")],
-    status: ["disconnected", "client_disconnect"],
-  },
-  {
-    name: "killed ingest, off air",
-    facts: [start("1"), onAir("v"), offAir("v")],
-    status: ["disconnected", "ttl_exceeded"],
-  },
-  {
-    name: "taken over",
-    facts: [start("1"), start("2"), end("1", "replaced")],
-    status: ["connected", "connected"],
-  },
-  {
-    name: "refused by the origin",
-    facts: [start("1"), end("1", "refused")],
-    status: ["disconnected", "failed_to_connect"],
-  },
-  { name: "end of an unknown publish", facts: [end("1", "clean")], status: undefined },
-])("$name -> $status", async ({ facts, status }) => {
-  await apply(...facts.map(event));
-  const now = await records.status("u");
-  expect(now && [now.state, now.reason]).toEqual(status);
-});
-
-test("the end of an earlier broadcast does not disconnect a later publish", async () => {
-  const late = { ...event(offAir("v1")), at: 0 };
-  await apply(event(onAir("v1")), event(start("2")), late);
-  expect((await records.status("u"))?.state).toBe("connected");
-});
-
-test("advice stays until the next publish", async () => {
-  await apply(event(start("1")), event(slow));
-  expect((await records.status("u"))?.advice).toBe("set 2 s");
-  await apply(event(heavy));
-  expect((await records.status("u"))?.advice).toBe("more processor");
-  await apply(event(end("1", "clean")));
-  expect((await records.status("u"))?.advice).toBe("more processor");
-  await apply(event(start("2")));
-  expect((await records.status("u"))?.advice).toBeNull();
-});
-
-test("an event takes effect once, however often it comes; another node's with the same id is another", async () => {
-  const first = event(start("1"));
-  const ended = event(end("1", "clean"));
-  expect(await apply(first, ended)).toBe(2);
-  expect(await apply(first)).toBe(0);
-  expect(await apply(first, ended, event(slow))).toBe(1);
-  expect((await records.status("u"))?.state).toBe("disconnected");
-  const { result } = await records.write((tx) => applyFacts(tx, "other", [first]));
-  expect(result).toEqual([first]);
-});
-
-test("events are forgotten by the time they came, not by the time they happened", async () => {
-  const first = event(start("1"));
-  await apply(first);
-  await records.write((tx) => forgetEvents(tx, 1));
-  expect(await apply(first)).toBe(0);
-  await records.write((tx) => forgetEvents(tx, -1));
-  expect(await apply(first)).toBe(1);
-});
-
 const all = { limit: 10, oldestFirst: false };
 
-test("a video is listed while it is on air; without a recording it ends with its broadcast", async () => {
-  await apply(event(onAir("v1")));
-  expect((await records.videos(all)).videos).toMatchObject([
-    { uid: "v1", state: "live-inprogress", ended: null },
-  ]);
-  expect(await records.video("v1")).toMatchObject({ live_input: "u" });
-  await apply(event(offAir("v1")));
-  expect(await records.videos(all)).toEqual({ videos: [], total: 0 });
-  expect(await records.video("v1")).toBeUndefined();
-});
+onEachStore((store) => {
+  beforeEach(async () => {
+    records = await store.open();
+    count = 0;
+  });
 
-test("a broadcast that begins ends the one whose end was never told", async () => {
-  await apply(event(onAir("v1")), event(onAir("v2")));
-  const { videos, total } = await records.videos({ ...all, liveInput: "u" });
-  expect([videos.map((video) => video.uid), total]).toEqual([["v2"], 1]);
-  expect((await records.videos({ ...all, liveInput: "other" })).total).toBe(0);
+  afterEach(async () => {
+    await records.close();
+    await store.renew();
+  });
+
+  test.for<{ name: string; facts: Fact[]; status: unknown }>([
+    { name: "connected", facts: [start("1")], status: ["connected", "connected"] },
+    {
+      name: "ended cleanly",
+      facts: [start("1"), end("1", "clean")],
+      status: ["disconnected", "client_disconnect"],
+    },
+    { name: "lost", facts: [start("1"), end("1", "lost")], status: ["disconnected", "reconnecting"] },
+    {
+      name: "back in time",
+      facts: [start("1"), end("1", "lost"), start("2")],
+      status: ["connected", "reconnected"],
+    },
+    {
+      name: "lost for good",
+      facts: [start("1"), onAir("v"), end("1", "lost"), offAir("v")],
+      status: ["disconnected", "ttl_exceeded"],
+    },
+    {
+      name: "ended, then off air",
+      facts: [start("1"), onAir("v"), end("1", "clean"), offAir("v")],
+      status: ["disconnected", "client_disconnect"],
+    },
+    {
+      name: "killed ingest, off air",
+      facts: [start("1"), onAir("v"), offAir("v")],
+      status: ["disconnected", "ttl_exceeded"],
+    },
+    {
+      name: "taken over",
+      facts: [start("1"), start("2"), end("1", "replaced")],
+      status: ["connected", "connected"],
+    },
+    {
+      name: "refused by the origin",
+      facts: [start("1"), end("1", "refused")],
+      status: ["disconnected", "failed_to_connect"],
+    },
+    { name: "end of an unknown publish", facts: [end("1", "clean")], status: undefined },
+  ])("$name -> $status", async ({ facts, status }) => {
+    await apply(...facts.map(event));
+    const now = await records.status("u");
+    expect(now && [now.state, now.reason]).toEqual(status);
+  });
+
+  test("the end of an earlier broadcast does not disconnect a later publish", async () => {
+    const late = { ...event(offAir("v1")), at: 0 };
+    await apply(event(onAir("v1")), event(start("2")), late);
+    expect((await records.status("u"))?.state).toBe("connected");
+  });
+
+  test("advice stays until the next publish", async () => {
+    await apply(event(start("1")), event(slow));
+    expect((await records.status("u"))?.advice).toBe("set 2 s");
+    await apply(event(heavy));
+    expect((await records.status("u"))?.advice).toBe("more processor");
+    await apply(event(end("1", "clean")));
+    expect((await records.status("u"))?.advice).toBe("more processor");
+    await apply(event(start("2")));
+    expect((await records.status("u"))?.advice).toBeNull();
+  });
+
+  test("an event takes effect once, however often it comes; another node's with the same id is another", async () => {
+    const first = event(start("1"));
+    const ended = event(end("1", "clean"));
+    expect(await apply(first, ended)).toBe(2);
+    expect(await apply(first)).toBe(0);
+    expect(await apply(first, ended, event(slow))).toBe(1);
+    expect((await records.status("u"))?.state).toBe("disconnected");
+    const { result } = await records.write((tx) => applyFacts(tx, "other", [first]));
+    expect(result).toEqual([first]);
+  });
+
+  test("events are forgotten by the time they came, not by the time they happened", async () => {
+    const first = event(start("1"));
+    await apply(first);
+    await records.write((tx) => forgetEvents(tx, 1));
+    expect(await apply(first)).toBe(0);
+    await records.write((tx) => forgetEvents(tx, -1));
+    expect(await apply(first)).toBe(1);
+  });
+
+  test("a video is listed while it is on air; without a recording it ends with its broadcast", async () => {
+    await apply(event(onAir("v1")));
+    expect((await records.videos(all)).videos).toMatchObject([
+      { uid: "v1", state: "live-inprogress", ended: null },
+    ]);
+    expect(await records.video("v1")).toMatchObject({ live_input: "u" });
+    await apply(event(offAir("v1")));
+    expect(await records.videos(all)).toEqual({ videos: [], total: 0 });
+    expect(await records.video("v1")).toBeUndefined();
+  });
+
+  test("a broadcast that begins ends the one whose end was never told", async () => {
+    await apply(event(onAir("v1")), event(onAir("v2")));
+    const { videos, total } = await records.videos({ ...all, liveInput: "u" });
+    expect([videos.map((video) => video.uid), total]).toEqual([["v2"], 1]);
+    expect((await records.videos({ ...all, liveInput: "other" })).total).toBe(0);
+  });
 });

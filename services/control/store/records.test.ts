@@ -2,28 +2,16 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { onEachStore } from "../../../test/support/stores.ts";
 import { newUid } from "../keys.ts";
 import { newInput } from "../resources.ts";
 import { type Change, type LiveInput, Records } from "./records.ts";
 
-let folder: string;
 let records: Records;
 let changes: Change[];
-const file = () => join(folder, "s.db");
 
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "records-"));
-  await open();
-});
-
-afterEach(async () => {
-  await records.close();
-  await rm(folder, { recursive: true });
-});
-
-async function open(): Promise<void> {
-  records = await Records.open(file());
+function listen(): void {
   changes = [];
   records.onChange = (change) => changes.push(change);
 }
@@ -33,92 +21,131 @@ async function create(name = "x"): Promise<LiveInput> {
   return result;
 }
 
-test("a live input comes back as it was made, also after the store is opened again", async () => {
-  const made = await create("Main stage");
-  expect(made).toMatchObject({ name: "Main stage", enabled: true, keyGeneration: 1, keysRotatedAt: null });
-  expect(await records.input(made.uid)).toEqual(made);
-  await records.close();
-  await open();
-  expect(await records.input(made.uid)).toEqual(made);
-  expect((await stat(file())).mode & 0o777).toBe(0o600);
-});
+onEachStore((store) => {
+  const open = async () => {
+    records = await store.open();
+    listen();
+  };
 
-test("each write that touches live inputs is one version higher, and says what the roles must know", async () => {
-  const a = await create("a");
-  const b = await create("b");
-  await records.write(async (tx) => {
-    await tx.rotate(a.uid);
-    await tx.remove(b.uid);
+  beforeEach(open);
+
+  afterEach(async () => {
+    await records.close();
+    await store.renew();
   });
-  expect(changes.map((change) => change.version)).toEqual([1, 2, 3]);
-  expect(changes[2]).toMatchObject({ set: { inputs: [{ uid: a.uid, keyGeneration: 2 }] }, remove: [b.uid] });
-  expect(await records.whole()).toMatchObject({ version: 3, inputs: [{ uid: a.uid }] });
-  const { version } = await records.write((tx) => tx.audit("me", "looked", "around"));
-  expect(version).toBe(3);
-});
 
-test("writes at once are told in the order of their versions", async () => {
-  await Promise.all(Array.from({ length: 20 }, () => create()));
-  expect(changes.map((change) => change.version)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
-});
-
-test("a write that fails half way leaves nothing, no version and no word to the roles", async () => {
-  const a = await create();
-  const failed = records.write(async (tx) => {
-    await tx.update(a.uid, (present) => ({ ...present, enabled: false }));
-    throw new Error("half way");
+  test("a live input comes back as it was made, also after the store is opened again", async () => {
+    const made = await create("Main stage");
+    expect(made).toMatchObject({ name: "Main stage", enabled: true, keyGeneration: 1, keysRotatedAt: null });
+    expect(await records.input(made.uid)).toEqual(made);
+    await records.close();
+    await open();
+    expect(await records.input(made.uid)).toEqual(made);
   });
-  await expect(failed).rejects.toThrow("half way");
-  expect(await records.input(a.uid)).toEqual(a);
-  expect((await records.whole()).version).toBe(1);
-  expect(changes).toHaveLength(1);
-  expect(records.broken).toBeUndefined();
+
+  test("each write that touches live inputs is one version higher, and says what the roles must know", async () => {
+    const a = await create("a");
+    const b = await create("b");
+    await records.write(async (tx) => {
+      await tx.rotate(a.uid);
+      await tx.remove(b.uid);
+    });
+    expect(changes.map((change) => change.version)).toEqual([1, 2, 3]);
+    expect(changes[2]).toMatchObject({
+      set: { inputs: [{ uid: a.uid, keyGeneration: 2 }] },
+      remove: [b.uid],
+    });
+    expect(await records.whole()).toMatchObject({ version: 3, inputs: [{ uid: a.uid }] });
+    const { version } = await records.write((tx) => tx.audit("me", "looked", "around"));
+    expect(version).toBe(3);
+  });
+
+  test("writes at once are told in the order of their versions", async () => {
+    await Promise.all(Array.from({ length: 20 }, () => create()));
+    expect(changes.map((change) => change.version)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  });
+
+  test("a write that fails half way leaves nothing, no version and no word to the roles", async () => {
+    const a = await create();
+    const failed = records.write(async (tx) => {
+      await tx.update(a.uid, (present) => ({ ...present, enabled: false }));
+      throw new Error("half way");
+    });
+    await expect(failed).rejects.toThrow("half way");
+    expect(await records.input(a.uid)).toEqual(a);
+    expect((await records.whole()).version).toBe(1);
+    expect(changes).toHaveLength(1);
+    expect(records.broken).toBeUndefined();
+  });
+
+  test("a deleted live input is gone for everybody but its Idempotency-Key", async () => {
+    const since = "2000";
+    const a = await create();
+    await records.write((tx) => tx.remember("acc", "key", a.uid));
+    const made = async (account: string, key: string, from = since) =>
+      (await records.write((tx) => tx.made(account, key, from))).result;
+    expect(await made("acc", "key")).toEqual(a);
+    expect(await made("other", "key")).toBeUndefined();
+    expect((await records.write((tx) => tx.remove(a.uid))).result).toBe(true);
+    expect(await made("acc", "key")).toBe("deleted");
+    expect((await records.write((tx) => tx.remove(a.uid))).result).toBe(false);
+    expect((await records.write((tx) => tx.rotate(a.uid))).result).toBeUndefined();
+    expect(await records.input(a.uid)).toBeUndefined();
+    expect(await records.inputs(10)).toEqual({ inputs: [], total: 0 });
+    expect(await made("acc", "key", "9999")).toBeUndefined();
+  });
+
+  test("the list has the newest first, within its limit, and counts all", async () => {
+    for (const name of ["a", "b", "c"]) await create(name);
+    const { inputs, total } = await records.inputs(2);
+    expect([inputs.length, total]).toEqual([2, 3]);
+    expect(inputs[0]!.created >= inputs[1]!.created).toBe(true);
+  });
 });
 
-test("a deleted live input is gone for everybody but its Idempotency-Key", async () => {
-  const since = "2000";
-  const a = await create();
-  await records.write((tx) => tx.remember("acc", "key", a.uid));
-  const made = async (account: string, key: string, from = since) =>
-    (await records.write((tx) => tx.made(account, key, from))).result;
-  expect(await made("acc", "key")).toEqual(a);
-  expect(await made("other", "key")).toBeUndefined();
-  expect((await records.write((tx) => tx.remove(a.uid))).result).toBe(true);
-  expect(await made("acc", "key")).toBe("deleted");
-  expect((await records.write((tx) => tx.remove(a.uid))).result).toBe(false);
-  expect((await records.write((tx) => tx.rotate(a.uid))).result).toBeUndefined();
-  expect(await records.input(a.uid)).toBeUndefined();
-  expect(await records.inputs(10)).toEqual({ inputs: [], total: 0 });
-  expect(await made("acc", "key", "9999")).toBeUndefined();
-});
+describe("SQLite alone", () => {
+  let folder: string;
+  const file = () => join(folder, "s.db");
+  const open = async () => {
+    records = await Records.open({ file: file() });
+    listen();
+  };
 
-test("the list has the newest first, within its limit, and counts all", async () => {
-  for (const name of ["a", "b", "c"]) await create(name);
-  const { inputs, total } = await records.inputs(2);
-  expect([inputs.length, total]).toEqual([2, 3]);
-  expect(inputs[0]!.created >= inputs[1]!.created).toBe(true);
-});
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "records-"));
+    await open();
+  });
 
-test("a store that a newer version wrote is refused with a sentence", async () => {
-  await records.close();
-  const db = new DatabaseSync(file());
-  db.exec("INSERT INTO kysely_migration (name, timestamp) VALUES ('9999_later', 'x')");
-  db.close();
-  await expect(Records.open(file())).rejects.toThrow("If a newer Sluice has written it");
-  const undo = new DatabaseSync(file());
-  undo.exec("DELETE FROM kysely_migration WHERE name = '9999_later'");
-  undo.close();
-  await open();
-});
+  afterEach(async () => {
+    await records.close();
+    await rm(folder, { recursive: true });
+  });
 
-test("a store that takes no writes says so until it takes one again", async () => {
-  const other = new DatabaseSync(file());
-  other.exec("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk is full'); END");
-  const audit = () => records.write((tx) => tx.audit("a", "b", "c"));
-  await expect(audit()).rejects.toThrow("disk is full");
-  expect(records.broken).toContain("disk is full");
-  other.exec("DROP TRIGGER full");
-  other.close();
-  await audit();
-  expect(records.broken).toBeUndefined();
+  test("the file is its owner's alone", async () => {
+    expect((await stat(file())).mode & 0o777).toBe(0o600);
+  });
+
+  test("a store that a newer version wrote is refused with a sentence", async () => {
+    await records.close();
+    const db = new DatabaseSync(file());
+    db.exec("INSERT INTO kysely_migration (name, timestamp) VALUES ('9999_later', 'x')");
+    db.close();
+    await expect(Records.open({ file: file() })).rejects.toThrow("If a newer Sluice has written it");
+    const undo = new DatabaseSync(file());
+    undo.exec("DELETE FROM kysely_migration WHERE name = '9999_later'");
+    undo.close();
+    await open();
+  });
+
+  test("a store that takes no writes says so until it takes one again", async () => {
+    const other = new DatabaseSync(file());
+    other.exec("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk is full'); END");
+    const audit = () => records.write((tx) => tx.audit("a", "b", "c"));
+    await expect(audit()).rejects.toThrow("disk is full");
+    expect(records.broken).toContain("disk is full");
+    other.exec("DROP TRIGGER full");
+    other.close();
+    await audit();
+    expect(records.broken).toBeUndefined();
+  });
 });

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type Insertable, Kysely, type Selectable, sql, type Transaction, type Updateable } from "kysely";
 import type { Jwk } from "../../auth/keys.ts";
+import type { Log } from "../../lib/log.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import { gateRecords } from "./grants.ts";
@@ -63,6 +64,11 @@ export interface ApiToken {
   readonly created: string;
 }
 
+/** Where the store is: a file of SQLite, or a PostgreSQL. */
+export type Place =
+  | { readonly file: string }
+  | { readonly databaseUrl: string; readonly log?: Log | undefined };
+
 export interface VideoFilter {
   readonly liveInput?: string | undefined;
   readonly state?: string | undefined;
@@ -92,9 +98,13 @@ export class Records {
     this.#db = db;
   }
 
-  /** Opens `file`, makes it when missing, and brings it to this version's shape. */
-  static async open(file: string): Promise<Records> {
-    const db = new Kysely<Tables>({ dialect: sqlite(file) });
+  /** Opens the database, makes a file when missing, and brings it to this version's shape. */
+  static async open(where: Place): Promise<Records> {
+    const dialect =
+      "file" in where
+        ? sqlite(where.file)
+        : await (await import("./postgres.ts")).postgres(where.databaseUrl, where.log);
+    const db = new Kysely<Tables>({ dialect });
     try {
       await migrate(db);
       await db
@@ -136,12 +146,17 @@ export class Records {
         this.onWrite();
         return { result: done.result, version: done.version };
       } catch (error) {
-        const code = (error as { code?: unknown }).code;
-        if (code === "ERR_SQLITE_ERROR")
+        // SQLite's own, PostgreSQL's classes of a server that cannot, and sockets that end.
+        const code = String((error as { code?: unknown }).code);
+        if (code === "ERR_SQLITE_ERROR" || /^(08|53|57|58)...$|^E[A-Z]+$/.test(code))
           this.#broken = `the store refuses writes: ${(error as Error).message}`;
         throw error;
       }
     };
+    return this.#inTurn(run);
+  }
+
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
     const next = this.#last.then(run);
     this.#last = next.catch(() => undefined);
     return next;
@@ -149,10 +164,13 @@ export class Records {
 
   /** Everything that slices are made of, with the version that it is. */
   whole(): Promise<Parts & { readonly version: number }> {
-    return this.#db.transaction().execute(async (tx) => {
-      const rows = await tx.selectFrom("live_inputs").selectAll().where("deleted", "is", null).execute();
-      return { version: await versionOf(tx), inputs: rows.map(inputOf), gate: await gateRecords(tx) };
-    });
+    // Between two writes, so that it is of one version whatever the database would isolate.
+    return this.#inTurn(() =>
+      this.#db.transaction().execute(async (tx) => {
+        const rows = await tx.selectFrom("live_inputs").selectAll().where("deleted", "is", null).execute();
+        return { version: await versionOf(tx), inputs: rows.map(inputOf), gate: await gateRecords(tx) };
+      }),
+    );
   }
 
   async input(uid: string): Promise<LiveInput | undefined> {
@@ -219,7 +237,8 @@ export class Records {
         some = some.where((e) =>
           e.or([
             e(called, "=", name),
-            sql<boolean>`meta like ${`%"name":${likely(JSON.stringify(name))}%`} escape '!'`,
+            // LIKE tells case apart in one database and not in the other.
+            sql<boolean>`replace(meta, ${`"name":${JSON.stringify(name)}`}, '') <> meta`,
           ]),
         );
       if (search !== undefined) {
@@ -474,12 +493,15 @@ export class Inputs {
       .executeTakeFirstOrThrow();
     const version = Number(value);
     const uids = [...this.#touched];
-    const rows = await this.tx
-      .selectFrom("live_inputs")
-      .selectAll()
-      .where("uid", "in", uids)
-      .where("deleted", "is", null)
-      .execute();
+    // PostgreSQL knows no empty list.
+    const rows = uids.length
+      ? await this.tx
+          .selectFrom("live_inputs")
+          .selectAll()
+          .where("uid", "in", uids)
+          .where("deleted", "is", null)
+          .execute()
+      : [];
     const alive = new Set(rows.map((row) => row.uid));
     const gate = [...this.#gate.values()].filter((record) => record !== undefined);
     for (const { uid } of gate) alive.add(uid);

@@ -1,0 +1,143 @@
+import { generateKeyPairSync } from "node:crypto";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { onEachStore } from "../../../test/support/stores.ts";
+import { publicHalf } from "../../auth/keys.ts";
+import type { Fact } from "../../live/events.ts";
+import { newInput } from "../resources.ts";
+import { applyFacts } from "./facts.ts";
+import { addKey, editVideo, keepPolicies, removeKey, revoke } from "./grants.ts";
+import { putEndpoint, removeEndpoint, replay, settle } from "./outbox.ts";
+import type { Change, Records } from "./records.ts";
+
+let records: Records;
+let changes: Change[];
+let count = 0;
+const input = "a".repeat(32);
+
+onEachStore((store) => {
+  beforeEach(async () => {
+    records = await store.open();
+    changes = [];
+    records.onChange = (change) => changes.push(change);
+  });
+  afterEach(async () => {
+    await records.close();
+    await store.renew();
+  });
+
+  const tell = (...facts: Fact[]) =>
+    records.write((tx) =>
+      applyFacts(
+        tx,
+        "n",
+        facts.map((fact) => ({ id: String(count++), at: 1_000 * count, ...fact })),
+      ),
+    );
+  const onAir = (video: string, uid = input): Fact => ({ type: "broadcast.started", uid, video });
+  const list = async (filter: object) => {
+    const { videos } = await records.videos({ limit: 10, oldestFirst: true, ...filter });
+    return videos.map(({ uid }) => uid);
+  };
+
+  test("keys, revocations and the policies of videos reach the gate, and leave it", async () => {
+    const jwk = publicHalf(generateKeyPairSync("ed25519").privateKey);
+    await records.write((tx) => addKey(tx, { kid: "k", alg: "EdDSA", jwk }));
+    await records.write((tx) => revoke(tx, { viewer: "ann", version: 3 }, 60));
+    await records.write((tx) => revoke(tx, { viewer: "ann", version: 1 }, 60));
+    await records.write((tx) => revoke(tx, { token: "t" }, 60));
+    await records.write((tx) => revoke(tx, { token: "old" }, -1));
+    await tell(onAir("v1"));
+    await records.write((tx) => editVideo(tx, "v1", { require_signed_urls: 1 }));
+    const { gate, version } = await records.whole();
+    expect(version).toBe(6);
+    expect(gate.map(({ uid }) => uid).sort()).toEqual(["key:k", "token:t", "video:v1", "viewer:ann"]);
+    expect(gate.find(({ uid }) => uid === "viewer:ann")).toMatchObject({ version: 3 });
+    expect(changes.at(-1)?.set.gate).toEqual([
+      { uid: "video:v1", kind: "video", requireSignedURLs: true, allowedOrigins: null },
+    ]);
+    expect((await records.write((tx) => removeKey(tx, "k"))).result).toBe(true);
+    expect((await records.write((tx) => removeKey(tx, "k"))).result).toBe(false);
+    expect(changes.at(-1)?.remove).toEqual(["key:k"]);
+  });
+
+  test("a video keeps what protected it when its live input goes", async () => {
+    await records.write((tx) =>
+      tx.create(input, newInput({ recording: { requireSignedURLs: true, allowedOrigins: ["a.example"] } })),
+    );
+    await tell(onAir("v1"));
+    await records.write(async (tx) => {
+      const { recording } = (await tx.find(input))!;
+      await keepPolicies(tx, input, recording);
+      await tx.remove(input);
+    });
+    expect(changes.at(-1)).toMatchObject({
+      remove: [input],
+      set: {
+        gate: [{ uid: "video:v1", requireSignedURLs: true, allowedOrigins: ["a.example"] }],
+      },
+    });
+  });
+
+  test("videos are found by input, name, creator, moment and part of their name", async () => {
+    const other = "b".repeat(32);
+    await records.write((tx) =>
+      tx.create(input, newInput({ meta: { name: "Main" }, defaultCreator: "ann" })),
+    );
+    await records.write((tx) => tx.create(other, newInput({})));
+    await tell(onAir("v1"), onAir("v2", other));
+    const started = (await records.videos({ limit: 1, oldestFirst: true })).videos[0]!.started;
+    await records.write((tx) =>
+      editVideo(tx, "v2", { meta: JSON.stringify({ name: "100% Finals" }), creator: "bob" }),
+    );
+    expect(await list({})).toEqual(["v1", "v2"]);
+    expect(await list({ liveInput: other })).toEqual(["v2"]);
+    expect(await list({ creator: "ann" })).toEqual(["v1"]);
+    expect(await list({ creator: "bob" })).toEqual(["v2"]);
+    expect(await list({ name: "100% Finals" })).toEqual(["v2"]);
+    expect(await list({ name: "100% finals" })).toEqual([]);
+    expect(await list({ name: `Main ${started}` })).toEqual(["v1"]);
+    expect(await list({ search: "MAIN" })).toEqual(["v1"]);
+    expect(await list({ search: "0% f" })).toEqual(["v2"]);
+    expect(await list({ search: "0_" })).toEqual([]);
+    expect(await list({ after: started })).toEqual(["v2"]);
+    expect(await list({ before: started })).toEqual([]);
+  });
+
+  test("the outbox has a row for each endpoint, in order, and forgets with its endpoint", async () => {
+    for (const id of ["x", "y"])
+      await records.write((tx) => putEndpoint(tx, { id, url: "https://x.example/", sealedSecret: "s" }));
+    await tell(
+      { type: "publish.started", uid: input, publish: "1", peer: "p" },
+      { type: "publish.ended", uid: input, publish: "1", reason: "clean" },
+    );
+    expect(await records.waiting()).toHaveLength(2);
+    const first = (await records.nextNotice("x", input))!;
+    expect(first.type).toBe("live_input.connected");
+    expect(typeof first.seq).toBe("number");
+    await records.write((tx) => settle(tx, first.seq, { state: "waiting", error: "e", nextAt: "2999" }));
+    expect(await records.nextNotice("x", input)).toMatchObject({
+      seq: first.seq,
+      attempts: 1,
+      last_error: "e",
+    });
+    await records.write((tx) => settle(tx, first.seq, { state: "dead", error: "e", nextAt: "2999" }));
+    expect((await records.nextNotice("x", input))?.type).toBe("live_input.disconnected");
+    expect((await records.write((tx) => replay(tx, "x", undefined))).result).toBe(1);
+    expect((await records.nextNotice("x", input))?.seq).toBe(first.seq);
+    expect((await records.write((tx) => removeEndpoint(tx, "x"))).result).toBe(true);
+    expect(await records.waiting()).toEqual([{ endpoint: "y", live_input: input }]);
+  });
+
+  test("an event that fails half way leaves no word of it in the outbox", async () => {
+    await records.write((tx) => putEndpoint(tx, { id: "x", url: "https://x.example/", sealedSecret: "s" }));
+    const failed = records.write(async (tx) => {
+      await applyFacts(tx, "n", [
+        { id: "f", at: 0, type: "publish.started", uid: input, publish: "1", peer: "p" },
+      ]);
+      throw new Error("half way");
+    });
+    await expect(failed).rejects.toThrow("half way");
+    expect(await records.waiting()).toEqual([]);
+    expect(await records.status(input)).toBeUndefined();
+  });
+});

@@ -1,0 +1,168 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import { Failure } from "./lib/errors.ts";
+import { requestInternal } from "./lib/http.ts";
+import { z } from "./lib/schema.ts";
+import { ladderChoice } from "./live/ladder.ts";
+import { readRunning } from "./supervisor/place.ts";
+
+const base = "/client/v4/accounts/local/stream";
+const address = z.object({ url: z.string(), streamKey: z.string() });
+const input = z.looseObject({
+  uid: z.string(),
+  meta: z.object({ name: z.string().optional() }).optional(),
+  ladder: ladderChoice.nullish(),
+  rtmps: address,
+  rtmp: address.optional(),
+});
+const list = z.object({ liveInputs: z.array(z.object({ uid: z.string() })) });
+const key = z.looseObject({ id: z.string(), created: z.string() });
+
+/** What was typed after `sluice`. */
+export interface Typed {
+  readonly words: readonly string[];
+  /** Print what the API answered instead of text for a person. */
+  readonly json: boolean;
+  /** For a new live input: a ladder of its own. */
+  readonly ladder?: string | undefined;
+  readonly expires?: string | undefined;
+  readonly viewer?: string | undefined;
+  readonly sessions?: string | undefined;
+  readonly downloadable?: boolean | undefined;
+}
+
+type Ask = (method: string, path: string, json?: unknown) => Promise<unknown>;
+/** What a command did: for a program, and for a person. */
+interface Done {
+  readonly result: unknown;
+  readonly text: string;
+}
+type Command = (ask: Ask, given: readonly string[], typed: Typed) => Promise<Done>;
+
+/** Each with the words that it needs after its own. */
+const commands: Readonly<Record<string, { readonly needs: readonly string[]; readonly run: Command }>> = {
+  "input list": {
+    needs: [],
+    async run(ask) {
+      const { liveInputs } = list.parse(await ask("GET", `${base}/live_inputs`));
+      const all = [];
+      for (const { uid } of liveInputs) all.push(input.parse(await ask("GET", `${base}/live_inputs/${uid}`)));
+      return { result: all, text: all.map(shown).join("\n") };
+    },
+  },
+  "input create": {
+    needs: [],
+    async run(ask, [name = "Live input"], { ladder }) {
+      const made = input.parse(await ask("POST", `${base}/live_inputs`, { meta: { name }, ladder }));
+      return { result: made, text: shown(made) };
+    },
+  },
+  "token sign": {
+    needs: ["UID"],
+    async run(ask, [uid], typed) {
+      const exp = typed.expires === undefined ? {} : { exp: nowSeconds() + Number(typed.expires) };
+      const result = await ask("POST", `${base}/${encodeURIComponent(uid!)}/token`, {
+        ...exp,
+        ...(typed.viewer !== undefined && { viewerId: typed.viewer }),
+        ...(typed.sessions !== undefined && { maxSessions: Number(typed.sessions) }),
+        ...(typed.downloadable && { downloadable: true }),
+      });
+      return { result, text: z.object({ token: z.string() }).parse(result).token };
+    },
+  },
+  "token revoke": {
+    needs: ["TOKEN"],
+    async run(ask, [token]) {
+      const result = await ask("POST", "/v1/revocations", { token });
+      return { result, text: "revoked" };
+    },
+  },
+  "keys list": {
+    needs: [],
+    async run(ask) {
+      const keys = z.array(key).parse(await ask("GET", `${base}/keys`));
+      return { result: keys, text: keys.map(({ id, created }) => `${id}  ${created}`).join("\n") };
+    },
+  },
+  "keys create": {
+    needs: [],
+    async run(ask) {
+      const made = key.extend({ pem: z.string() }).parse(await ask("POST", `${base}/keys`));
+      return { result: made, text: `${made.id}\n${Buffer.from(made.pem, "base64").toString().trimEnd()}` };
+    },
+  },
+  "keys delete": {
+    needs: ["ID"],
+    async run(ask, [id]) {
+      return {
+        result: await ask("DELETE", `${base}/keys/${encodeURIComponent(id!)}`),
+        text: "revoked, with every token that it signed",
+      };
+    },
+  },
+  "keys rotate": {
+    needs: ["UID"],
+    async run(ask, [uid]) {
+      const rotated = input.parse(
+        await ask("POST", `${base}/live_inputs/${encodeURIComponent(uid!)}/rotate_keys`),
+      );
+      return { result: rotated, text: shown(rotated) };
+    },
+  },
+};
+
+/** `sluice input`, `token` and `keys`: calls of the API of the Sluice that runs on this data folder. Returns the exit code. */
+export async function runOperate(config: Config, typed: Typed): Promise<number> {
+  const [group = "", verb = group === "token" ? "sign" : "list", ...given] = typed.words;
+  const command = Object.hasOwn(commands, `${group} ${verb}`) ? commands[`${group} ${verb}`] : undefined;
+  if (!command || given.length < command.needs.length) {
+    const known = Object.entries(commands).filter(([name]) => name.startsWith(`${group} `));
+    const usage = known.map(([name, { needs }]) => ["  sluice", name, ...needs].join(" ")).join("\n");
+    console.error(`"${typed.words.join(" ")}" is not complete or not known. There is:\n${usage}`);
+    return 2;
+  }
+  if (![typed.expires, typed.sessions].every((text) => text === undefined || /^\d{1,9}$/.test(text))) {
+    console.error("--expires is a number of seconds, --max-sessions a number of places");
+    return 2;
+  }
+  const { result, text } = await command.run(await caller(config), given, typed);
+  console.log(typed.json ? JSON.stringify(result) : text);
+  return 0;
+}
+
+async function caller(config: Config): Promise<Ask> {
+  const running = readRunning(config.data);
+  const control = config.controlAddress ?? (running && `unix:${join(running.runtime, "control.sock")}`);
+  if (!control)
+    throw new Failure(
+      "unavailable",
+      `no Sluice runs on ${config.data}; type npm start, or name its folder with --data`,
+    );
+  const token = (await readFile(join(config.data, "admin-token"), "utf8")).trim();
+  return async (method, path, json) => {
+    const answer = await requestInternal(control, path, { method, secret: token, json });
+    const body = z
+      .object({ result: z.unknown(), errors: z.array(z.object({ message: z.string() })).default([]) })
+      .parse(answer.json);
+    if (answer.status >= 400)
+      throw new Failure("bad_request", body.errors.map((error) => error.message).join("; "));
+    return body.result;
+  };
+}
+
+function shown({ uid, meta, ladder, rtmp, rtmps }: z.infer<typeof input>): string {
+  const { url, streamKey } = rtmp ?? rtmps;
+  const lines = [
+    meta?.name ?? "(no name)",
+    `  uid         ${uid}`,
+    `  Server      ${url}`,
+    `  Stream Key  ${streamKey}`,
+    ...(ladder ? [`  Ladder      ${typeof ladder === "string" ? ladder : JSON.stringify(ladder)}`] : []),
+  ];
+  return lines.join("\n");
+}
+
+function nowSeconds(): number {
+  return Math.floor(Date.now() / 1000);
+}

@@ -1,0 +1,90 @@
+import { once } from "node:events";
+import http from "node:http";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
+
+let sluice: Sluice;
+const encoders: Publisher[] = [];
+beforeAll(async () => {
+  sluice = await startSluice();
+});
+afterAll(async () => {
+  for (const encoder of encoders) await encoder.kill();
+  await sluice.stop();
+});
+
+const type = (...words: string[]) => runSluice([...words, "--data", sluice.dataDir]);
+async function json(...words: string[]) {
+  const { code, output } = await type(...words, "--json");
+  expect(code, output).toBe(0);
+  return JSON.parse(output);
+}
+const base = () => sluice.ready.http;
+
+async function get(path: string): Promise<number> {
+  const [response] = (await once(http.get(`${base()}${path}`), "response")) as [http.IncomingMessage];
+  response.resume();
+  return response.statusCode!;
+}
+async function call(method: string, path: string): Promise<{ status: number; result: unknown }> {
+  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
+  const sent = http.request(`${base()}${path}`, { method, headers }).end();
+  const [response] = (await once(sent, "response")) as [http.IncomingMessage];
+  let text = "";
+  for await (const piece of response.setEncoding("utf8")) text += piece;
+  return { status: response.statusCode!, result: text ? JSON.parse(text).result : undefined };
+}
+
+test("from the command line a live input is made, gets a new key, and tokens for it are signed and revoked", async () => {
+  const made = await json("input", "create", "Main stage");
+  expect(made).toMatchObject({ meta: { name: "Main stage" }, rtmp: { streamKey: expect.any(String) } });
+  expect((await json("input", "list")).map((one: { uid: string }) => one.uid)).toContain(made.uid);
+  const shown = await type("input");
+  expect(shown.output).toContain(`Stream Key  ${made.rtmp.streamKey}`);
+  const rotated = await json("keys", "rotate", made.uid);
+  expect(rotated.rtmp.streamKey).not.toBe(made.rtmp.streamKey);
+
+  const { token } = await json("token", "sign", made.uid, "--expires", "60");
+  expect(await get(`/${token}/lifecycle`)).toBe(200);
+  expect((await type("token", "sign", made.uid)).output).toMatch(/^eyJ\S+\n$/);
+  await json("token", "revoke", token);
+  expect(await get(`/${token}/lifecycle`)).toBe(403);
+
+  const key = await json("keys", "create");
+  expect((await json("keys", "list")).map((one: { id: string }) => one.id)).toEqual([key.id]);
+  expect(await json("keys", "delete", key.id)).toBe("Revoked");
+});
+
+test("what is not known or not complete says what there is", async () => {
+  const unknown = await type("keys", "melt");
+  expect(unknown.code).toBe(2);
+  expect(unknown.output).toContain("sluice keys rotate UID");
+  expect((await type("token", "sign")).code).toBe(2);
+  expect((await type("token", "sign", "x", "--expires", "soon")).code).toBe(2);
+  const none = await type("keys", "rotate", "none");
+  expect([none.code, none.output]).toEqual([1, "There is no such live input or video.\n"]);
+});
+
+test("a broadcast is looked at and ended by the API: the encoder goes, viewers are told, the next one begins afresh", async () => {
+  const { uid, streamKey, rtmp } = sluice.ready;
+  const health = () => call("GET", `/v1/live_inputs/${uid}/health`);
+  expect(await health()).toEqual({ status: 200, result: null });
+  expect((await call("POST", `/v1/live_inputs/${uid}/complete`)).status).toBe(409);
+  const encoder = publish({ url: `${rtmp}/${streamKey}` });
+  encoders.push(encoder);
+  await live();
+  await expect.poll(health, { timeout: 20_000 }).toMatchObject({ result: { uid, state: "live" } });
+  expect((await call("POST", `/v1/live_inputs/${uid}/complete`)).status).toBe(204);
+  await encoder.ended;
+  const lifecycle = await fetch(`${base()}/${uid}/lifecycle`).then((answer) => answer.json());
+  expect(lifecycle).toMatchObject({ live: false, status: "ended" });
+  expect((await health()).result).toBeNull();
+
+  async function live(): Promise<void> {
+    for (;;) {
+      const answer = await fetch(`${base()}/${uid}/lifecycle?wait=idle`);
+      if (((await answer.json()) as { live: boolean }).live) return;
+    }
+  }
+});
