@@ -12,8 +12,8 @@ import { createLog } from "../../services/lib/log.ts";
 import type { z } from "../../services/lib/schema.ts";
 
 type Stream = Cloudflare.Stream;
-/** What we send fits what the client says it gets. `status` is a word there and an object here, as other clients read it; no day of deletion is null; it demands a URL for DASH wherever there is one for HLS. */
-type KnownDifferences = "status" | "deleteRecordingAfterDays" | "playback";
+/** What we send fits what the client says it gets. `status` is a word there and an object here, as other clients read it; no day of deletion is null. */
+type KnownDifferences = "status" | "deleteRecordingAfterDays";
 type Said<T, Except extends string> = { [Field in Exclude<keyof T, Except>]: Exclude<T[Field], undefined> };
 type Fits<Ours extends Theirs, Theirs> = Ours;
 export type Conformance = [
@@ -21,10 +21,7 @@ export type Conformance = [
     Said<z.infer<typeof inputView>, KnownDifferences>,
     Partial<Awaited<ReturnType<Stream["liveInputs"]["get"]>>>
   >,
-  Fits<
-    Said<z.infer<typeof videoView>, "scheduledDeletion" | "playback">,
-    Partial<Awaited<ReturnType<Stream["get"]>>>
-  >,
+  Fits<Said<z.infer<typeof videoView>, "scheduledDeletion">, Partial<Awaited<ReturnType<Stream["get"]>>>>,
 ];
 
 const acc = { account_id: "023e105f4ecef8ad9ca31a8372d0c353" };
