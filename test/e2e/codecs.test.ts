@@ -57,6 +57,48 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
     expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
   });
 
+  test.for([
+    {
+      name: "another size",
+      before: [videoEncoders.avc1, audioEncoders.mp4a],
+      after: [`${videoEncoders.avc1} -s 320x180`, audioEncoders.mp4a],
+    },
+    {
+      name: "another codec of the picture",
+      before: [videoEncoders.avc1, audioEncoders.mp4a],
+      after: [videoEncoders.av01, audioEncoders.mp4a],
+    },
+    {
+      name: "one channel of sound",
+      before: [videoEncoders.avc1, audioEncoders.mp4a],
+      after: [videoEncoders.avc1, audioEncoders.mp4a.replace("-ac 2", "-ac 1")],
+    },
+  ])("$name in mid-broadcast interrupts nobody", async ({ before: first, after: second }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const half = 16;
+    const [a, b] = await Promise.all(
+      [first, second].map(([video, audio]) =>
+        encode({ seconds: half, size: "640x360", video: [video!], audio: [audio!] }),
+      ),
+    );
+    const later = tagsOf(b!)
+      .slice(1)
+      .map((tag) => ({ ...tag, timestampMs: tag.timestampMs + half * 1000 }));
+    sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, [...tagsOf(a!), ...later]);
+    const { http, uid } = sluice.ready;
+    const viewer = await openViewer(`${http}/${uid}`);
+    await viewer.follow("audio", (segments) => segments.length > 1, 10_000);
+    const { before, after } = await watch(22);
+    expect(after.state).toBe("playing");
+    expect(after.loadedAt).toBe(before.loadedAt);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(20);
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(20 * 30 * 0.8);
+    expect(after.stats.errors).toEqual([]);
+    const source = await viewer.follow("source", (segments) => segments.length > 0);
+    expect(source.filter((one) => one.gap)).toEqual([]);
+    expect(viewer.judge.violations).toEqual([]);
+  });
+
   test("HEVC plays in Chromium as the rung of H.264 that is made of it", async () => {
     await onAir({ video: [videoEncoders.hvc1], audio: [audioEncoders.mp4a] });
     const { http, uid } = sluice.ready;
