@@ -71,6 +71,7 @@ export class Packager {
   #metadata: Metadata = {};
   /** Colour by track of video. */
   readonly #colours = new Map<number, Pick<Hints, "colour" | "hdr">>();
+  readonly #hintsOf = new Map<number, Hints>();
   /** The picture that writes the segment table, and its number among the publish's tracks. */
   #picture = new Lane();
   #pictureId = 0;
@@ -78,6 +79,7 @@ export class Packager {
   readonly #sounds = new Map<number, Sound>();
   #soundId = 0;
   readonly #pictures = new Map<number, Beside>();
+  #stands: Standing | undefined;
   readonly #rungs = new Map<RenditionName, Beside>();
   readonly #rungSounds = new Map<RenditionName, Sound>();
   /** The reference has another init: what follows is not continued. */
@@ -210,6 +212,7 @@ export class Packager {
     const { name, value } = readScript(tag.payload);
     if (name !== "onMetaData") return;
     this.#metadata = readMetadata(value, this.#metadata);
+    this.#hintsOf.clear();
     this.#opening.promised = this.#metadata.promised ?? this.#opening.promised;
   }
 
@@ -434,17 +437,22 @@ export class Packager {
     return this.#table?.discontinuity ?? this.#resume?.rows.at(-1)?.discontinuity ?? 0;
   }
 
+  /** Asked for with every frame, so made once for each word of the publisher. */
   #hints(id: number): Hints {
-    return { frameRate: this.#metadata.frameRate, ...this.#colours.get(id) };
+    const { frameRate } = this.#metadata;
+    return orMake(this.#hintsOf, id, () => ({ frameRate, ...this.#colours.get(id) }));
   }
 
   #setColour({ track, colour, hdr }: ColourInfo): void {
     this.#colours.set(track, { colour, hdr });
+    this.#hintsOf.clear();
   }
 
   #standing(): Standing | undefined {
-    if (!this.#table || !this.#picture.track) return undefined;
-    return { table: this.#table, limits: (track) => this.#limits(track), lead: () => this.#lead };
+    const table = this.#table;
+    if (!table || !this.#picture.track) return undefined;
+    this.#stands ??= { table, limits: (track) => this.#limits(track), lead: () => this.#lead };
+    return this.#stands;
   }
 
   /** Audio beside the reference. */
@@ -462,7 +470,7 @@ export class Packager {
     if (!this.#table) return;
     for (const [id, sound] of this.#sounds) {
       if (this.#pictureId < 0 && id === this.#soundId) continue;
-      this.#followSound(sound);
+      if (!sound.follows) this.#followSound(sound);
       sound.advance();
     }
     for (const sound of this.#rungSounds.values()) sound.advance();

@@ -104,6 +104,11 @@ export class Sound {
     this.#grid?.reset();
   }
 
+  /** True once it is written beside a reference. */
+  get follows(): boolean {
+    return this.#follower !== undefined;
+  }
+
   /** Beside a reference from here on; `after` is the number before its first row. */
   follow(table: SegmentTable, limits: (track: AudioTrack) => Limits, after: number | undefined): void {
     const track = this.#track;
