@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { media } from "../../test/support/rtmp-client.ts";
 import { type InternalServer, listenInternal, openInternal } from "../lib/http.ts";
 import { FlvReader, type FlvTag } from "../packager/flv.ts";
+import { writeAudio, writeVideo } from "../packager/tags.ts";
 import { createFeed, type Feed, feedLimits } from "./feed.ts";
 import { tagHeadBytes, tagTailBytes } from "./protocol.ts";
 
@@ -80,6 +81,26 @@ test("a reader that comes later starts at the newest keyframe, with configs that
   expect(await read(body)).toEqual([
     ...["script 4000", "1700 4000", "af00 4000"],
     ...["1701 4000", "2701 4500", "af01 4501", "2701 5000", "script 5000"],
+  ]);
+});
+
+test("of several tracks each has its config kept, and the first picture leads", async () => {
+  const data = Uint8Array.of(1, 2, 3, 4, 5);
+  const hevc = (fields: { type: "config" | "frame"; track: number; key?: boolean }) =>
+    writeVideo({ entry: "hvc1", data, ...fields });
+  video(0, hevc({ type: "config", track: 0 }));
+  video(0, hevc({ type: "config", track: 1 }));
+  audio(0, media.aacConfig);
+  audio(0, writeAudio({ entry: "Opus", type: "config", track: 1, data }));
+  for (const ms of [0, 1000]) {
+    video(ms, hevc({ type: "frame", track: 0, key: true }));
+    video(ms, hevc({ type: "frame", track: 1, key: true }));
+  }
+  const body = await attach();
+  feed.end("clean");
+  expect(await read(body)).toEqual([
+    ...["9068 1000", "9600 1000", "af00 1000", "9500 1000"],
+    ...["9368 1000", "9603 1000", "script 1000"],
   ]);
 });
 
