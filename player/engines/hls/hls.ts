@@ -9,6 +9,7 @@ import Hls, {
 import workerPath from "hls.js/dist/hls.worker.js?url";
 import type { Engine, EngineOptions } from "../engine.ts";
 import { SOUND_ALONE } from "../quality.ts";
+import { LiveAbr } from "./abr.ts";
 import { Choices } from "./choices.ts";
 import { behindGap, gapAt, type Stretch } from "./gap.ts";
 import { AudioLoader, VideoLoader } from "./loaders.ts";
@@ -46,6 +47,7 @@ const config: Partial<HlsConfig> = {
   playlistLoadPolicy: policy,
   fragLoadPolicy: policy,
   manifestLoadPolicy: policy,
+  abrController: LiveAbr,
   streamController: VideoLoader,
   audioStreamController: AudioLoader,
   // Nothing of ours carries these, and each costs a controller that runs on every fragment.
