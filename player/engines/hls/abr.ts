@@ -1,4 +1,10 @@
-import Hls, { type Events, type FragLoadingData, type Fragment, type Part } from "hls.js";
+import Hls, {
+  type Events,
+  type FragBufferedData,
+  type FragLoadingData,
+  type Fragment,
+  type Part,
+} from "hls.js";
 import { Estimate, rescue } from "./estimate.ts";
 
 /** How often a part that is on its way is looked at. */
@@ -58,6 +64,19 @@ export class LiveAbr extends Hls.DefaultConfig.abrController {
     // Whole segments are left to hls.js, parts are not.
     (this as unknown as { clearTimer(): void }).clearTimer();
     this.#watch = setInterval(() => this.#look(frag, part), LOOK_MS);
+  }
+
+  /**
+   * What a transfer says of the line. Up to its last byte: hls.js's own goes on until the part is parsed, which takes longer
+   * than a small part's transfer.
+   */
+  protected override onFragBuffered(event: Events.FRAG_BUFFERED, data: FragBufferedData): void {
+    const { frag, part } = data;
+    if (frag.bitrateTest) return super.onFragBuffered(event, data);
+    const { aborted, loaded, loading } = part ? part.stats : frag.stats;
+    if (aborted || frag.type !== "main" || frag.sn === "initSegment") return;
+    const waitedMs = Math.min(loading.first - loading.start, this.bwEstimator.getEstimateTTFB());
+    this.bwEstimator.sample(loading.end - loading.start - waitedMs, loaded);
   }
 
   /** True when the latest part is not the last of its segment, as far as that is known. */

@@ -1,0 +1,155 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLog } from "../../services/lib/log.ts";
+import { Attic } from "../../services/live/attic.ts";
+import { Broadcast } from "../../services/live/broadcast.ts";
+import { Directory } from "../../services/live/directory.ts";
+import type { Rung } from "../../services/live/ladder.ts";
+import { http1 } from "../../services/origin/exchange.ts";
+import { Guard } from "../../services/origin/guard.ts";
+import { Manifests } from "../../services/origin/manifests.ts";
+import { Pages } from "../../services/origin/pages.ts";
+import { Playlists } from "../../services/origin/playlists.ts";
+import { createHandler } from "../../services/origin/server.ts";
+import { Viewers } from "../../services/origin/viewers.ts";
+import type { FlvTag } from "../../services/packager/flv.ts";
+import { productFolder } from "../../services/supervisor/programs.ts";
+import { makeFlv } from "./flv.ts";
+
+const input = "0123456789abcdef0123456789abcdef";
+const video = "fedcba9876543210fedcba9876543210";
+const tickMs = 15;
+
+export interface PremadeSize {
+  readonly width: number;
+  readonly height: number;
+  readonly kbps: number;
+}
+
+/** A broadcast whose source and rungs were encoded beforehand: what a browser is shown costs no encoder. */
+export interface Premade {
+  /** Base of the playback, e.g. http://127.0.0.1:8080/{uid}. */
+  readonly playback: string;
+  /** Gives up the rung of this height. */
+  drop(height: number): void;
+  close(): Promise<void>;
+}
+
+/** Sends it in real time through the packager and the origin's own routes, over and over. */
+export async function startPremade(source: PremadeSize, smaller: readonly PremadeSize[]): Promise<Premade> {
+  const seconds = 10;
+  const made = await makeFlv({ seconds, ...source });
+  const rungs: { rung: Rung; tags: readonly FlvTag[] }[] = [];
+  for (const size of smaller) {
+    const { tags, bitsPerSecond } = await makeFlv({ seconds, ...size });
+    const rung: Rung = {
+      name: `${size.height}p`,
+      width: size.width,
+      height: size.height,
+      frameRate: 30,
+      maxFrameRate: undefined,
+      codec: "h264",
+      codecs: "avc1.64001e",
+      videoKbps: size.kbps,
+      bandwidth: { peak: Math.round(bitsPerSecond * 1.2), average: Math.round(bitsPerSecond) },
+    };
+    rungs.push({ rung, tags: tags.filter(({ type }) => type === "video") });
+  }
+  const folder = await mkdtemp(join(tmpdir(), "sluice-premade-"));
+  const directory = new Directory();
+  const broadcast = new Broadcast({
+    input,
+    video,
+    profile: { partSeconds: 0.5, targetDuration: 4 },
+    attic: await Attic.open(folder, createLog("test", "silent", false)),
+    plan: () => rungs.map(({ rung }) => rung),
+    changed: (one) => directory.notify(one),
+  });
+  directory.add(broadcast);
+  const began = Date.now();
+  broadcast.begin(began, 0);
+
+  const dropped = new Set<string>();
+  const feeds = [
+    looped(made.tags, seconds, (tag) => broadcast.push(tag, Date.now())),
+    ...rungs.map(({ rung, tags }) => {
+      broadcast.beginRung(rung.name);
+      return looped(tags, seconds, (tag) => !dropped.has(rung.name) && broadcast.pushRung(rung.name, tag));
+    }),
+  ];
+  const timer = setInterval(() => {
+    const now = Date.now();
+    for (const feed of feeds) feed(now - began);
+    broadcast.clock(now);
+  }, tickMs);
+
+  const failures: unknown[] = [];
+  const server = http.createServer(
+    http1(
+      createHandler({
+        directory,
+        playlists: new Playlists(),
+        manifests: new Manifests(),
+        pages: new Pages(join(productFolder, "player/dist")),
+        viewers: new Viewers(),
+        guard: openToAll(),
+        control: "unix:/nonexistent/control.sock",
+        secret: undefined,
+        expects: () => false,
+        failed: (error) => failures.push(error),
+        answered: () => {},
+      }),
+    ),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    playback: `http://127.0.0.1:${(server.address() as AddressInfo).port}/${input}`,
+    drop(height) {
+      dropped.add(`${height}p`);
+      broadcast.dropRungs([`${height}p`], "too slow", Date.now());
+    },
+    async close() {
+      clearInterval(timer);
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await rm(folder, { recursive: true, force: true });
+      if (failures.length > 0) throw failures[0];
+    },
+  };
+}
+
+/** Gives what is due `ms` after the beginning, again from the first when the tags end; configurations once. */
+function looped(tags: readonly FlvTag[], seconds: number, give: (tag: FlvTag) => void): (ms: number) => void {
+  let next = 0;
+  let loop = 0;
+  return (ms) => {
+    for (;;) {
+      const tag = tags[next]!;
+      const timestampMs = tag.timestampMs + loop * seconds * 1000;
+      if (timestampMs > ms) return;
+      // The second byte of an AVC or AAC tag is 0 for a configuration.
+      if (loop === 0 || (tag.type !== "script" && tag.payload[1] === 1)) give({ ...tag, timestampMs });
+      if (++next < tags.length) continue;
+      next = 0;
+      loop++;
+    }
+  };
+}
+
+function openToAll(): Guard {
+  const open = { uid: input, name: "", enabled: true, timeoutSeconds: 1, partSeconds: 0.5 };
+  return new Guard({
+    inputs: {
+      get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),
+      onChange: () => () => {},
+    },
+    records: { get: () => undefined, values: () => [].values(), onChange: () => () => {}, contactMs: 0 },
+    geo: {},
+    staleMs: 1_000,
+    ownerOf: () => undefined,
+    refused: () => {},
+  });
+}
