@@ -4,6 +4,7 @@ import {
   Events,
   type default as Hls,
   type Level,
+  type LevelDetails,
   type LevelParsed,
   type ManifestLoadedData,
 } from "hls.js";
@@ -11,6 +12,8 @@ import { AUTO, type Quality, qualitiesOf, qualityFor, SOUND_ALONE } from "../qua
 
 /** A rung that had a gap is tried again after this, when a viewer wants it. */
 const AGAIN_MS = 10_000;
+/** Seconds that the sound is heard beyond the end of a picture that has stopped alone: more than lists differ by. */
+const SOUND_AHEAD = 0.25;
 
 interface Sound {
   /** Of its media playlist. */
@@ -39,7 +42,13 @@ export class Choices {
     hls.on(Events.MANIFEST_LOADED, (_, data) => this.#onLoaded(data));
     hls.on(Events.MANIFEST_PARSED, () => this.#onParsed());
     hls.on(Events.LEVELS_UPDATED, () => this.#list());
-    hls.on(Events.LEVEL_UPDATED, () => this.#sweep());
+    hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
+      // hls.js reads part 0 of a report as none and asks for a later part, which is held for up to a segment, just when a
+      // switch is urgent: without the report it asks for what is there.
+      details.renditionReports = details.renditionReports?.filter((report) => report["LAST-PART"] !== "0");
+      this.#sweep();
+      this.#leave(details);
+    });
     hls.on(Events.ERROR, (_, data) => this.#onError(data));
   }
 
@@ -125,6 +134,31 @@ export class Choices {
       const index = this.#wished();
       if (index !== this.#hls.manualLevel) this.#hls.nextLevel = index;
     }, AGAIN_MS);
+  }
+
+  /**
+   * Goes on with another level when this one has stopped and the broadcast has not: the sound tells. hls.js by itself waits
+   * until a whole segment is a gap, and by then nothing is left to play.
+   */
+  #leave(details: LevelDetails): void {
+    const hls = this.#hls;
+    const from = hls.loadLevel;
+    const level = hls.levels[from];
+    if (this.#levels.length < 2 || level?.details !== details) return;
+    const gap = details.partList?.findLast((part, index, all) => part.gap && !all[index - 1]?.gap);
+    const sound = hls.audioTracks[hls.audioTrack]?.details?.partList?.findLast((part) => !part.gap);
+    if (!details.partList?.at(-1)?.gap || !gap || !sound || sound.end < gap.start + SOUND_AHEAD) return;
+    level.loadError++;
+    level.loadErrorTime = performance.now();
+    const fine = (index: number) => hls.levels[index] && hls.levels[index]!.loadError === 0;
+    const indexes = hls.levels.map((_, index) => index);
+    const to =
+      indexes.findLast((index) => index < from && fine(index)) ?? indexes.find((index) => fine(index));
+    if (to === undefined) return;
+    if (!hls.autoLevelEnabled) hls.loadLevel = -1;
+    hls.nextAutoLevel = to;
+    hls.nextLoadLevel = to;
+    this.#retake();
   }
 
   #sweep(): void {
