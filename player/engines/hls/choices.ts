@@ -45,7 +45,9 @@ export class Choices {
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
       // hls.js reads part 0 of a report as none and asks for a later part, which is held for up to a segment, just when a
       // switch is urgent: without the report it asks for what is there.
-      details.renditionReports = details.renditionReports?.filter((report) => report["LAST-PART"] !== "0");
+      details.renditionReports = (details.renditionReports ?? []).filter(
+        (report) => report["LAST-PART"] !== "0",
+      );
       this.#sweep();
       this.#leave(details);
     });
