@@ -10,7 +10,7 @@ import {
   watchFor,
 } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
-import { shapeLink } from "../support/link.ts";
+import { linkOf } from "../support/link.ts";
 import { type Premade, startPremade } from "../support/premade.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
@@ -71,13 +71,14 @@ describe("a person watches a ladder", { timeout: 2 * MINUTE }, () => {
     await watchFor(page, 4);
     const before = await seen(page);
 
-    await shapeLink(page, { kbps: 1000, rttMs: 40 });
+    const shape = await linkOf(page);
+    await shape({ kbps: 1000, rttMs: 40 });
     await untilBelow(page, 252, 4000);
     const { after: slow } = await watchFor(page, 8);
     expect(slow.height).toBeLessThan(252);
     expect(slow.stats.stalls).toBe(before.stats.stalls);
 
-    await shapeLink(page, {});
+    await shape({});
     await untilHeight(page, 252, 40_000);
     const { after } = await watchFor(page, 4);
     expect(after.stats.stalls).toBe(before.stats.stalls);

@@ -8,15 +8,18 @@ export interface Link {
   readonly rttMs?: number;
 }
 
-/** Shapes what the page gets from the network from now on. */
-export async function shapeLink(page: Page, link: Link): Promise<void> {
+/** Gives what shapes all that the page gets from the network; each call replaces the one before. */
+export async function linkOf(page: Page): Promise<(link: Link) => Promise<void>> {
+  // One for all calls: the limits of two sessions hold side by side.
   const session = await page.context().newCDPSession(page);
-  const bytes = link.kbps === undefined ? -1 : (link.kbps * 1000) / 8;
   await session.send("Network.enable");
-  await session.send("Network.emulateNetworkConditions", {
-    offline: false,
-    latency: link.rttMs ?? 0,
-    downloadThroughput: bytes,
-    uploadThroughput: bytes,
-  });
+  return async ({ kbps, rttMs = 0 }) => {
+    const bytes = kbps === undefined ? -1 : (kbps * 1000) / 8;
+    await session.send("Network.emulateNetworkConditions", {
+      offline: false,
+      latency: rttMs,
+      downloadThroughput: bytes,
+      uploadThroughput: bytes,
+    });
+  };
 }
