@@ -1,13 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createLog } from "../../services/lib/log.ts";
-import { Attic } from "../../services/live/attic.ts";
 import { Broadcast } from "../../services/live/broadcast.ts";
 import { Directory } from "../../services/live/directory.ts";
 import type { Rung } from "../../services/live/ladder.ts";
+import { noTape } from "../../services/live/tape.ts";
 import { http1 } from "../../services/origin/exchange.ts";
 import { Guard } from "../../services/origin/guard.ts";
 import { Manifests } from "../../services/origin/manifests.ts";
@@ -58,13 +55,12 @@ export async function startPremade(source: PremadeSize, smaller: readonly Premad
     };
     rungs.push({ rung, tags: tags.filter(({ type }) => type === "video") });
   }
-  const folder = await mkdtemp(join(tmpdir(), "sluice-premade-"));
   const directory = new Directory();
   const broadcast = new Broadcast({
     input,
     video,
     profile: { partSeconds: 0.5, targetDuration: 4 },
-    attic: await Attic.open(folder, createLog("test", "silent", false)),
+    tape: noTape,
     plan: () => rungs.map(({ rung }) => rung),
     changed: (one) => directory.notify(one),
   });
@@ -98,7 +94,7 @@ export async function startPremade(source: PremadeSize, smaller: readonly Premad
         guard: openToAll(),
         control: "unix:/nonexistent/control.sock",
         secret: undefined,
-        expects: () => false,
+        recordings: undefined,
         failed: (error) => failures.push(error),
         answered: () => {},
       }),
@@ -115,7 +111,6 @@ export async function startPremade(source: PremadeSize, smaller: readonly Premad
       clearInterval(timer);
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
-      await rm(folder, { recursive: true, force: true });
       if (failures.length > 0) throw failures[0];
     },
   };
@@ -140,7 +135,7 @@ function looped(tags: readonly FlvTag[], seconds: number, give: (tag: FlvTag) =>
 }
 
 function openToAll(): Guard {
-  const open = { uid: input, name: "", enabled: true, timeoutSeconds: 1, partSeconds: 0.5 };
+  const open = { uid: input, name: "", enabled: true, timeoutSeconds: 1, partSeconds: 0.5, record: false };
   return new Guard({
     inputs: {
       get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),
