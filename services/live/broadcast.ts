@@ -19,8 +19,10 @@ const leaveMs = 8_000;
 const assumedBits = { video: 6_000_000, audio: 192_000 };
 const headroom = 1.25;
 
-/** Above this a player cannot join, switch or recover within one segment. */
-const longGopSeconds = 4;
+/** Keyframes further apart than this are sparse: a player can neither join nor switch within a segment. */
+const sparseSeconds = 2.5;
+/** How long the first viewers of a source with sparse keyframes wait for the rung that stands for it. */
+const standInMs = 4_000;
 
 /** Two pictures whose heights differ by less are one rung. */
 const alike = 0.1;
@@ -40,6 +42,8 @@ export interface BroadcastOptions {
   readonly cadenceSeconds?: number | undefined;
   /** Which rungs a source gets; none where nobody encodes. */
   readonly plan?: ((source: Source) => readonly Rung[]) | undefined;
+  /** The last broadcast of this input had sparse keyframes. */
+  readonly sparse?: boolean | undefined;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
   readonly changed: (broadcast: Broadcast) => void;
 }
@@ -56,7 +60,19 @@ export class Broadcast {
   #queue: Promise<void> | undefined;
   #queued = 0;
   readonly #plan: BroadcastOptions["plan"];
+  /** Keyframes of the last broadcast were sparse. */
+  readonly #sparse: boolean;
+  #nowMs = 0;
+  /** Keyframes of this one were sparse. */
+  #wasSparse = false;
+  /** A ladder for that was asked for. */
+  #asked = false;
   #source: Source | undefined;
+  #revision = 0;
+  /** When the source could first be played. */
+  #playableMs: number | undefined;
+  /** Rungs that another source had, among the dropped. */
+  readonly #outgrown = new Set<RenditionName>();
   #planned: readonly Rung[] = [];
   /** Rungs that are not made any more, and when that was; `undefined` once they are gone. */
   readonly #dropped = new Map<RenditionName, number | undefined>();
@@ -76,6 +92,7 @@ export class Broadcast {
     this.#tape = options.tape;
     this.#plan = options.plan;
     this.#cadenceSeconds = options.cadenceSeconds;
+    this.#sparse = options.sparse ?? false;
     this.#changed = options.changed;
     this.#packager = new Packager(options.profile, options.restored?.resume);
     if (options.restored) this.#restore(options.restored);
@@ -124,6 +141,28 @@ export class Broadcast {
     return this.#source;
   }
 
+  /** Counts plans: encodes of an earlier one are of no use. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** Whether this input's keyframes are sparse, for its next broadcast; undefined while nothing is known. */
+  get habit(): boolean | undefined {
+    return this.#wasSparse || (this.#packager.health.gopSeconds > 0 ? false : undefined);
+  }
+
+  /**
+   * False while a rung stands for a source that nobody can join or switch to. When that rung is missing the source is offered
+   * again; whoever plays the source already goes on with it.
+   */
+  get offersSource(): boolean {
+    if (!this.#source?.sparse) return true;
+    const [top] = this.rungs;
+    const window = top && this.renditions.get(top.name)?.window;
+    const newest = window?.open?.parts.at(-1) ?? window?.segments.at(-1);
+    return top?.name !== this.#planned[0]?.name || newest === undefined || newest.gap;
+  }
+
   /** What an encoder makes of the source, or will: players load the list once, so it names them from the start. */
   get rungs(): readonly Rung[] {
     // Nobody makes any more what did not come.
@@ -143,22 +182,32 @@ export class Broadcast {
     return this.#dropped.get(name) !== undefined;
   }
 
-  /** True once a player can be told what there is: each track has its first part. */
+  /** True once a player can be told what there is: each track has its first part, and the ladder is settled. */
   get listed(): boolean {
-    if (this.renditions.size === 0) return false;
-    for (const { window } of this.renditions.values())
-      if (window.segments.length === 0 && !window.open?.parts.length) return false;
-    return true;
+    return this.#playable && (!this.#source || this.#source.kbps !== undefined) && !this.#awaitsStandIn;
+  }
+
+  get #playable(): boolean {
+    const own = ["source", "audio"].flatMap((name) => this.renditions.get(name)?.window ?? []);
+    return own.length > 0 && own.every(({ segments, open }) => segments.length > 0 || open?.parts.length);
+  }
+
+  /** Players load the list once, so it waits a moment for the rung that keeps a source off it. */
+  get #awaitsStandIn(): boolean {
+    if (!this.#source?.sparse || !this.offersSource || this.rungs.length === 0) return false;
+    return this.#playableMs === undefined || this.#nowMs - this.#playableMs < standInMs;
   }
 
   /** Another publish feeds the broadcast from now on. */
   begin(nowMs: number, ageMs: number): void {
+    this.#nowMs = nowMs;
     this.#enter("live");
     this.#apply(this.#packager.begin(nowMs, ageMs));
   }
 
   /** One tag of the feed, in order. Throws BadMedia. */
   push(tag: FlvTag, nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#apply(this.#packager.push(tag, nowMs));
   }
 
@@ -210,9 +259,11 @@ export class Broadcast {
   /** The wall clock, several times per part. */
   clock(nowMs: number): void {
     if (this.#state === "ended") return;
+    this.#nowMs = nowMs;
     for (const [name, sinceMs] of this.#dropped)
       if (sinceMs !== undefined && nowMs - sinceMs > leaveMs) this.#remove(name);
     this.#apply(this.#packager.clock(nowMs));
+    this.#notice(false);
   }
 
   /** Settles when all that came so far can be read. */
@@ -287,28 +338,82 @@ export class Broadcast {
       }
     }
     for (const [name, list] of steps) this.renditions.get(name)?.apply(list);
-    const playable = this.#divide();
-    // Whoever waits for something to play is told when there is.
-    if (!this.#wasListed && this.listed) {
-      this.#wasListed = true;
+    if (this.#source && this.#isUnsettled) {
+      this.#settle(this.renditions.get("source")!.track as VideoTrack);
       added = true;
     }
-    added ||= playable;
-    const advice = adviceFor(this.#packager.health.gopSeconds);
-    if (added || advice !== this.#advice) {
-      this.#advice = advice;
-      this.#changed(this);
-    }
+    this.#notice(this.#divide() || added);
   }
 
+  /** Tells who listens of what became visible; `added` when there is something anyway. */
+  #notice(added: boolean): void {
+    let visible = added;
+    if (!this.#wasListed) {
+      if (this.#playable) this.#playableMs ??= this.#nowMs;
+      // Whoever waits for something to play is told when there is.
+      if (this.listed) {
+        this.#wasListed = true;
+        visible = true;
+      }
+    }
+    const advice = this.#adviceNow();
+    if (!visible && advice === this.#advice) return;
+    this.#advice = advice;
+    this.#changed(this);
+  }
+
+  /** The ladder waits for the source's bitrate, or was planned for keyframes that turn out to be sparse. */
+  get #isUnsettled(): boolean {
+    const { sinceKeySeconds, gopSeconds } = this.#packager.health;
+    this.#wasSparse ||= Math.max(sinceKeySeconds, gopSeconds) > sparseSeconds;
+    if (this.#source?.kbps === undefined) return this.#packager.declared.kbps !== undefined;
+    if (!this.#wasSparse || this.#asked) return false;
+    this.#asked = true;
+    // A ladder that nobody can encode is not tried again with more.
+    return !this.#source.sparse && (this.#planned.length === 0 || this.rungs.length > 0);
+  }
+
+  /** What this source and its keyframes need. A broadcast whose rungs have their own keyframes keeps to that. */
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
-    this.#source = { width, height, pixelAspect, frameRate, codec };
+    const { kbps, gopSeconds } = this.#packager.declared;
+    const stated = gopSeconds === undefined ? this.#sparse : gopSeconds > sparseSeconds;
+    const known = { width, height, pixelAspect, frameRate, codec, kbps };
+    const sparse = this.#source?.sparse || this.#wasSparse || stated;
     // An encoder that sends several sizes has made these rungs itself.
     const own = [...this.renditions.values()].filter(({ name }) => name !== "source" && isOfPublish(name));
-    const planned = this.#plan?.(this.#source) ?? [];
-    this.#planned = planned.filter((rung) =>
+    const whole = kbps === undefined ? [] : (this.#plan?.({ ...known, sparse }) ?? []);
+    const planned = whole.filter((rung) =>
       own.every(({ track: its }) => its.kind !== "video" || Math.abs(its.height / rung.height - 1) > alike),
     );
+    this.#source = { ...known, sparse: sparse && planned.length > 0 };
+    if (this.#source.sparse) this.#packager.cutByTime();
+    if (kbps === undefined || JSON.stringify(planned) === JSON.stringify(this.#planned)) return;
+    const before = this.#planned.map(({ name }) => name);
+    this.#planned = planned;
+    this.#revision++;
+    for (const name of before)
+      if (planned.every((rung) => rung.name !== name) && !this.#dropped.has(name)) {
+        this.#outgrown.add(name);
+        this.#dropped.set(name, this.renditions.has(name) ? this.#nowMs : undefined);
+      }
+    for (const { name } of planned)
+      if (this.#outgrown.delete(name)) {
+        if (this.isLeaving(name)) this.#remove(name);
+        this.#dropped.delete(name);
+      }
+  }
+
+  /** What to tell the owner about the distance of keyframes; undefined where it is fine. */
+  #adviceNow(): string | undefined {
+    const { gopSeconds, sinceKeySeconds } = this.#packager.health;
+    const stated = this.#packager.declared.gopSeconds ?? 0;
+    const known = [gopSeconds, stated].find((seconds) => seconds > sparseSeconds && Number.isFinite(seconds));
+    if (known === undefined && sinceKeySeconds <= sparseSeconds) return undefined;
+    const far = known === undefined ? `more than ${sparseSeconds} s` : `${known.toFixed(1)} s`;
+    const so = this.#source?.sparse
+      ? `the picture is encoded again as ${this.#planned[0]?.name} and the original is not offered`
+      : "viewers join and recover late";
+    return `Keyframes are ${far} apart, so ${so}; set Keyframe Interval to 2 s (OBS: Settings > Output > Streaming).`;
   }
 
   /** Keeps the Periods up with the renditions. True when there is something to play for the first time. */
@@ -330,15 +435,25 @@ export class Broadcast {
         window: one.window,
         version: one.version,
         kind: one.track.kind,
-        bits: this.#bitsOf(one),
+        bits: this.bandwidthOf(one).peak,
       })),
     );
     return this.#schedule.playable !== playable;
   }
 
-  #bitsOf({ name, track, bandwidth }: Rendition): number {
+  /**
+   * Bits per second that a rendition is declared with: those that a rung is planned for, else what was measured or is stated, with
+   * room because a later segment may be larger than all before.
+   */
+  bandwidthOf({ name, track, bandwidth }: Pick<Rendition, "name" | "track" | "bandwidth">): {
+    readonly peak: number;
+    readonly average: number;
+  } {
     const rung = this.#planned.find((one) => one.name === name);
-    return rung?.bandwidth.peak ?? Math.ceil((bandwidth.peak || assumedBits[track.kind]) * headroom);
+    if (rung) return rung.bandwidth;
+    const stated = name === "source" ? (this.#source?.kbps ?? 0) * 1000 : 0;
+    const average = Math.max(bandwidth.average, stated) || assumedBits[track.kind];
+    return { average, peak: Math.ceil(Math.max(bandwidth.peak, average) * headroom) };
   }
 
   #restore({ resume, renditions }: Restored): void {
@@ -371,12 +486,6 @@ export class Broadcast {
     }
     return rendition;
   }
-}
-
-/** What to tell the owner about this keyframe distance; undefined where it is fine. */
-function adviceFor(gopSeconds: number): string | undefined {
-  if (gopSeconds <= longGopSeconds) return undefined;
-  return `Keyframes are ${gopSeconds.toFixed(1)} s apart, so viewers join and recover late; set Keyframe Interval to 2 s (OBS: Settings > Output > Streaming).`;
 }
 
 /** Whether the publisher sends this rendition of the picture: its first track, or another one. */

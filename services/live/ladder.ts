@@ -12,11 +12,9 @@ export interface Source {
   readonly codec: string;
   /** Of the video alone; undefined when it is not known. */
   readonly kbps?: number | undefined;
+  /** Its keyframes are too far apart to switch at: rungs set theirs by time, and one of them has its size. */
+  readonly sparse?: boolean | undefined;
 }
-
-/** What a rung may be coded in; each worker has its own encoders for it. */
-export const rungCodecs = ["h264", "hevc", "av1", "vp9"] as const;
-export type RungCodec = (typeof rungCodecs)[number];
 
 /** A rendition that an encoder makes of the source. All of it is settled before it exists, so that a playlist can name it. */
 export interface Rung {
@@ -28,7 +26,7 @@ export interface Rung {
   readonly frameRate: number | undefined;
   /** Frames beyond this rate are left out; undefined keeps each of the source. */
   readonly maxFrameRate: number | undefined;
-  readonly codec: RungCodec;
+  readonly codec: "h264";
   /** RFC 6381: what the encoder's configuration will say. */
   readonly codecs: string;
   readonly videoKbps: number;
@@ -61,12 +59,11 @@ const rungWish = z.strictObject(
       .describe(
         "Of the video; what the height usually takes when not given. Never more than the source has.",
       ),
+    // What no worker would encode is refused, not stored: a list must not promise it.
     codec: z
-      .enum(rungCodecs, { error: `must be one of ${rungCodecs.join(", ")}` })
+      .literal("h264", { error: "must be h264: rungs in other codecs are not available yet" })
       .optional()
-      .describe(
-        "h264 when not given. A worker whose ffmpeg lacks the encoder says so and leaves the rung out.",
-      ),
+      .describe("Only h264 for now."),
   },
   {
     error: ({ code, keys }) =>
@@ -80,12 +77,9 @@ const rungList = z
   .array(rungWish)
   .min(1, { error: 'must have a rung; "none" is the source alone' })
   .max(maxRungs, { error: `must have at most ${maxRungs} rungs` })
-  .refine(
-    (list) => new Set(list.map(({ height, codec = "h264" }) => `${height} ${codec}`)).size === list.length,
-    {
-      error: "must not have two rungs of one height and codec",
-    },
-  );
+  .refine((list) => new Set(list.map(({ height }) => height)).size === list.length, {
+    error: "must not have two rungs of one height",
+  });
 
 /** Which rungs a live input gets: a ladder by its name, or each rung as it is wanted. Refusals are the end of a sentence. */
 export const ladderChoice = z

@@ -14,6 +14,15 @@ export interface Programme {
   readonly renditions: ReadonlyMap<string, Readable>;
   /** What is promised besides. */
   readonly rungs: readonly Rung[];
+  /** Of the source: what a rung that does not say its own has. */
+  readonly source: { readonly frameRate?: number | undefined } | undefined;
+  /** False while a rung stands for a source that nobody can join or switch to. */
+  readonly offersSource: boolean;
+  /** Bits per second that a rendition is declared with. */
+  bandwidthOf(rendition: Pick<Readable, "name" | "track" | "bandwidth">): {
+    readonly peak: number;
+    readonly average: number;
+  };
   /** True for a rung that was given up and whose players still have to leave it. */
   isLeaving(name: string): boolean;
 }

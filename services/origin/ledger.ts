@@ -11,6 +11,8 @@ export interface Entry {
 
 /** How many epochs one write takes. */
 const block = 1000;
+/** Inputs whose habits are remembered. */
+const maxHabits = 10_000;
 
 /** What is on air here and who may write it, on disk before it is granted. What was written of it, its recording knows. */
 export class Ledger {
@@ -21,9 +23,12 @@ export class Ledger {
   #taken: number;
   #taking: Promise<void> | undefined;
   readonly #writes = new Map<string, Promise<void>>();
+  /** Inputs whose last broadcast had sparse keyframes, the oldest first. */
+  readonly #sparse: Set<string>;
 
-  private constructor(folder: string, taken: number) {
+  private constructor(folder: string, taken: number, sparse: Iterable<string>) {
     this.#folder = folder;
+    this.#sparse = new Set(sparse);
     this.#epoch = taken;
     this.#taken = taken;
   }
@@ -32,7 +37,12 @@ export class Ledger {
   static async open(folder: string): Promise<Ledger> {
     await mkdir(folder, { recursive: true });
     const taken = Number(await readFile(join(folder, "epochs"), "utf8").catch(() => "0"));
-    const ledger = new Ledger(folder, Number.isSafeInteger(taken) ? taken : 0);
+    const sparse = await readFile(join(folder, "sparse"), "utf8").catch(() => "");
+    const ledger = new Ledger(
+      folder,
+      Number.isSafeInteger(taken) ? taken : 0,
+      sparse.split("\n").filter((line) => /^[0-9a-f]{32}$/.test(line)),
+    );
     const names = await readdir(folder);
     for (const name of names) {
       const input = /^([0-9a-f]{32})\.json$/.exec(name)?.[1];
@@ -67,6 +77,21 @@ export class Ledger {
     const file = join(this.#folder, `${input}.json`);
     await this.#queue(input, () => replaceFile(file, JSON.stringify({ video, epoch })));
     return epoch;
+  }
+
+  /** Whether the keyframes of this input's last broadcast were too far apart. */
+  habit(input: string): boolean {
+    return this.#sparse.has(input);
+  }
+
+  /** Remembers that for the next broadcast. */
+  async keepHabit(input: string, sparse: boolean): Promise<void> {
+    if (this.#sparse.has(input) === sparse) return;
+    if (sparse) this.#sparse.add(input);
+    else this.#sparse.delete(input);
+    if (this.#sparse.size > maxHabits) this.#sparse.delete(this.#sparse.values().next().value!);
+    const file = join(this.#folder, "sparse");
+    await this.#queue("sparse", () => replaceFile(file, [...this.#sparse].join("\n")));
   }
 
   async drop(input: string): Promise<void> {

@@ -8,15 +8,12 @@ import {
   type VideoRendition,
 } from "../packager/hls.ts";
 import { answerFor, type Directives } from "../packager/reload.ts";
+import { shownSize } from "../packager/track.ts";
 import { acceptsGzip, cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
 const type = "application/vnd.apple.mpegurl";
-/** What a source may need before a segment of it has been measured. */
-const assumedBits = { video: 6_000_000, audio: 192_000 };
-/** Room above what was measured: a later segment may be larger than all before. */
-const headroom = 1.25;
 
 interface Rendered {
   readonly revision: number;
@@ -65,18 +62,15 @@ export class Playlists {
     const sounds: AudioRendition[] = [];
     for (const rendition of broadcast.renditions.values()) {
       const { track, name } = rendition;
+      if (name === "source" && !broadcast.offersSource) continue;
       if (broadcast.isLeaving(name) || broadcast.rungs.some((rung) => rung.name === name)) continue;
-      const measured = rendition.bandwidth;
-      const average = measured.average || assumedBits[track.kind];
       const shared = {
         name,
         uri: `${broadcast.video}/${name}.m3u8`,
         codec: track.codec,
-        average,
-        peak: Math.ceil((measured.peak || average) * headroom),
+        ...broadcast.bandwidthOf(rendition),
       };
-      if (track.kind === "video")
-        video.push({ ...shared, width: track.width, height: track.height, frameRate: track.frameRate });
+      if (track.kind === "video") video.push({ ...shared, ...shownSize(track), frameRate: track.frameRate });
       else
         sounds.push({
           ...shared,
@@ -86,14 +80,14 @@ export class Playlists {
         });
     }
     const [audio, ...voices] = sounds;
-    const source = video[0];
+    const rate = broadcast.source?.frameRate;
     // The reference's frame rate, unless the encoder is told another one.
     for (const rung of broadcast.rungs)
       video.push({
         ...rung,
         ...rung.bandwidth,
         codec: rung.codecs,
-        frameRate: rung.frameRate ?? source?.frameRate,
+        frameRate: rung.frameRate ?? rate,
         uri: `${broadcast.video}/${rung.name}.m3u8`,
       });
     const text = Buffer.from(multivariant({ video, audio, voices }));

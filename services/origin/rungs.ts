@@ -18,6 +18,7 @@ export class RungGate {
   #epoch = 0;
   #writing = new AbortController();
   #writers = 0;
+  #revoked = false;
   /** From when on another may be asked while nobody delivers, in ms since 1970. */
   nextMs = 0;
   readonly #refused: () => void;
@@ -29,7 +30,7 @@ export class RungGate {
 
   /** True while a worker delivers. */
   get busy(): boolean {
-    return this.#writers > 0;
+    return this.#writers > 0 && !this.#revoked;
   }
 
   /** The last one granted; 0 before the first. */
@@ -37,9 +38,17 @@ export class RungGate {
     return this.#epoch;
   }
 
+  /** Nobody writes until the next grant: what is written is not wanted any more. */
+  revoke(): void {
+    this.#revoked = true;
+    this.nextMs = 0;
+    this.#writing.abort();
+  }
+
   /** From now on only `epoch` writes; streams of lower ones are cut off. */
   grant(epoch: number): void {
     this.#epoch = epoch;
+    this.#revoked = false;
     this.nextMs = Date.now() + beginMs;
     this.#writing.abort();
     this.#writing = new AbortController();
@@ -47,7 +56,7 @@ export class RungGate {
 
   /** Takes one rung as FLV until its end. Throws `Failure` for a stale epoch and for media that cannot be used. */
   async take(body: IncomingMessage, broadcast: Broadcast, name: string, epoch: number): Promise<void> {
-    if (epoch !== this.#epoch || !broadcast.rungs.some((rung) => rung.name === name)) {
+    if (epoch !== this.#epoch || this.#revoked || !broadcast.rungs.some((rung) => rung.name === name)) {
       this.#refused();
       throw new Failure("conflict", "Another worker encodes this broadcast now");
     }
@@ -69,7 +78,7 @@ export class RungGate {
       );
       await Promise.race([once(body, "end").catch(() => {}), ended, cut]);
     } finally {
-      if (--this.#writers === 0) this.nextMs = Date.now() + returnMs;
+      if (--this.#writers === 0 && !this.#revoked) this.nextMs = Date.now() + returnMs;
     }
     if (signal.aborted) {
       this.#refused();

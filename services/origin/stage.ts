@@ -59,6 +59,8 @@ interface Act {
   /** The encode that was asked for last, and when. */
   job: string | undefined;
   askedMs: number;
+  /** The plan that it was asked for. */
+  revision: number;
   /** Why no encoder can make its rungs; nobody is asked again. */
   hopeless: string | undefined;
   /** Rungs that the machine was too slow for, highest first. They stay away for as long as the broadcast lasts. */
@@ -67,7 +69,9 @@ interface Act {
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
   removal: NodeJS.Timeout | undefined;
-  advised: boolean;
+  /** The last advice on keyframes that its owner was given, and how many there were. */
+  advised: string | undefined;
+  advices: number;
 }
 
 /** The broadcasts of this origin: who writes them, how long they wait for an encoder, when they end. */
@@ -142,7 +146,7 @@ export class Stage implements Running {
   }
 
   #act({ about, tape, restored }: { about: TapeAbout; tape: Tape; restored?: Restored }): Act {
-    const { snapshot, ladder, directory } = this.#options;
+    const { snapshot, ladder, ledger, directory } = this.#options;
     const input = snapshot.get(about.input);
     const broadcast = new Broadcast({
       input: about.input,
@@ -155,6 +159,7 @@ export class Stage implements Running {
       tape,
       cadenceSeconds: this.#cadences.get(about.input),
       plan: ladder && ((source) => ladder.plan(source, input?.ladder)),
+      sparse: ledger.habit(about.input),
       changed: (changed) => this.#changed(changed),
     });
     const act: Act = {
@@ -166,8 +171,15 @@ export class Stage implements Running {
         gate: new RungGate(this.#options.refused),
         job: undefined,
       },
-      ...{ askedMs: 0, hopeless: undefined, slow: [], abort: new AbortController(), timeout: undefined },
-      ...{ removal: undefined, advised: false },
+      ...{
+        askedMs: 0,
+        revision: 0,
+        hopeless: undefined,
+        slow: [],
+        abort: new AbortController(),
+        timeout: undefined,
+      },
+      ...{ removal: undefined, advised: undefined, advices: 0 },
     };
     this.#acts.set(about.input, act);
     directory.add(broadcast);
@@ -363,21 +375,36 @@ export class Stage implements Running {
       if (broadcast.state === "ended") continue;
       broadcast.clock(now);
       this.#encode(act, now);
+      this.#learn(broadcast);
     }
+  }
+
+  /** An encoder seldom changes its keyframe interval. */
+  #learn({ input, habit }: Broadcast): void {
+    const { ledger, log } = this.#options;
+    if (habit === undefined) return;
+    ledger
+      .keepHabit(input, habit)
+      .catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));
   }
 
   /** Asks for the rungs while nobody makes them: a worker may be lost, and so may the queue. */
   #encode(act: Act, nowMs: number): void {
     const { broadcast, gate, announcement } = act;
     const { ladder, address, log } = this.#options;
-    if (!ladder || !announcement || broadcast.rungs.length === 0 || broadcast.state !== "live" || gate.busy)
-      return;
+    if (!ladder || !announcement || broadcast.rungs.length === 0 || broadcast.state !== "live") return;
+    if (act.revision !== broadcast.revision) {
+      // What runs makes rungs of a source that is no more.
+      act.revision = broadcast.revision;
+      if (act.job !== undefined) gate.revoke();
+    }
+    if (gate.busy) return;
     const { uid, publish, feed, path } = announcement;
     const { video } = broadcast;
     const { source, rungs } = broadcast;
     if (!source || act.hopeless !== undefined) return;
     // A worker that was granted and is gone keeps its job in the queue until its lock runs out: another id is free at once.
-    const id = `${video}-${publish}-${gate.epoch}`;
+    const id = `${video}-${publish}-${gate.epoch}-${act.revision}`;
     const since = id === act.job ? nowMs - act.askedMs - askAgainMs : nowMs - gate.nextMs;
     if (since < 0) return;
     act.job = id;
@@ -394,13 +421,15 @@ export class Stage implements Running {
     const { directory, events, log } = this.#options;
     const act = this.#acts.get(broadcast.input);
     const advice = broadcast.gopAdvice;
-    if (act && advice && !act.advised) {
-      act.advised = true;
+    // Once when it shows, once more when it is measured; what changes with each GOP is no news.
+    if (act && advice && advice !== act.advised && act.advices < 2) {
+      act.advised = advice;
+      act.advices++;
       log.warn({ uid: broadcast.input, advice }, "keyframes are too far apart");
       events.send({
         type: "gop.long",
         uid: broadcast.input,
-        seconds: broadcast.health.gopSeconds,
+        seconds: Math.max(broadcast.health.gopSeconds, broadcast.health.sinceKeySeconds),
         advice,
       });
     }

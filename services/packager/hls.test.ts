@@ -266,8 +266,10 @@ describe("a multivariant playlist", () => {
         "#EXTM3U",
         "#EXT-X-VERSION:4",
         '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="v/audio.m3u8"',
-        '#EXT-X-STREAM-INF:BANDWIDTH=3140000,AVERAGE-BANDWIDTH=2628000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,STABLE-VARIANT-ID="source",AUDIO="audio",CLOSED-CAPTIONS=NONE',
+        '#EXT-X-STREAM-INF:BANDWIDTH=3140000,AVERAGE-BANDWIDTH=2628000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=2.0,STABLE-VARIANT-ID="source",AUDIO="audio",CLOSED-CAPTIONS=NONE',
         "v/source.m3u8",
+        '#EXT-X-STREAM-INF:BANDWIDTH=140000,AVERAGE-BANDWIDTH=128000,CODECS="mp4a.40.2",SCORE=1.0,STABLE-VARIANT-ID="audio",AUDIO="audio",CLOSED-CAPTIONS=NONE',
+        "v/audio.m3u8",
         "",
       ].join("\n"),
     );
@@ -310,8 +312,9 @@ describe("a multivariant playlist", () => {
     expect(createJudge().playlist("video.m3u8", text, 0)).toEqual([]);
     HLS.setOptions({ strictMode: true });
     const parsed = HLS.parse(text);
+    const all = [...offer.video, ...(offer.audio ? [offer.audio] : [])];
     expect(parsed.isMasterPlaylist && parsed.variants.map((one) => one.uri)).toEqual(
-      offer.video.length > 0 ? offer.video.map((one) => one.uri) : [audio.uri],
+      all.map(({ uri }) => uri),
     );
     expect(text.includes("VIDEO-RANGE=SDR")).toBe(text.includes("VIDEO-RANGE=PQ"));
   });

@@ -246,17 +246,13 @@ export function multivariant(offer: Offer): string {
   const { video, audio } = offer;
   // 8: EXT-X-MEDIA suggests 4; nothing here needs more.
   let text = "#EXTM3U\n#EXT-X-VERSION:4\n";
-  if (video.length === 0) {
-    if (!audio) return text;
-    return `${text}#EXT-X-STREAM-INF:BANDWIDTH=${audio.peak},AVERAGE-BANDWIDTH=${audio.average},CODECS="${audio.codec}",STABLE-VARIANT-ID="${audio.name}",CLOSED-CAPTIONS=NONE\n${audio.uri}\n`;
-  }
-  const groups = groupsOf(offer);
+  const groups = video.length > 0 ? groupsOf(offer) : [];
   for (const { id, members } of groups)
     for (const [i, member] of members.entries()) text += mediaTag(id, member, i === 0);
   // 4.4.6.2: VIDEO-RANGE on all as soon as one is not SDR.
   const ranges = video.some((one) => one.range && one.range !== "SDR");
   for (const group of groups.length > 0 ? groups : [undefined])
-    for (const one of video) {
+    for (const [i, one] of video.entries()) {
       // Of whatever in the group a viewer chooses.
       const peak = one.peak + Math.max(0, ...(group?.members ?? []).map((member) => member.peak));
       const average = one.average + Math.max(0, ...(group?.members ?? []).map((member) => member.average));
@@ -264,10 +260,18 @@ export function multivariant(offer: Offer): string {
       text += `,CODECS="${one.codec}${group ? `,${group.members[0]!.codec}` : ""}",RESOLUTION=${one.width}x${one.height}`;
       if (one.frameRate !== undefined) text += `,FRAME-RATE=${one.frameRate.toFixed(3)}`;
       if (ranges) text += `,VIDEO-RANGE=${one.range ?? "SDR"}`;
+      // 4.4.6.2: on all or on none; the higher the better, and by our order, which a bandwidth does not tell across codecs.
+      text += `,SCORE=${video.length + 1 - i}.0`;
       const stable = group && group !== groups[0] ? `${one.name}-${group.id}` : one.name;
       // 4.4.6.2: NONE on all, so that players do not look for captions that nobody sends.
       text += `,STABLE-VARIANT-ID="${stable}"${group ? `,AUDIO="${group.id}"` : ""},CLOSED-CAPTIONS=NONE\n${one.uri}\n`;
     }
+  // Apple's authoring specification asks for one without a picture, for lines that carry none. Players that keep the picture at
+  // all costs (hls.js) leave it to a person.
+  if (audio) {
+    text += `#EXT-X-STREAM-INF:BANDWIDTH=${audio.peak},AVERAGE-BANDWIDTH=${audio.average},CODECS="${audio.codec}",SCORE=1.0`;
+    text += `,STABLE-VARIANT-ID="${audio.name}"${video.length > 0 ? ',AUDIO="audio"' : ""},CLOSED-CAPTIONS=NONE\n${audio.uri}\n`;
+  }
   return text;
 }
 

@@ -1,8 +1,12 @@
 import type { AmfObject, AmfValue } from "./amf.ts";
+import { statedKbps } from "./declared.ts";
 
 /** What `onMetaData` says, as far as anything here believes it. */
 export interface Metadata {
   readonly frameRate?: number | undefined;
+  /** Of the video. */
+  readonly kbps?: number | undefined;
+  readonly isObs?: boolean | undefined;
   /** Numbers of the tracks that will come. */
   readonly promised?: { readonly video: readonly number[]; readonly audio: readonly number[] } | undefined;
   /** By number of the audio track. */
@@ -27,7 +31,9 @@ export function readMetadata(value: AmfValue, before: Metadata): Metadata {
   const promised = video.length > 0 || audio.length > 0 ? { video, audio } : undefined;
   const labels: Record<number, Label> = {};
   for (const [id, info] of tracksOf(data.audioTrackIdInfoMap)) labels[id] = readLabel(info);
-  return { frameRate, promised, labels };
+  const kbps = statedKbps(data.videodatarate) ?? before.kbps;
+  const isObs = typeof data.encoder === "string" ? data.encoder.startsWith("obs-output") : before.isObs;
+  return { frameRate, kbps, isObs, promised, labels };
 }
 
 /** What a person may call this audio track. */

@@ -1,5 +1,6 @@
 import { Beside, type Standing } from "./beside.ts";
 import type { Hints } from "./codec/codec.ts";
+import { RateSample, statedInterval } from "./declared.ts";
 import {
   type AudioFrame,
   type ColourInfo,
@@ -10,12 +11,12 @@ import {
 } from "./flv.ts";
 import { Lane } from "./lane.ts";
 import { labelOf, type Metadata, readMetadata } from "./metadata.ts";
-import { messagesOf, Opening } from "./opening.ts";
+import { messagesOf, Opening, type Pending } from "./opening.ts";
 import { type End, Outlet, type Output, type RenditionName } from "./outlet.ts";
 import { type Limits, Reference } from "./segmenter.ts";
 import { Sound } from "./sound.ts";
 import { type Row, SegmentTable } from "./table.ts";
-import { snapToGrid, Timeline } from "./timeline.ts";
+import { keyGridMs, snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
 import type { AudioTrack, CodedFrame, Track } from "./track.ts";
 
@@ -24,6 +25,8 @@ const audioFrameSeconds = 0.0235;
 /** Room in PART-TARGET for longer frames of audio, as a share of a part: video has to fill 85 % of it. */
 const mostAudioShare = 0.17;
 const leastOfTarget = 0.85;
+/** By how much rounding to milliseconds moves a frame from its place. */
+const placeToleranceMs = 3;
 
 export interface Profile {
   /** What a part aims at. */
@@ -52,6 +55,16 @@ export interface Health {
   readonly bytes: number;
   /** Distance of the last two keyframes; 0 before there are two. */
   readonly gopSeconds: number;
+  /** What has come since the last keyframe. */
+  readonly sinceKeySeconds: number;
+}
+
+/** What is known of a publish from its first frames, or from what its encoder says of itself. */
+export interface Declared {
+  /** Of the video; undefined until it is settled. */
+  readonly kbps: number | undefined;
+  /** The most from keyframe to keyframe; undefined where the encoder keeps it to itself. */
+  readonly gopSeconds: number | undefined;
 }
 
 /**
@@ -89,7 +102,20 @@ export class Packager {
   #lastKey: number | undefined;
   /** From decoding to presentation of a keyframe, in video ticks. */
   #lead = 0;
+  /** The same in raw milliseconds. */
+  #leadMs = 0;
   #gopSeconds = 0;
+  #sinceKeySeconds = 0;
+  #measuredKbps: number | undefined;
+  #rate = new RateSample();
+  #statedGopSeconds: number | undefined;
+  /** Segments begin where encoders set keyframes by raw time, whatever the source has. */
+  #timed = false;
+  #cutNow = false;
+  /** Which stretch of raw time the last frame was shown in. */
+  #stretch: number | undefined;
+  /** When the last frames are shown. */
+  #shown: readonly number[] = [];
   #frames = 0;
   #bytes = 0;
 
@@ -106,7 +132,27 @@ export class Packager {
   }
 
   get health(): Health {
-    return { frames: this.#frames, bytes: this.#bytes, gopSeconds: this.#gopSeconds };
+    return {
+      frames: this.#frames,
+      bytes: this.#bytes,
+      gopSeconds: this.#gopSeconds,
+      sinceKeySeconds: this.#sinceKeySeconds,
+    };
+  }
+
+  /** What is known of the publish on air beyond its configuration. */
+  get declared(): Declared {
+    return { kbps: this.#metadata.kbps ?? this.#measuredKbps, gopSeconds: this.#statedGopSeconds };
+  }
+
+  /**
+   * From now on segments begin where `keyGridMs` says and not at the source's keyframes, because these are too far apart: all
+   * rungs are encoded with keyframes there. Stays for the broadcast.
+   */
+  cutByTime(): void {
+    // What is open is long already; left alone it would reach its limit just before the grid cuts again.
+    if (!this.#timed) this.#cutNow = this.#frames > 0;
+    this.#timed = true;
   }
 
   /** A publish begins, the first or one after a break. Its first frame was received `ageMs` ago. */
@@ -116,6 +162,9 @@ export class Packager {
     this.#unwrap = createUnwrapper();
     this.#opening = new Opening();
     this.#lastKey = undefined;
+    this.#sinceKeySeconds = 0;
+    this.#measuredKbps = undefined;
+    this.#rate = new RateSample();
     this.#picture.begin();
     for (const each of [...this.#sounds.values(), ...this.#pictures.values()]) each.begin();
     return this.interrupt();
@@ -243,8 +292,20 @@ export class Packager {
     this.#pictureId = seen.length > 0 ? Math.min(...seen) : -1;
     this.#soundId = heard.length > 0 ? Math.min(...heard) : -1;
     this.#picture = pictures.get(this.#pictureId) ?? this.#picture;
+    this.#readLetter(pending);
     this.#begin(times.get(this.#pictureId));
     for (const { tag, nowMs } of pending) this.#media(tag, nowMs);
+  }
+
+  /** OBS never sets keyframes besides those that its encoder sets. */
+  #readLetter(pending: readonly Pending[]): void {
+    const rate = this.#picture.track?.kind === "video" ? this.#picture.track.frameRate : undefined;
+    const first = pending
+      .flatMap(({ tag }) => (tag.type === "video" ? messagesOf(tag) : []))
+      .find((message) => message.type === "frame" && message.track === this.#pictureId);
+    if (!this.#metadata.isObs || !rate || first?.type !== "frame") return;
+    const frames = statedInterval(first.data);
+    if (frames !== undefined) this.#statedGopSeconds = frames / rate;
   }
 
   #begin(times: readonly number[] = []): void {
@@ -329,6 +390,8 @@ export class Packager {
       for (const sound of this.#sounds.values()) sound.reset();
       for (const picture of this.#pictures.values()) picture.interrupt();
       this.#lastKey = undefined;
+      this.#stretch = undefined;
+      this.#shown = [];
     }
     const offset = (at - raw) * 90;
     const { frameRate } = this.#metadata;
@@ -339,7 +402,11 @@ export class Packager {
       if (this.#lastKey !== undefined) this.#gopSeconds = (dts - this.#lastKey) / 90_000;
       this.#lastKey = dts;
       this.#lead = pts - dts;
+      this.#leadMs = message.compositionMs;
     }
+    if (this.#lastKey !== undefined) this.#sinceKeySeconds = (dts - this.#lastKey) / 90_000;
+    this.#measuredKbps ??= this.#rate.add({ ms: raw, bytes: message.data.length, key: frame.key });
+    const boundary = this.#isBoundary(raw, message.compositionMs, frame.key);
     const version = this.#outlet.newest("source");
     const joins = this.#joins && frame.key;
     const discontinuous = stepped || this.#newInit || joins;
@@ -347,12 +414,37 @@ export class Packager {
     if (joins) this.#joins = false;
     this.#outlet.step(
       "source",
-      this.#reference!.push({ dts, pts, key: frame.key, data: frame.data, version, discontinuous }),
+      this.#reference!.push({
+        dts,
+        pts,
+        key: frame.key,
+        boundary,
+        data: frame.data,
+        version,
+        discontinuous,
+      }),
     );
     if (joins)
       for (const sound of this.#sounds.values())
         sound.resume(this.#table!, dts, () => this.#followSound(sound));
     this.#follow();
+  }
+
+  /**
+   * By time a segment begins where an encoder sets a keyframe: at the first frame that is shown in a stretch. Reordered frames
+   * are decoded in the places of others, so the frame that is shown one lead after this place is the one that counts.
+   */
+  #isBoundary(raw: number, compositionMs: number, key: boolean): boolean {
+    if (!this.#timed) return key;
+    this.#shown = [...this.#shown.slice(-31), raw + compositionMs];
+    const place = raw + this.#leadMs;
+    const exact = this.#shown.findLast((ms) => Math.abs(ms - place) <= placeToleranceMs);
+    const stretch = Math.floor((exact ?? place) / keyGridMs);
+    const before = this.#stretch;
+    this.#stretch = Math.max(stretch, before ?? stretch);
+    const now = this.#cutNow;
+    this.#cutNow = false;
+    return now || (before !== undefined && stretch > before);
   }
 
   /** Of another picture of the publish, which is written like a rung. */
@@ -401,7 +493,10 @@ export class Packager {
     const discontinuous = stepped || this.#newInit;
     this.#newInit = false;
     const version = this.#outlet.newest(sound.name);
-    this.#outlet.step(sound.name, this.#reference!.push({ ...placed, version, discontinuous }));
+    this.#outlet.step(
+      sound.name,
+      this.#reference!.push({ ...placed, boundary: true, version, discontinuous }),
+    );
     if (discontinuous)
       for (const each of this.#sounds.values())
         each.resume(this.#table!, placed.dts, () => this.#followSound(each));

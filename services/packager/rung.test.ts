@@ -2,12 +2,17 @@ import { describe, expect, test } from "vitest";
 import { readChunks } from "../../test/support/mp4.ts";
 import { avcC, broadcast, low, publish, type Source } from "../../test/support/simulate.ts";
 import { Packager } from "./packager.ts";
+import { keyGridMs } from "./timeline.ts";
 import type { Segment } from "./track.ts";
 import { RenditionWindow } from "./window.ts";
 
 /** Runs a source and a rung that an encoder makes of it `lateMs` later, except while `dead` says so. */
-function air(source: Source, options: { lateMs: number; dead?: (second: number) => boolean }) {
+function air(
+  source: Source,
+  options: { lateMs: number; dead?: (second: number) => boolean; timed?: boolean },
+) {
   const packager = new Packager(low);
+  if (options.timed) packager.cutByTime();
   const windows = new Map<string, RenditionWindow>();
   let partTarget = 0;
   const apply = (outputs: ReturnType<Packager["end"]>): void => {
@@ -37,11 +42,15 @@ function air(source: Source, options: { lateMs: number; dead?: (second: number) 
     if (event.do === "tag")
       events.push({ atMs: event.atMs, run: () => apply(packager.push(event.tag, startMs + event.atMs)) });
   let alive = false;
+  let stretch = -1;
   for (const { atMs, tag } of publish({ ...source, audio: undefined, bFrames: 0 })) {
     if (tag.type !== "video" || tag.payload[1] === 0) continue;
     // Without reordering, shown when the source shows it.
     const lead = source.bFrames ? Math.round(1000 / (source.frameRate ?? 30)) * (source.bFrames + 1) : 0;
-    const shown = { ...tag, timestampMs: tag.timestampMs + lead };
+    const timestampMs = tag.timestampMs + lead;
+    const key = options.timed ? Math.floor(timestampMs / keyGridMs) !== stretch : tag.payload[0] === 0x17;
+    stretch = Math.floor(timestampMs / keyGridMs);
+    const shown = { ...tag, timestampMs, payload: keyed(tag.payload, key) };
     events.push({
       atMs: atMs + options.lateMs,
       run: () => {
@@ -88,6 +97,31 @@ describe.for([
   });
 });
 
+describe.for([
+  { name: "a GOP of 8.3 s", source: { gop: 8.3 } },
+  { name: "irregular GOPs", source: { gop: [0.7, 6.1, 12] } },
+  { name: "one keyframe in all", source: { gop: 3_600 } },
+  { name: "B frames", source: { gop: 8.3, bFrames: 2 } },
+  { name: "variable frame rate", source: { gop: 9, frames: [0.033, 0.05, 0.021, 0.04] } },
+  { name: "a raw clock that wraps", source: { gop: 8.3, rawMs: 2 ** 32 - 9_000 } },
+  { name: "a raw clock that steps", source: { gop: 8.3, steps: [{ at: 9, addMs: 3_600_000 }] } },
+])("a rung with keyframes by time, of a source with $name", ({ source }) => {
+  test.for([5, 60, 300])(
+    "that is %d ms late begins each segment with one, at the dts of its row",
+    (lateMs) => {
+      const { source: from, rung } = air({ seconds: 24, ...source }, { lateMs, timed: true });
+      const media = rung.filter(({ gap }) => !gap);
+      expect(media.length).toBeGreaterThan(6);
+      for (const segment of media) {
+        const row = from.find((one) => one.number === segment.number)!;
+        expect([segment.dts, segment.discontinuity]).toEqual([row.dts, row.discontinuity]);
+        expect(segment.independent).toBe(true);
+        expect(segment.duration / 90_000).toBeLessThanOrEqual(3.2);
+      }
+    },
+  );
+});
+
 test("a rung that dies in the middle of a segment is a gap until it comes back at the start of one", () => {
   const { source, rung } = air(
     { gop: 2, seconds: 24 },
@@ -109,6 +143,14 @@ test("a rung that joins late begins with the first segment whose keyframe it has
   const { rung } = air({ gop: 2, seconds: 12 }, { lateMs: 60, dead: (second) => second < 3.1 });
   expect(rung[0]).toMatchObject({ number: 3, gap: false, independent: true });
 });
+
+/** A frame as an encoder writes it that makes a keyframe of it, or none. */
+function keyed(payload: Uint8Array, key: boolean): Uint8Array {
+  const own = payload.slice();
+  own[0] = key ? 0x17 : 0x27;
+  own[9] = key ? 0x65 : 0x41;
+  return own;
+}
 
 function samplesOf(segment: Segment) {
   return segment.parts.flatMap((part) =>

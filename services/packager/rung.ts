@@ -45,7 +45,7 @@ export class RungWriter {
   push(frame: RungFrame): Step[] {
     if (this.#held && frame.dts <= this.#held.dts) return this.#out.take();
     if (this.#held) this.#finish(this.#held, frame.dts);
-    const row = this.#table.at(frame.dts);
+    const row = this.#rowOf(frame);
     if (!row || row.number <= (this.#done ?? -1)) return this.#out.take();
     // The reference had to leave these out, so nothing that follows can count on them either.
     if (row.gap) this.#giveUp();
@@ -95,9 +95,20 @@ export class RungWriter {
     return this.#out.take();
   }
 
+  /** A keyframe that stands a little before a row begins it: of reordered frames at changing distances the source's dts say less. */
+  #rowOf({ dts, key }: RungFrame): Row | undefined {
+    const row = this.#table.at(dts);
+    const next = key && row ? this.#table.after(row.number) : undefined;
+    return next && next.dts - dts <= this.#nearTicks && next.dts - dts < dts - row!.dts ? next : row;
+  }
+
+  get #nearTicks(): number {
+    return this.#table.timescale / 20;
+  }
+
   #mayBegin(frame: RungFrame, row: Row): boolean {
     const newest = this.#out.row?.number ?? this.#done ?? -1;
-    return frame.key && row.number > newest && Math.abs(frame.dts - row.dts) <= this.#table.timescale / 100;
+    return frame.key && row.number > newest && Math.abs(frame.dts - row.dts) <= this.#nearTicks;
   }
 
   #giveUp(): void {

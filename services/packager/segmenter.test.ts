@@ -11,8 +11,8 @@ const open = (change: Partial<Open>): Open => ({
   boundary: 50,
   ...change,
 });
-const key = { duration: 3, key: true, guessed: true };
-const delta = { duration: 3, key: false, guessed: true };
+const key = { duration: 3, boundary: true, guessed: true };
+const delta = { duration: 3, boundary: false, guessed: true };
 
 test.for([
   { name: "keyframe after a second", open: { duration: 192 }, next: key, cut: "segment" },
@@ -46,7 +46,7 @@ test.for([
   {
     name: "a short part that the next frame does make too long",
     open: { duration: 40, partDuration: 40 },
-    next: { duration: 13, key: false, guessed: false },
+    next: { duration: 13, boundary: false, guessed: false },
     cut: "part",
   },
   {

@@ -44,20 +44,21 @@ export type Cut = "segment" | "part" | "none";
 /** A sample about to join. Until its successor comes its duration is a guess: as long as the one before it. */
 export interface Next {
   readonly duration: number;
-  readonly key: boolean;
+  /** A segment should begin here. */
+  readonly boundary: boolean;
   readonly guessed: boolean;
 }
 
 /** What ends before the next sample of the reference rendition joins `open`. Nothing else in the product cuts. */
 export function cutBefore(next: Next, open: Open, limits: Limits): Cut {
-  if (next.key && (open.duration >= limits.minTicks || !open.independent)) return "segment";
+  if (next.boundary && (open.duration >= limits.minTicks || !open.independent)) return "segment";
   // rfc8216bis 4.4.3.1: EXTINF rounded MUST NOT exceed TARGETDURATION, which never changes.
   if (open.duration + next.duration > limits.maxTicks) return "segment";
   return cutPart(next, open, limits) ? "part" : "none";
 }
 
 /** Whether the open part ends before the sample joins it. */
-export function cutPart({ duration, guessed }: Omit<Next, "key">, open: Open, limits: Limits): boolean {
+export function cutPart({ duration, guessed }: Omit<Next, "boundary">, open: Open, limits: Limits): boolean {
   if (open.partDuration === 0) return false;
   // rfc8216bis 4.4.4.9: a part MUST NOT exceed PART-TARGET, so close early.
   const full = open.partDuration + duration > limits.partTicks;
@@ -158,6 +159,8 @@ export interface Frame {
   readonly dts: number;
   readonly pts: number;
   readonly key: boolean;
+  /** A segment should begin here: it is a keyframe, or those who encode again make one of it. */
+  readonly boundary: boolean;
   readonly data: Payload;
   /** Which init segment it needs. */
   readonly version: number;
@@ -261,7 +264,8 @@ export class Reference {
     if (this.#edge !== undefined && frame.dts - this.#edge > this.#table.timescale / 100)
       this.#gapUntil(frame.dts);
     if (this.silent || this.#discontinuous) this.#out.close();
-    if (this.#out.row) this.#cut(frame, { duration: this.#frameTicks, key: frame.key, guessed: true });
+    if (this.#out.row)
+      this.#cut(frame, { duration: this.#frameTicks, boundary: frame.boundary, guessed: true });
     else this.#open(frame);
     this.#held = frame;
     this.#table.advance(frame.dts);
@@ -287,7 +291,7 @@ export class Reference {
     const duration = shownFor(end - frame.dts, this.#frameTicks, this.#out.limits);
     this.#frameTicks = duration;
     // Its true length may be more than was assumed when it arrived.
-    if (this.#out.duration > 0) this.#cut(frame, { duration, key: false, guessed: false });
+    if (this.#out.duration > 0) this.#cut(frame, { duration, boundary: false, guessed: false });
     this.#out.count(duration, frame.key);
     const { dts, pts, key, data, version } = frame;
     this.#out.emit([{ dts, pts, duration, key, data }], version);

@@ -1,3 +1,9 @@
+/**
+ * Where an encoder sets keyframes by itself: at the first frame of each stretch of this many milliseconds of raw time. It
+ * divides 2^32, so whoever counts raw time with or without its wraps finds the same frames.
+ */
+export const keyGridMs = 2_048;
+
 /** Ticks per millisecond of the video timescale. */
 const ticksPerMs = 90;
 

@@ -35,6 +35,16 @@ export interface VideoTrack {
   readonly frameRate: number | undefined;
 }
 
+/** The size in square pixels, as a screen shows it. */
+export function shownSize(track: {
+  readonly width: number;
+  readonly height: number;
+  readonly pixelAspect?: readonly [number, number] | undefined;
+}): { readonly width: number; readonly height: number } {
+  const [across, down] = track.pixelAspect ?? [1, 1];
+  return { width: Math.round((track.width * across) / (down || 1)), height: track.height };
+}
+
 export interface AudioTrack {
   readonly kind: "audio";
   readonly entry: Entry;

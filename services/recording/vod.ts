@@ -15,6 +15,10 @@ export function recorded(folder: string, contents: Contents): Programme {
     state: "ended",
     targetDuration: begin.targetDuration,
     rungs: [],
+    source: undefined,
+    offersSource: true,
+    // All of it was measured.
+    bandwidthOf: ({ bandwidth }) => bandwidth,
     isLeaving: () => false,
     renditions: new Map(playable.map((reel) => [reel.name, renditionOf(folder, contents, reel)])),
   };

@@ -20,6 +20,7 @@ import {
 } from "../packager/flv.ts";
 import { CmafFeed } from "../packager/remux.ts";
 import { writeVideo } from "../packager/tags.ts";
+import { keyGridMs } from "../packager/timeline.ts";
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
 import { type Encoder, encodedBy } from "./hardware.ts";
@@ -251,6 +252,9 @@ class Run {
   readonly #done = Promise.withResolvers<RunEnd>();
   #pictures = 0;
   #publishEnded = false;
+  readonly #isSparse: boolean;
+  /** When the first picture is shown, in the encoder's time. */
+  #firstMs: number | undefined;
 
   constructor(options: {
     readonly job: LadderJob;
@@ -265,6 +269,7 @@ class Run {
     this.#tools = tools;
     this.#log = log;
     this.#feed = feed;
+    this.#isSparse = job.source.sparse === true;
     this.#rungs = rungs.map(({ name }) => ({
       name,
       outMs: undefined,
@@ -332,8 +337,12 @@ class Run {
         const message = readVideo(tag.payload);
         // ffmpeg knows of no tracks within a tag.
         if ((message.type !== "config" && message.type !== "frame") || message.track !== 0) continue;
-        if (message.type === "frame") this.#remember(tag.timestampMs + message.compositionMs);
-        this.#feedEncoder(tag, message, this.#retimer.toEncoder(tag.timestampMs));
+        const ms = this.#retimer.toEncoder(tag.timestampMs);
+        if (message.type === "frame") {
+          this.#remember(tag.timestampMs + message.compositionMs);
+          if (this.#firstMs === undefined) this.#lead(tag, message, ms);
+        }
+        this.#feedEncoder(tag, message, ms);
         if (this.#cmaf?.stale) return this.#finish(this.#broken("the source has another configuration"));
       }
     } catch (error) {
@@ -351,6 +360,17 @@ class Run {
     const enhanced = tag.payload[0]! >= 0x80;
     const data = message.type === "frame" ? message.data : message.config;
     this.#encode.write(tagBytes(videoTag, ms, enhanced ? writeVideo({ ...message, data }) : tag.payload));
+  }
+
+  /**
+   * ffmpeg counts the time for forced keyframes from the first picture that it encodes. Where they go by time, the first picture
+   * goes in once more before, where that time has its zero; what comes of it is left out.
+   */
+  #lead(tag: FlvTag, message: VideoFrame, ms: number): void {
+    this.#firstMs = ms + message.compositionMs;
+    if (!this.#isSparse) return;
+    const zero = Math.floor((this.#firstMs - 1) / keyGridMs) * keyGridMs;
+    this.#feedEncoder(tag, message, zero - message.compositionMs);
   }
 
   /** A machine that cannot encode as fast as the source comes gives up a rung before all of them have holes. */
@@ -383,8 +403,10 @@ class Run {
         const message = readVideo(tag.payload);
         if (message.type !== "config" && message.type !== "frame") continue;
         if (message.type === "frame") {
+          const outMs = this.#retimer.whole(tag.timestampMs);
+          if (outMs + message.compositionMs < this.#firstMs!) continue;
           this.#pictures++;
-          rung.outMs = this.#retimer.whole(tag.timestampMs);
+          rung.outMs = outMs;
           const arrived = this.#arrived.get(timestampMs);
           if (arrived !== undefined) this.#tools.figures.delay((performance.now() - arrived) / 1000);
         }

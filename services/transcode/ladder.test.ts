@@ -34,7 +34,7 @@ test.for<{ choice: LadderChoice; rungs: string }>([
   { choice: "none", rungs: "" },
   { choice: [{ height: 1080 }, { height: 480 }], rungs: "480p" },
   { choice: [{ height: 540 }, { height: 1000, kbps: 900 }], rungs: "1000p 540p" },
-  { choice: [{ height: 480, codec: "hevc" }, { height: 480 }], rungs: "480p 480phevc" },
+  { choice: [{ height: 480, codec: "h264" }], rungs: "480p" },
 ])("a live input that chooses $choice has $rungs", ({ choice, rungs }) => {
   expect(
     planLadder(source(1920, 1000), choice)
@@ -179,6 +179,19 @@ test.for([
 test("a source that ffmpeg's FLV does not know goes in as CMAF", () => {
   for (const codec of ["hvc1.1.6.L93.90", "av01.0.04M.08", "vp09.00.31.08"])
     expect(commandLine(5, 1, rungs, codec)).toBe(golden("-fps_mode").replace("-f flv -i", "-f mp4 -i"));
+});
+
+test("of a source with few keyframes one rung has its size, and all set keyframes by time", () => {
+  const planned = planLadder(source(1280, 720, { frameRate: 60, sparse: true }), "light");
+  expect(planned.map(({ name }) => name)).toEqual(["720p", "480p"]);
+  const line = ffmpegArguments(
+    commandFor(planned, { codec: "avc1.64001f", sparse: true }, { major: 5, minor: 1 }),
+  ).join(" ");
+  const stretch = (before: string) => `gt(floor((t+0.0005)/2.048),floor((${before}+0.0005)/2.048))`;
+  expect(
+    line.split(` -force_key_frames expr:isnan(prev_forced_t)+${stretch("prev_forced_t")} `),
+  ).toHaveLength(3);
+  expect(line).toContain(`[s1]select='isnan(prev_selected_t)+${stretch("prev_selected_t")}+gte(`);
 });
 
 test("one rung needs no split, and a thinned one keeps every keyframe", () => {

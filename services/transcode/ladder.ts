@@ -1,11 +1,6 @@
-import {
-  type LadderChoice,
-  type LadderName,
-  type Rung,
-  type RungWish,
-  rungCodecs,
-  type Source,
-} from "../live/ladder.ts";
+import type { LadderChoice, LadderName, Rung, RungWish, Source } from "../live/ladder.ts";
+import { keyGridMs } from "../packager/timeline.ts";
+import { shownSize } from "../packager/track.ts";
 import type { Command, Version } from "./ffmpeg.ts";
 
 /** What a height usually takes in H.264 at 30 frames a second, highest first. */
@@ -30,25 +25,27 @@ const profiles: Readonly<Record<LadderName, readonly RungWish[]>> = {
 
 /**
  * The rungs for `source`, highest first; the source itself is never among them, and nothing is larger than it is. A source that
- * not every browser plays comes again at its own size, as the first, unless nothing at all is to be encoded.
+ * not every browser plays, or that has few keyframes, comes again at its own size, as the first, unless nothing at all is to
+ * be encoded.
  */
 export function planLadder(source: Source, choice: LadderChoice = "default"): Rung[] {
-  const shown = displaySize(source);
+  const shown = shownSize(source);
   const short = Math.min(shown.width, shown.height);
   if (!(short >= minSide) || choice === "none") return [];
   const named = typeof choice === "string";
-  // Who names each rung may want the source's own height again, with fewer bits or in another codec.
+  // Who names each rung may want the source's own height again, with fewer bits.
   const wishes: RungWish[] = (named ? profiles[choice] : choice).filter(
     ({ height }) => height <= short * (named ? worthwhile : 1),
   );
-  const own = ({ height, codec = "h264" }: RungWish) => height === even(short) && codec === "h264";
-  if (!playsEverywhere(source.codec) && !wishes.some(own)) wishes.push({ height: even(short) });
-  wishes.sort((a, b) => b.height - a.height || order(a) - order(b));
+  const own = ({ height }: RungWish) => height === even(short);
+  if ((source.sparse || !playsEverywhere(source.codec)) && !wishes.some(own))
+    wishes.push({ height: even(short) });
+  wishes.sort((a, b) => b.height - a.height);
   return wishes.map((wish, index) => planRung(source, wish, index > 0));
 }
 
-function planRung(source: Source, { height, fps, kbps, codec = "h264" }: RungWish, halved: boolean): Rung {
-  const size = scaled(displaySize(source), height);
+function planRung(source: Source, { height, fps, kbps }: RungWish, halved: boolean): Rung {
+  const size = scaled(shownSize(source), height);
   const { frameRate: from } = source;
   const fast = from !== undefined && from > fastFrameRate;
   // Motion is worth its bits where there are enough of them.
@@ -60,27 +57,28 @@ function planRung(source: Source, { height, fps, kbps, codec = "h264" }: RungWis
   const full = usualKbps(height) * (frameRate !== undefined && frameRate > fastFrameRate ? fastShare : 1);
   const videoKbps = Math.max(minKbps, Math.round(Math.min(kbps ?? full, capOf(source, size))));
   return {
-    name: `${height}p${codec === "h264" ? "" : codec}`,
+    name: `${height}p`,
     ...size,
     frameRate,
     maxFrameRate,
-    codec,
+    codec: "h264",
     codecs: `avc1.6400${levelFor(size, frameRate).toString(16).padStart(2, "0")}`,
     videoKbps,
     bandwidth: bandwidthOf(videoKbps, frameRate),
   };
 }
 
-/** The size in square pixels. */
-function displaySize({ width, height, pixelAspect: [across, down] = [1, 1] }: Source): Size {
-  return { width: Math.round((width * across) / (down || 1)), height };
-}
-
 /**
  * One ffmpeg for a whole ladder: the source as FLV or CMAF on standard input, each rung as FLV on a pipe of its own from 3 on, in the
- * order of `rungs`. Every rung has its keyframes where the source has them, and the source's timestamps.
+ * order of `rungs`. Every rung has the source's timestamps, and its keyframes where the source has them, or by time (`keyGridMs`)
+ * where that has too few.
  */
-export function commandFor(rungs: readonly Rung[], source: Pick<Source, "codec">, version: Version): Command {
+export function commandFor(
+  rungs: readonly Rung[],
+  source: Pick<Source, "codec" | "sparse">,
+  version: Version,
+): Command {
+  const keys = source.sparse ? `expr:isnan(prev_forced_t)+${newStretch("prev_forced_t")}` : "source";
   return {
     global: ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning", "-copyts"],
     inputs: [
@@ -92,7 +90,7 @@ export function commandFor(rungs: readonly Rung[], source: Pick<Source, "codec">
         options: words("-flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1"),
       },
     ],
-    filter: filterFor(rungs),
+    filter: filterFor(rungs, source.sparse === true),
     outputs: rungs.map((rung, index) => ({
       target: `pipe:${firstPipe + index}`,
       format: "flv",
@@ -100,7 +98,7 @@ export function commandFor(rungs: readonly Rung[], source: Pick<Source, "codec">
         `-map [v${index}] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v ${levelOf(rung)} -threads 1`,
         `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
         // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
-        "-force_key_frames source -sc_threshold 0 -g 600",
+        `-force_key_frames ${keys} -sc_threshold 0 -g 600`,
         // The encoder's own time base of 1/fps would move timestamps by up to half a frame.
         `${version.major > 5 || version.minor >= 1 ? "-fps_mode" : "-vsync"} passthrough -enc_time_base 1:1000`,
         "-flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1",
@@ -131,13 +129,18 @@ const fastFrameRate = 31;
 /** Twice the frames, each closer to the last, take this much of the bits of half as many. */
 const fastShare = 1.4;
 
-function filterFor(rungs: readonly Rung[]): string {
+/** True at the first frame of a stretch of the grid, by ffmpeg's reckoning in seconds; half a millisecond is for its rounding. */
+const newStretch = (before: string) =>
+  `gt(floor((t+0.0005)/${keyGridMs / 1000}),floor((${before}+0.0005)/${keyGridMs / 1000}))`;
+
+function filterFor(rungs: readonly Rung[], sparse: boolean): string {
+  const key = sparse ? newStretch("prev_selected_t") : "key";
   const branch = ({ width, height, maxFrameRate }: Rung, from: string, index: number) => {
     // By time, not by count, so that it begins again at each keyframe: none may be left out.
     const thin =
       maxFrameRate === undefined
         ? ""
-        : `select='isnan(prev_selected_t)+key+gte(t-prev_selected_t,${(0.9 / maxFrameRate).toFixed(4)})',`;
+        : `select='isnan(prev_selected_t)+${key}+gte(t-prev_selected_t,${(0.9 / maxFrameRate).toFixed(4)})',`;
     return `[${from}]${thin}scale=${width}:${height}:flags=fast_bilinear,setsar=1,format=yuv420p[v${index}]`;
   };
   if (rungs.length === 1) return branch(rungs[0]!, "0:v", 0);
@@ -155,8 +158,6 @@ function scaled({ width, height }: Size, short: number): Size {
   const share = short / Math.min(width, height);
   return { width: even(width * share), height: even(height * share) };
 }
-
-const order = ({ codec = "h264" }: RungWish) => rungCodecs.indexOf(codec);
 
 /** In between as the neighbours say. */
 function usualKbps(height: number): number {

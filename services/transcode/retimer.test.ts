@@ -37,6 +37,12 @@ test("after 25 days ffmpeg's lost bit does not matter", () => {
   }
 });
 
+test("the grid of keyframes is the source's, also behind a jump and after a wrap", () => {
+  const retimer = new Retimer();
+  for (const raw of [top - 5_000, top - 100, 40, 3_000, 700, 4_100])
+    expect(retimer.toEncoder(raw) % 2_048).toBe(raw % 2_048);
+});
+
 test("whatever a source does, no time is made up and the encoder's never falls", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: top - 1 }), { minLength: 1, maxLength: 12 }), (raw) => {

@@ -1,3 +1,5 @@
+import { keyGridMs } from "../packager/timeline.ts";
+
 /** Room below the first timestamp: none may become negative when a frame is shown before it is decoded. */
 const leadMs = 1 << 20;
 /** How far apart two runs of time are laid; frames are never shown this much later or earlier than they are decoded. */
@@ -12,10 +14,13 @@ interface Run {
   readonly offset: number;
 }
 
+/** The least time not below `ms` that lies in the encoder's grid of keyframes as `rawMs` lies in the source's. */
+const alike = (ms: number, rawMs: number) => ms + ((((rawMs - ms) % keyGridMs) + keyGridMs) % keyGridMs);
+
 /**
  * Between the source's raw timestamps and an encoder. ffmpeg's FLV loses the highest bit of a timestamp, and ffmpeg itself gives
  * every frame the same time once time has run backwards; so it gets a time that starts low and only grows, and what it
- * makes gets the raw time back, to the millisecond.
+ * makes gets the raw time back, to the millisecond. Multiples of `keyGridMs` stay such, so that keyframes can be set by time.
  */
 export class Retimer {
   #runs: Run[] = [];
@@ -26,10 +31,13 @@ export class Retimer {
   toEncoder(rawMs: number): number {
     // 32 bits wrap after 49 days; a difference is right all the same.
     const step = this.#runs.length === 0 ? 0 : (rawMs - this.#lastRaw) | 0;
-    if (this.#runs.length === 0) this.#begin(0, leadMs - rawMs);
-    else if (step < 0) {
-      this.#begin(this.#last + gapMs / 2, this.#last + gapMs - rawMs);
-      this.#last += gapMs;
+    if (this.#runs.length === 0) {
+      this.#last = alike(leadMs, rawMs);
+      this.#begin(0, this.#last - rawMs);
+    } else if (step < 0) {
+      const from = this.#last + gapMs / 2;
+      this.#last = alike(this.#last + gapMs, rawMs);
+      this.#begin(from, this.#last - rawMs);
     } else this.#last += step;
     this.#lastRaw = rawMs;
     return this.#last;

@@ -33,6 +33,14 @@ test("the first list names the rung, whose segments have the source's numbers an
   await viewer.follow("audio", (segments) => segments.length >= 2);
 });
 
+test("no rendition has more bits than the list declares for it", async () => {
+  for (const name of viewer.renditions.keys()) {
+    const segments = await viewer.follow(name, (list) => list.filter(({ gap }) => !gap).length >= 5);
+    for (const segment of segments.filter(({ gap }) => !gap)) await viewer.fetch(name, segment);
+  }
+  expect(viewer.exceeded()).toEqual([]);
+});
+
 test("a worker that is killed costs its rung a gap, and the source nothing", async () => {
   const [worker] = descendants(sluice.pid, "role worker");
   process.kill(worker!, "SIGKILL");

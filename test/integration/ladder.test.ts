@@ -9,6 +9,7 @@ import { createLog, createLogTo } from "../../services/lib/log.ts";
 import { createMetrics, type Metrics } from "../../services/lib/metrics.ts";
 import type { LadderJob, Rung, Source } from "../../services/live/ladder.ts";
 import type { FlvTag } from "../../services/packager/flv.ts";
+import { keyGridMs } from "../../services/packager/timeline.ts";
 import { findFfmpeg } from "../../services/supervisor/programs.ts";
 import { planLadder } from "../../services/transcode/ladder.ts";
 import { type LadderQueue, openQueue } from "../../services/transcode/queue.ts";
@@ -184,6 +185,31 @@ test("each rung has every picture of the source at its own time, and keyframes w
   const text = await metrics.text();
   expect(text).toContain('sluice_encodes_total{end="drained",role="worker"} 1');
   expect(origin.granted).toHaveLength(1);
+});
+
+test("of a source with sparse keyframes each rung sets its own at the first picture of each stretch of raw time", async () => {
+  const fast = await makePicture({ seconds: 6, keys: [0], rate: 60 });
+  const [whole, half] = planLadder({ ...source, frameRate: 60 }, [
+    { height: 144, kbps: 200 },
+    { height: 90, kbps: 100 },
+  ]);
+  const { live, job } = await goLive({ startMs: 3_000_000_123, tags: fast, rungs: [whole!, half!] });
+  await worker();
+  await queue.add({ ...job, source: { ...source, frameRate: 60, sparse: true } });
+  await flowing(1, 300);
+  live.end();
+  await origin.until(() => rungs.every(({ name }) => origin.of(1, name)?.whole === true));
+  // The first picture in order of presentation of each stretch but the first, which begins anywhere.
+  const stretches = Map.groupBy(times(live.sent), (ms) => Math.floor(ms / keyGridMs));
+  const expected = [...stretches.values()]
+    .map(([first]) => first!)
+    .filter((ms) => ms !== times(live.sent)[0]);
+  for (const { name } of rungs) {
+    const { pictures } = origin.of(1, name)!;
+    const until = times(pictures).at(-1)!;
+    expect(keyTimes(pictures)).toEqual(expected.filter((ms) => ms <= until));
+    expect(keyTimes(pictures).length).toBeGreaterThan(1);
+  }
 });
 
 test.for([

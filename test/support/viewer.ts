@@ -1,3 +1,4 @@
+import { exceeded, type Sent } from "../conformance/bandwidth.ts";
 import { createJudge, type Judge } from "../conformance/hls-rules.ts";
 
 /** One segment as a media playlist lists it. */
@@ -13,6 +14,8 @@ export interface Listed {
 /** A player without a picture: loads the list once, follows renditions by blocking reload, and has every playlist judged. */
 export interface Viewer {
   readonly judge: Judge;
+  /** The multivariant playlist. */
+  readonly text: string;
   /** The media playlists of the multivariant playlist by rendition name. */
   readonly renditions: ReadonlyMap<string, string>;
   /** Reloads a rendition until `enough` of its playlist, at most `limitMs`. Resolves with the segments of the last one. */
@@ -22,7 +25,12 @@ export interface Viewer {
     limitMs?: number,
   ): Promise<readonly Listed[]>;
   fetch(name: string, segment: Listed): Promise<Uint8Array>;
+  /** What the list declares and the segments fetched so far exceed. */
+  exceeded(): readonly string[];
 }
+
+/** Of every media playlist of the product. */
+const targetDuration = 4;
 
 /** Opens a playback, such as `http://host:port/{uid}`, once it is on air. */
 export async function openViewer(playback: string): Promise<Viewer> {
@@ -35,9 +43,17 @@ export async function openViewer(playback: string): Promise<Viewer> {
     (match) => (match[1] ?? match[2])!,
   );
   const renditions = new Map(uris.map((uri) => [/([^/]+)\.m3u8$/.exec(uri)![1]!, new URL(uri, url).href]));
+  const sent = new Map<string, Map<number, Sent>>();
   return {
     judge,
+    text,
     renditions,
+    exceeded: () =>
+      exceeded(
+        text,
+        new Map([...sent].map(([name, segments]) => [name, [...segments.values()]])),
+        targetDuration,
+      ),
     async follow(name, enough, limitMs = 20_000) {
       const address = renditions.get(name);
       if (!address) throw new Error(`there is no ${name} among ${[...renditions.keys()].join(", ")}`);
@@ -55,10 +71,14 @@ export async function openViewer(playback: string): Promise<Viewer> {
         query = nextOf(listing);
       }
     },
-    async fetch(_name, segment) {
+    async fetch(name, segment) {
       const response = await fetch(segment.uri);
       if (response.status !== 200) throw new Error(`${segment.uri}: ${response.status}`);
-      return new Uint8Array(await response.arrayBuffer());
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      const { number, seconds } = segment;
+      const known = sent.get(name) ?? new Map<number, Sent>();
+      sent.set(name, known.set(number, { number, seconds, bytes: bytes.length }));
+      return bytes;
     },
   };
 }

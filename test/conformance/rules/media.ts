@@ -77,10 +77,11 @@ export const mediaRules: readonly Rule<Reading>[] = [
     for (const one of entriesOf(reading)) if (one.broken && !one.mapHere) yield `segment ${one.number}`;
   }),
   rule("4.4.4.3", "map-change-without-discontinuity", function* (reading) {
-    const entries = entriesOf(reading);
+    // A gap has no media that a map could be for: it may stand under the one before it.
+    const entries = entriesOf(reading).filter(({ gap }) => !gap);
     for (let i = 1; i < entries.length; i++) {
       const [a, b] = [entries[i - 1]!, entries[i]!];
-      if (a.map && a.map !== b.map && !b.broken) yield `segment ${b.number}`;
+      if (a.map && a.map !== b.map && a.discontinuity === b.discontinuity) yield `segment ${b.number}`;
     }
   }),
   rule("B.1", "date-required", function* (reading) {

@@ -82,8 +82,9 @@ export const multivariantRules: readonly Rule<Reading>[] = [
   }),
   rule("4.4.6.2", "all-or-none", function* ({ variants }) {
     for (const name of ["SCORE", "STABLE-VARIANT-ID", "VIDEO-RANGE"]) {
-      const count = variants.filter(({ tag }) => tag.attributes.has(name)).length;
-      if (count > 0 && count < variants.length) yield `${name} on ${count} of ${variants.length}`;
+      const some = name === "VIDEO-RANGE" ? variants.filter(({ tag }) => isVideo(tag.attributes)) : variants;
+      const count = some.filter(({ tag }) => tag.attributes.has(name)).length;
+      if (count > 0 && count < some.length) yield `${name} on ${count} of ${some.length}`;
     }
   }),
   rule("4.4.2.1", "live-promise", function* (reading) {
