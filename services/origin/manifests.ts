@@ -1,6 +1,9 @@
 import { gzipSync } from "node:zlib";
 import type { Broadcast } from "../live/broadcast.ts";
+import type { Programme } from "../live/programme.ts";
 import { manifest } from "../packager/dash.ts";
+import { Schedule } from "../packager/periods.ts";
+import type { Track } from "../packager/track.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -18,12 +21,16 @@ interface Rendered {
 /** Renders the manifest of DASH once per change, for the first who asks; all others share its bytes. */
 export class Manifests {
   readonly #rendered = new WeakMap<Broadcast, Rendered>();
+  readonly #recorded = new WeakMap<Programme, Rendered>();
 
   answer(exchange: Exchange, broadcast: Broadcast): void {
-    const rendered = this.#render(broadcast);
+    this.#send(exchange, this.#render(broadcast), cacheControl("manifest", broadcast.targetDuration));
+  }
+
+  #send(exchange: Exchange, rendered: Rendered, cache: string): void {
     const headers = {
       "content-type": "application/dash+xml",
-      "cache-control": cacheControl("manifest", broadcast.targetDuration),
+      "cache-control": cache,
       vary: "accept-encoding",
       priority: "u=1",
     };
@@ -31,6 +38,16 @@ export class Manifests {
       return exchange.reply(200, headers, [rendered.plain]);
     rendered.gzip ??= gzipSync(rendered.plain, { level: 4 });
     exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [rendered.gzip]);
+  }
+
+  /** Of a recording: the same rows, read from the first to the last. */
+  async recorded(exchange: Exchange, programme: Programme): Promise<void> {
+    let rendered = this.#recorded.get(programme);
+    if (!rendered) {
+      rendered = { revision: 0, publishMs: 0, plain: await recordedText(programme), gzip: undefined };
+      this.#recorded.set(programme, rendered);
+    }
+    this.#send(exchange, rendered, cacheControl("ended playlist", programme.targetDuration));
   }
 
   #render(broadcast: Broadcast): Rendered {
@@ -69,6 +86,38 @@ function textOf(broadcast: Broadcast, publishMs: number): Buffer {
     depthSeconds,
     type: "dynamic",
     publishMs,
+  });
+  return Buffer.from(text);
+}
+
+async function recordedText({ renditions, video }: Programme): Promise<Buffer> {
+  const reference = renditions.get("source") ?? [...renditions.values()][0];
+  if (!reference) return Buffer.alloc(0);
+  const listed = [reference, ...[...renditions.values()].filter((one) => one !== reference)].map(
+    ({ name, shown: window, track, bandwidth }) => {
+      const version = window.segments.at(-1)?.version ?? 0;
+      return { name, window, version, kind: track.kind, bits: bandwidth.peak || 1 };
+    },
+  );
+  const schedule = new Schedule(listed[0]!.window.timescale);
+  schedule.follow(listed);
+  const tracks = new Map<string, Track>();
+  for (const { name, version } of schedule.periods.flatMap(({ members }) => members)) {
+    const track = (await renditions.get(name)?.init(version))?.track;
+    if (track) tracks.set(`${name} ${version}`, track);
+  }
+  const text = manifest({
+    periods: schedule.periods,
+    renditions: listed.map(({ name, window }) => ({
+      name,
+      window,
+      track: (version) => tracks.get(`${name} ${version}`),
+    })),
+    media: video,
+    clock: "../../time",
+    depthSeconds: undefined,
+    type: "static",
+    publishMs: 0,
   });
   return Buffer.from(text);
 }

@@ -152,12 +152,15 @@ async function multivariant(exchange: Exchange, options: ServerOptions, playback
 }
 
 async function manifest(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
+  const { directory, recordings, manifests } = options;
+  const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
+  if (recorded) return manifests.recorded(exchange, recorded);
   const ready = ({ listed, schedule }: Broadcast): boolean => listed && schedule?.playable === true;
   // Who watches asks for it again and again at the same address, and learns of the end there.
   const broadcast = await onAir(exchange, options, playback, { ready, over: () => false });
   if (!broadcast) return;
   saw(exchange, options, broadcast);
-  options.manifests.answer(exchange, broadcast);
+  manifests.answer(exchange, broadcast);
 }
 
 function isHere(directory: Directory, playback: string): boolean {

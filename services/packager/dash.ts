@@ -135,6 +135,8 @@ interface Entry {
 interface Set {
   readonly id: number;
   readonly kind: Track["kind"];
+  /** Of its kind. */
+  readonly first: boolean;
   readonly entries: readonly Entry[];
 }
 
@@ -144,10 +146,15 @@ function setsOf({ renditions }: Presentation, { members }: Period): Set[] {
     const rendition = renditions.find((one) => one.name === member.name);
     const track = rendition?.track(member.version);
     if (!rendition || !track) continue;
-    const key = `${track.kind} ${track.entry}`;
+    const language = track.kind === "audio" ? track.language : undefined;
+    const key = `${track.kind} ${track.entry} ${language ?? ""}`;
     groups.set(key, [...(groups.get(key) ?? []), { member, rendition, track }]);
   }
-  return [...groups.values()].map((entries, id) => ({ id, kind: entries[0]!.track.kind, entries }));
+  const kinds = [...groups.values()].map((entries) => entries[0]!.track.kind);
+  return [...groups.values()].map((entries, id) => {
+    const kind = kinds[id]!;
+    return { id, kind, first: kinds.indexOf(kind) === id, entries };
+  });
 }
 
 function setText(
@@ -158,6 +165,9 @@ function setText(
   const { period, before } = place;
   const { id, kind, entries } = set;
   let text = `    <AdaptationSet id="${id}" contentType="${kind}" mimeType="${kind}/mp4" segmentAlignment="true"`;
+  const language = entries.map(({ track }) => (track.kind === "audio" ? track.language : undefined))[0];
+  // xs:language: what a publisher says may be anything.
+  if (language && /^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$/.test(language)) text += ` lang="${language}"`;
   // A segment that was cut for want of a keyframe starts with none, and only a timeline has those.
   if (period.grid !== undefined || kind === "audio") text += ' startWithSAP="1"';
   text += kind === "video" ? extent(entries.map(({ track }) => track as VideoTrack)) : "";
@@ -171,7 +181,8 @@ function setText(
     text += property(`urn:mpeg:dash:period-${kin}:2015`, before.id);
   }
   text += reference(presentation, period, set);
-  text += '      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>\n';
+  // 5.8.5.5: the first of a kind is what to play where nobody chooses.
+  text += `      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="${set.first ? "main" : "alternate"}"/>\n`;
   for (const entry of entries) text += representation(presentation, place, entry);
   return `${text}    </AdaptationSet>\n`;
 }

@@ -275,7 +275,9 @@ function membersAt(segment: Segment, renditions: readonly Listed[]): Member[] {
   return renditions.flatMap(({ name, window, version, kind, bits }, index) => {
     if (index === 0) return [{ name, version: segment.version, bits }];
     const begun = kind === "audio" || window.segments.length > 0 || (window.open?.parts.length ?? 0) > 0;
-    return begun ? [{ name, version, bits }] : [];
+    // Of what is long over, as in a recording, its own segment says the init.
+    const own = window.segments.find(({ number }) => number === segment.number)?.version;
+    return begun ? [{ name, version: own ?? version, bits }] : [];
   });
 }
 

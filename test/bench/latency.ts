@@ -1,7 +1,7 @@
 import type { Page } from "playwright-core";
 import { openBrowser, seen, untilState } from "../support/browser.ts";
-import { readClock } from "../support/clock.ts";
 import { publishClock } from "../support/clock-publisher.ts";
+import { delaysOf, watchClock } from "../support/glass.ts";
 import { startSluice } from "../support/sluice.ts";
 import { descendants, usageOf } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
@@ -24,17 +24,12 @@ export async function latency({ seconds = 120 }: BenchOptions): Promise<Report> 
     await watchClock(page);
     await pause(page, seconds);
     const after = { seen: await seen(page), usage: pids.map(usageOf) };
-    const shown = await shownFrames(page);
-    const delays = shown.flatMap(({ bits, at }) => {
-      const ms = readClock([...bits].map((bit) => (bit === "1" ? 255 : 0)));
-      return ms === undefined ? [] : [at - publisher.startedAt - ms];
-    });
+    const { delays, unread } = await delaysOf(page, publisher.startedAt);
     const toGlass = spread(delays);
     const stalls = after.seen.stats.stalls - before.seen.stats.stalls;
     const dropped = after.seen.stats.droppedFrames - before.seen.stats.droppedFrames;
     const cpu = after.usage.map((u, i) => ((u.cpuSeconds - before.usage[i]!.cpuSeconds) / seconds) * 100);
     const megabytes = after.usage.map((u) => u.rssBytes / 2 ** 20);
-    const unread = shown.length - delays.length;
     return {
       name: "latency",
       load: `360p30 H.264 and AAC from ffmpeg, one Chromium, ${seconds} s after ${WARM_SECONDS} s of warm-up`,
@@ -68,35 +63,4 @@ export async function latency({ seconds = 120 }: BenchOptions): Promise<Report> 
 /** By the page's own clock. */
 function pause(page: Page, seconds: number): Promise<unknown> {
   return page.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), seconds * 1000);
-}
-
-interface Shown {
-  /** The 40 blocks, "1" for white. */
-  readonly bits: string;
-  /** Epoch milliseconds at which the browser expects it on the screen. */
-  readonly at: number;
-}
-
-/** Reads the blocks of every picture from now on, in the page. */
-async function watchClock(page: Page): Promise<void> {
-  await page.evaluate(() => {
-    const video = document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!;
-    const canvas = new OffscreenCanvas(10, 4);
-    const pen = canvas.getContext("2d", { willReadFrequently: true })!;
-    const shown: { bits: string; at: number }[] = [];
-    (window as unknown as { shown: typeof shown }).shown = shown;
-    const onFrame: VideoFrameRequestCallback = (_, { expectedDisplayTime }) => {
-      pen.drawImage(video, 0, 0, 10, 4);
-      const { data } = pen.getImageData(0, 0, 10, 4);
-      let bits = "";
-      for (let i = 0; i < data.length; i += 4) bits += data[i]! > 127 ? "1" : "0";
-      shown.push({ bits, at: performance.timeOrigin + expectedDisplayTime });
-      video.requestVideoFrameCallback(onFrame);
-    };
-    video.requestVideoFrameCallback(onFrame);
-  });
-}
-
-function shownFrames(page: Page): Promise<Shown[]> {
-  return page.evaluate(() => (window as unknown as { shown: { bits: string; at: number }[] }).shown);
 }

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createMpdJudge } from "../conformance/mpd-rules.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { checkRecording } from "../support/recording-check.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -50,4 +51,9 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   sluice = await startSluice({ dataDir, args: [...ports, "--timeout-seconds", "6"] });
   expect(await checkRecording(what)).toEqual([]);
   expect(await api(`/live_inputs/${uid}/videos`)).toMatchObject([{ uid: video, readyToStream: true }]);
+  // The same rows for DASH, from the first on.
+  const manifest = await (await fetch(`${http}/${video}/manifest/video.mpd`)).text();
+  expect(createMpdJudge().manifest(manifest, Date.now())).toEqual([]);
+  expect(manifest).toMatch(/type="static"[^>]* mediaPresentationDuration="PT1[78](\.\d+)?S"/);
+  expect(manifest).toMatch(/<Period id="p1" start="PT0S"/);
 });
