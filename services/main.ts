@@ -52,6 +52,16 @@ function program(): Command {
     .option("--max-sessions <number>", "from how many places it may be used at once")
     .option("--downloadable", "lets its holder download");
   operate(sluice, "keys", "rotate the stream key of a live input; list, create or delete signing keys");
+  withSettings(
+    sluice
+      .command("recordings")
+      .description("verify recordings against their checksums, or repair what a crash or a disk has torn")
+      .argument("<verify|repair>")
+      .argument("[uid...]", "videos; all of them when none is named"),
+  ).action(async (verb: string, uids: readonly string[], flags) => {
+    const { runRecordings } = await import("./recordings.ts");
+    process.exitCode = runRecordings(configOf(flags), verb, uids);
+  });
   sluice
     .command("config")
     .description("print a sample settings file")

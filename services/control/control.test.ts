@@ -258,6 +258,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "delete /v1/tokens/{name}",
     "delete /v1/webhooks/{id}",
     "delete /webhook",
+    "delete /{uid}",
     "get ",
     "get /keys",
     "get /live_inputs",

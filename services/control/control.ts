@@ -8,6 +8,7 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { LadderName } from "../live/ladder.ts";
 import { internalCalls } from "./internal.ts";
+import { Janitor, recordingRemover } from "./janitor.ts";
 import { keysFrom, newUid, openAdminToken, openMaster } from "./keys.ts";
 import { Links, slicesOf } from "./links.ts";
 import { newInput, type PublicUrls } from "./resources.ts";
@@ -85,7 +86,10 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       );
     const webhooks = startWebhooks({ records, keys, allowed, log, retryMs: options.webhookRetryMs });
     records.onWrite = () => webhooks.wake();
-    const internal = internalCalls(records, links, log);
+    const { originAddress, secret } = options;
+    const remove = originAddress && recordingRemover(originAddress, secret);
+    const janitor = remove ? scope.own("janitor", new Janitor({ records, remove, log })) : undefined;
+    const internal = internalCalls(records, links, log, () => janitor?.wake());
 
     const deps = {
       records,
@@ -99,6 +103,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         const { secret } = options;
         return requestInternal(options.originAddress, path, { secret, ...(json !== undefined && { json }) });
       },
+      doomed: () => janitor?.wake(),
       settled: (version: number) => links.settled(version, settleMs),
     };
     let api: Promise<(request: IncomingMessage, response: ServerResponse) => void> | undefined;

@@ -59,7 +59,7 @@ const report = z.object({
 });
 
 /** The calls of other roles: `/internal/slice`, `/internal/ack`, `/internal/events`. Throws `Failure` for anything else. */
-export function internalCalls(records: Records, links: Links, log: Log) {
+export function internalCalls(records: Records, links: Links, log: Log, ended: () => void) {
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? "/", "http://control");
     const call = `${request.method} ${url.pathname}`;
@@ -77,6 +77,8 @@ export function internalCalls(records: Records, links: Links, log: Log) {
       // A newer role may tell what this version does not know: taken and left alone, or it would come for ever.
       const facts = events.filter((event) => known.has(event.type)).map((event) => parse(sentFact, event));
       const { result } = await records.write((tx) => applyFacts(tx, `${role}/${node}`, facts));
+      // Its recording may have a day on which it is to go.
+      if (result.some(({ type }) => type === "broadcast.ended")) ended();
       for (const { type, uid, id, at, ...fact } of result) log.debug({ type, uid, ...fact }, "event");
       return sendJson(response, 204);
     }

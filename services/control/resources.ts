@@ -185,7 +185,7 @@ export const videoView = z.object({
   liveInput: z.string(),
   readyToStream: z.boolean(),
   status: z.object({ state: z.enum(["live-inprogress", "ready"]) }),
-  scheduledDeletion: z.string().nullable(),
+  scheduledDeletion: moment.nullable().describe("When it goes by itself; null when it stays."),
   thumbnailTimestampPct: z.number().optional(),
   publicDetails: z.record(z.string(), z.string()).optional(),
   duration: z.number().describe("Seconds; -1 while it grows."),

@@ -75,6 +75,7 @@ const announcement = z.object({
 const claim = z.object({ publish: z.string().min(1).max(64), job: z.string().min(1).max(160) });
 const failure = claim.extend({ why: z.string().max(4_096) });
 const degradation = failure.extend({ rung: z.string().min(1).max(16) });
+const recordingPath = /^\/internal\/recordings\/([0-9a-f]{32})$/;
 const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
 
 async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
@@ -183,6 +184,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         const completed = /^\/internal\/complete\/([0-9a-f]{32})$/.exec(path ?? "")?.[1];
         if (path === "/internal/status" && request.method === "GET") return sendJson(response, 200, status);
         const [, video, rung] = rungPath.exec(path ?? "") ?? [];
+        const [, gone] = recordingPath.exec(path ?? "") ?? [];
+        if (gone && request.method === "DELETE") {
+          await stage.removeRecording(gone);
+          return sendJson(response, 204);
+        }
         if (request.method !== "POST") throw new Failure("not_found", "There is nothing here");
         if (path === "/internal/publishes")
           sendJson(response, 200, await stage.accept(await read(request, announcement)));

@@ -100,6 +100,18 @@ export class Stage implements Running {
     return directory.video(video)?.input ?? recordings?.ownerOf(video);
   }
 
+  /** Takes a recording away, from players that are still at its end, too. Refuses while it is on air. */
+  async removeRecording(video: string): Promise<void> {
+    const act = this.#actOf(video);
+    if (act && act.broadcast.state !== "ended")
+      throw new Failure("conflict", "This video is on air; end its broadcast first");
+    if (act) {
+      this.#acts.delete(act.broadcast.input);
+      this.#dismiss(act);
+    }
+    await this.#options.recordings?.remove(video);
+  }
+
   /** Puts a publish on air and returns its epoch; what was on air before under this input is cut off. */
   async accept(announcement: Announcement): Promise<{ epoch: number }> {
     const { snapshot, ledger, events, log } = this.#options;

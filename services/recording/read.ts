@@ -7,6 +7,14 @@ export function fileName(rendition: string, file: number): string {
   return `${rendition}-${file}.mp4`;
 }
 
+/** What `fileName` makes: rendition and number. */
+export const mediaFile = /^([a-z0-9]{1,16})-(\d+)\.mp4$/;
+
+/** A file that exists while a recording may grow. */
+export function markerOf(folder: string, video: string): string {
+  return join(folder, "open", video);
+}
+
 /** The bytes of a segment, or of one of its parts; undefined when they are not there. */
 export async function readRow(
   folder: string,

@@ -9,6 +9,7 @@ import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { Summary } from "../live/tape.ts";
 import type { Contents } from "./contents.ts";
 import type { Draft } from "./journal.ts";
+import { markerOf } from "./read.ts";
 import { beginOf, readRecording, truncateRecording } from "./recovery.ts";
 import { restoredFrom } from "./restore.ts";
 import type { Durability, Job, Said } from "./scribe.ts";
@@ -311,8 +312,4 @@ export class Recorder implements Running, Recordings {
     for (const tape of this.#tapes.values()) tape.fail(why);
     for (const waiting of this.#waiting) waiting.done();
   }
-}
-
-function markerOf(folder: string, video: string): string {
-  return join(folder, "open", video);
 }

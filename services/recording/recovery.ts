@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Contents } from "./contents.ts";
 import { type Entry, isJournal, type Read, readJournal } from "./journal.ts";
-import { fileName } from "./read.ts";
+import { fileName, mediaFile } from "./read.ts";
 
 export interface Recovered {
   readonly contents: Contents;
@@ -91,7 +91,7 @@ export function truncateRecording(folder: string, { contents, journalBytes }: Re
     if (existsSync(path)) truncateSync(path, fileBytes);
   }
   for (const found of readdirSync(folder)) {
-    const [, name, number] = /^([a-z0-9]{1,16})-(\d+)\.mp4$/.exec(found) ?? [];
+    const [, name, number] = mediaFile.exec(found) ?? [];
     if (name === undefined) continue;
     const reel = contents.reel(name);
     if (!reel || Number(number) > reel.file) rmSync(join(folder, found));

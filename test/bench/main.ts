@@ -12,6 +12,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   packager: async () => (await import("./packager.ts")).packager,
   drops: async () => (await import("./drops.ts")).drops,
   ladder: async () => (await import("./ladder.ts")).ladder,
+  recording: async () => (await import("./recording.ts")).recording,
 };
 
 const { values, positionals } = parseArgs({

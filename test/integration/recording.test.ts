@@ -1,11 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createMpdJudge } from "../conformance/mpd-rules.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { checkRecording } from "../support/recording-check.ts";
-import { type Sluice, startSluice } from "../support/sluice.ts";
+import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 import { openWitness } from "../support/witness.ts";
 
 let dataDir: string;
@@ -44,7 +44,8 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   for (const { text } of witness.ended.values()) expect(text).toContain("#EXT-X-MEDIA-SEQUENCE:1\n");
   await expect.poll(() => api(`/${video}`)).toMatchObject({ status: { state: "ready" } });
   const what = { dataDir, http, apiToken: sluice.ready.apiToken, video, seen: witness.seen };
-  expect(await checkRecording(what)).toEqual([]);
+  // The last entry of the journal waits for the disk, nobody else does.
+  await expect.poll(() => checkRecording(what), { timeout: 10_000, interval: 500 }).toEqual([]);
 
   await sluice.stop();
   const ports = ["--http-port", new URL(http).port];
@@ -56,4 +57,27 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   expect(createMpdJudge().manifest(manifest, Date.now())).toEqual([]);
   expect(manifest).toMatch(/type="static"[^>]* mediaPresentationDuration="PT1[78](\.\d+)?S"/);
   expect(manifest).toMatch(/<Period id="p1" start="PT0S"/);
+
+  const folder = join(dataDir, "recordings");
+  const journal = join(folder, video, "journal");
+  const tend = (verb: string) => runSluice(["recordings", verb, "--data", dataDir]);
+  expect(await tend("verify")).toMatchObject({
+    code: 0,
+    output: expect.stringContaining("1 whole, 0 mended"),
+  });
+  truncateSync(journal, statSync(journal).size - 100);
+  expect(await tend("verify")).toMatchObject({ code: 1, output: expect.stringContaining("torn") });
+  expect(await tend("repair")).toMatchObject({
+    code: 0,
+    output: expect.stringContaining("0 whole, 1 mended"),
+  });
+  expect(await tend("verify")).toMatchObject({ code: 0 });
+
+  // Deleted: nobody is shown it, and its files go.
+  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
+  const url = `${sluice.ready.http}/client/v4/accounts/0/stream/${video}`;
+  expect((await fetch(url, { method: "DELETE", headers })).status).toBe(200);
+  expect((await fetch(url, { headers })).status).toBe(404);
+  await expect.poll(() => readdirSync(folder)).not.toContain(video);
+  expect((await fetch(`${sluice.ready.http}/${video}/manifest/video.m3u8`)).status).not.toBe(200);
 });

@@ -11,6 +11,8 @@ export interface Deps {
   readonly keys: Keys;
   readonly defaults: { readonly timeoutSeconds: number; readonly ladder: LadderName };
   readonly urls: PublicUrls;
+  /** A recording is to go, now or on another day than before. */
+  readonly doomed: () => void;
   /** Waits until the roles have this version; names those that have not. */
   readonly settled: (version: number) => Promise<readonly string[]>;
   /** Webhooks were put back to be sent again. */

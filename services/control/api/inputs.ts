@@ -165,10 +165,8 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
   ];
 }
 
-function noEffectNotes({ recording, ladder }: InputBody, usual: LadderName): Note[] {
+function noEffectNotes({ ladder }: InputBody, usual: LadderName): Note[] {
   const messages: string[] = [];
-  if (recording?.mode === "automatic")
-    messages.push("Recordings are not made yet; the setting is kept for the version that makes them.");
   if (ladder && ladder !== "none" && usual === "none")
     messages.push(
       "Nothing is encoded here: the server's own setting `ladder` is none, or it lacks ffmpeg or Redis. The ladder of this input is kept for when that changes.",

@@ -39,11 +39,6 @@ const later: readonly { readonly what: string; readonly why: string; readonly ca
     ],
   },
   {
-    what: "Deleting videos",
-    why: "Deleting a recording is not offered by this version.",
-    calls: ["DELETE /:uid"],
-  },
-  {
     what: "Clips",
     why: "Clips are not offered by this version.",
     calls: ["POST /clip"],

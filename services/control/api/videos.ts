@@ -2,7 +2,7 @@ import { z } from "../../lib/schema.ts";
 import { videoBody, videoColumns, videoView, viewVideo } from "../resources.ts";
 import { editVideo } from "../store/grants.ts";
 import type { Video, VideoFilter } from "../store/records.ts";
-import { behindNotes, type Call, call, type Deps, notFound } from "./call.ts";
+import { behindNotes, type Call, call, codes, type Deps, notFound } from "./call.ts";
 import { onOne } from "./inputs.ts";
 
 const base = "/client/v4/accounts/:account/stream";
@@ -29,7 +29,7 @@ const moment = z
   .transform((text) => new Date(text).toISOString());
 
 /** The calls about videos: broadcasts on air and what is recorded. */
-export function videoCalls({ records, urls, settled }: Deps): readonly Call[] {
+export function videoCalls({ records, urls, settled, doomed }: Deps): readonly Call[] {
   const view = async (video: Video) => viewVideo(video, await records.input(video.live_input), urls);
   const list = async (filter: VideoFilter, counted: boolean) => {
     const { videos, total } = await records.videos(filter);
@@ -156,6 +156,7 @@ export function videoCalls({ records, urls, settled }: Deps): readonly Call[] {
           return edited;
         });
         if (!video) return notFound;
+        doomed();
         return { status: 200, result: await view(video), notes: behindNotes(await settled(version)) };
       },
     }),
@@ -170,6 +171,31 @@ export function videoCalls({ records, urls, settled }: Deps): readonly Call[] {
       async handle({ params }) {
         const video = await records.video(params.uid);
         return video ? { status: 200, result: await view(video) } : notFound;
+      },
+    }),
+    call({
+      method: "DELETE",
+      path: `${base}/:uid`,
+      summary: "Delete a video",
+      detail:
+        "Nobody can watch it from then on; its files go at once, or when the origin that has them is back.",
+      scope: "stream:write",
+      params: onOne,
+      query: z.object({}),
+      result: z.null(),
+      async handle({ params, actor }) {
+        const video = await records.video(params.uid);
+        if (!video) return notFound;
+        if (video.state === "live-inprogress")
+          return {
+            status: 409,
+            errors: [{ code: codes.conflict, message: "This video is on air; end its broadcast first." }],
+          };
+        await records.write(async (tx) => {
+          if (await tx.doom(params.uid)) await tx.audit(actor, "video.delete", params.uid);
+        });
+        doomed();
+        return { status: 200, result: null };
       },
     }),
   ];

@@ -96,13 +96,24 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
       const { recorded } = event;
       await tx
         .updateTable("videos")
-        .set({
-          ...{ state: "ready", ended: at, modified: at },
-          ...(recorded && { recorded: 1, seconds: recorded.seconds, bytes: recorded.bytes }),
-        })
+        .set({ state: "ready", ended: at, modified: at })
         .where("uid", "=", event.video)
         .where("ended", "is", null)
         .execute();
+      if (recorded)
+        await tx
+          .updateTable("videos")
+          .set({ recorded: 1, seconds: recorded.seconds, bytes: recorded.bytes })
+          .where("uid", "=", event.video)
+          .execute();
+      // Unless somebody has set another day while it was on air.
+      if (recorded)
+        await tx
+          .updateTable("videos")
+          .set({ scheduled_deletion: await deletionOf(tx, event.uid, event.at) })
+          .where("uid", "=", event.video)
+          .where("scheduled_deletion", "is", null)
+          .execute();
       const status = await statusOf(tx, event.uid);
       // Also for an ingest that was killed and never said that its publish ended.
       const waited = status?.reason === "reconnecting" || status?.state === "connected";
@@ -123,6 +134,17 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
         .where("live_input", "=", event.uid)
         .execute();
   }
+}
+
+/** When a recording of this live input that ended `atMs` is to go; null when it stays. */
+async function deletionOf(tx: Writer, uid: string, atMs: number): Promise<string | null> {
+  const input = await tx
+    .selectFrom("live_inputs")
+    .select("delete_recording_after_days")
+    .where("uid", "=", uid)
+    .executeTakeFirst();
+  const days = input?.delete_recording_after_days ?? null;
+  return days === null ? null : new Date(atMs + days * 86_400_000).toISOString();
 }
 
 /** In the words of Cloudflare's enum. */

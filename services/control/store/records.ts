@@ -359,12 +359,31 @@ export class Records {
     return row?.value;
   }
 
+  /** Recordings whose files are to go. */
+  async doomed(): Promise<readonly string[]> {
+    const rows = await this.#db.selectFrom("videos").select("uid").where("recorded", "=", doomed).execute();
+    return rows.map(({ uid }) => uid);
+  }
+
+  /** When the next recording is due to go by itself, ISO 8601. */
+  async nextDeletion(): Promise<string | undefined> {
+    const row = await this.#db
+      .selectFrom("videos")
+      .select((e) => e.fn.min<string>("scheduled_deletion").as("at"))
+      .where("recorded", "=", 1)
+      .executeTakeFirst();
+    return row?.at ?? undefined;
+  }
+
   #watchable() {
     return this.#db
       .selectFrom("videos")
       .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]));
   }
 }
+
+/** In place of 1 for a recording whose files are to go: nobody is shown it any more. */
+const doomed = 2;
 
 /** What a write may do. Remembers what it touched of that which the roles know. */
 export class Inputs {
@@ -422,6 +441,32 @@ export class Inputs {
       .where("deleted", "is", null)
       .executeTakeFirst();
     return row && inputOf(row);
+  }
+
+  /** Nobody is shown this recording any more, and its files are to go. False when there is no such recording. */
+  async doom(video: string): Promise<boolean> {
+    const { numUpdatedRows } = await this.tx
+      .updateTable("videos")
+      .set({ recorded: doomed, modified: now() })
+      .where("uid", "=", video)
+      .where("recorded", "=", 1)
+      .executeTakeFirst();
+    return Number(numUpdatedRows) > 0;
+  }
+
+  /** The same for all whose time has come. */
+  async doomDue(): Promise<void> {
+    await this.tx
+      .updateTable("videos")
+      .set({ recorded: doomed, modified: now() })
+      .where("recorded", "=", 1)
+      .where("scheduled_deletion", "<=", now())
+      .execute();
+  }
+
+  /** Its files are gone. */
+  async forget(video: string): Promise<void> {
+    await this.tx.deleteFrom("videos").where("uid", "=", video).where("recorded", "=", doomed).execute();
   }
 
   /** The live input that this key made before, "deleted" when it is gone since, undefined when the key is new or older than `since`. */

@@ -1,0 +1,59 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { publish } from "../../test/support/simulate.ts";
+import { createLog } from "../lib/log.ts";
+import { Broadcast } from "../live/broadcast.ts";
+import { Recorder } from "./recorder.ts";
+import { repair, verify } from "./tend.ts";
+
+const video = "fedcba9876543210fedcba9876543210";
+const about = { video, input: "0".repeat(32), targetDuration: 4, temporary: false };
+let folder: string;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "tend-"));
+  const log = createLog("test", "silent", false);
+  const recorder = await Recorder.open({ folder, durability: "none", floorBytes: 0, log });
+  const broadcast = new Broadcast({
+    ...{ ...about, tape: recorder.begin(about), changed: () => undefined },
+    profile: { partSeconds: 0.5, targetDuration: 4 },
+  });
+  broadcast.begin(0, 0);
+  for (const { atMs, tag } of publish({ gop: 1, seconds: 5, audio: 48_000 })) broadcast.push(tag, atMs);
+  await broadcast.end(5_000);
+  await expect.poll(() => verify(folder, video).state, { timeout: 10_000 }).toBe("whole");
+  await recorder.close();
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const change = (name: string, how: (bytes: Buffer) => Uint8Array): void =>
+  writeFileSync(join(folder, video, name), how(readFileSync(join(folder, video, name))));
+
+test.for([
+  { name: "a journal that lost its end", file: "journal", how: (b: Buffer) => b.subarray(0, -60) },
+  { name: "media that lost their end", file: "source-0.mp4", how: (b: Buffer) => b.subarray(0, -60) },
+  {
+    name: "media with more than the journal knows",
+    file: "audio-0.mp4",
+    how: (b: Buffer) => Buffer.concat([b, b]),
+  },
+  {
+    name: "a byte of media that changed",
+    file: "source-0.mp4",
+    how: (b: Buffer) => Buffer.concat([b.subarray(0, 9_000), Buffer.of(b[9_000]! ^ 1), b.subarray(9_001)]),
+  },
+])("$name is found, and what is left is whole after a repair", ({ file, how }) => {
+  change(file, how);
+  expect(verify(folder, video)).toMatchObject({ state: "broken" });
+  expect(repair(folder, video)).toMatchObject({ state: "mended" });
+  expect(verify(folder, video)).toMatchObject({ state: "whole" });
+});
+
+test("what is whole is left as it is, and what has no journal is said to be broken", () => {
+  const before = readFileSync(join(folder, video, "journal"));
+  expect(repair(folder, video)).toMatchObject({ state: "whole" });
+  expect(readFileSync(join(folder, video, "journal"))).toEqual(before);
+  change("journal", () => Buffer.from("nothing"));
+  for (const tend of [verify, repair]) expect(tend(folder, video)).toMatchObject({ state: "broken" });
+});

@@ -1,0 +1,59 @@
+import { appendFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { encodeEntry } from "./journal.ts";
+import { fileName, markerOf, mediaFile } from "./read.ts";
+import { readRecording, truncateRecording } from "./recovery.ts";
+
+/** How a recording is, or was left: `mended` was not whole and is now. */
+export interface Tended {
+  readonly state: "whole" | "mended" | "broken";
+  /** For a person. */
+  readonly message: string;
+}
+
+/** Holds every byte of a recording against its checksum. Changes nothing. */
+export function verify(root: string, uid: string): Tended {
+  const wrong = faultOf(root, uid);
+  return wrong === undefined ? whole : { state: "broken", message: wrong };
+}
+
+/** Cuts off what is torn and closes what was left open, so that all that is left can be played. Not while it is on air. */
+export function repair(root: string, uid: string): Tended {
+  const wrong = faultOf(root, uid);
+  if (wrong === undefined) return whole;
+  const folder = join(root, uid);
+  const found = readRecording(folder, { all: true });
+  if (!found) return { state: "broken", message: `${wrong}; restore it from a backup` };
+  truncateRecording(folder, found);
+  if (found.contents.endedMs === undefined) {
+    const atMs = Math.round(statSync(join(folder, "journal")).mtimeMs);
+    const last = [{ type: "restart", atMs } as const, { type: "end", atMs } as const];
+    appendFileSync(join(folder, "journal"), Buffer.concat(last.map(encodeEntry)));
+  }
+  rmSync(markerOf(root, uid), { force: true });
+  const left = faultOf(root, uid);
+  return left === undefined ? { state: "mended", message: wrong } : { state: "broken", message: left };
+}
+
+const whole: Tended = { state: "whole", message: "" };
+
+function faultOf(root: string, uid: string): string | undefined {
+  const folder = join(root, uid);
+  const found = readRecording(folder, { all: true });
+  if (!found) return "there is no journal that can be read";
+  if (found.torn) return found.torn;
+  const { contents } = found;
+  if (contents.endedMs === undefined)
+    return "it has no end: it is on air, or its origin was killed and has not come back";
+  for (const name of readdirSync(folder)) {
+    const [, rendition, number] = mediaFile.exec(name) ?? [];
+    const reel = rendition === undefined ? undefined : contents.reel(rendition);
+    if (name === "journal" || (reel && Number(number) <= reel.file)) continue;
+    return `${name} is not in the journal`;
+  }
+  for (const { name, file, fileBytes } of contents.reels) {
+    const { size } = statSync(join(folder, fileName(name, file)));
+    if (size !== fileBytes) return `${fileName(name, file)} has ${size} bytes, the journal says ${fileBytes}`;
+  }
+  return undefined;
+}

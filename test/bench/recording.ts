@@ -1,0 +1,130 @@
+import { makeFlv } from "../support/flv.ts";
+import { startSender } from "../support/sender.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+import { descendants } from "./processes.ts";
+import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
+
+const AT_ONCE = 50;
+const KILLS = 10;
+const ON_SECONDS = 8;
+
+interface Input {
+  readonly uid: string;
+  readonly streamKey: string;
+}
+
+/** Many broadcasts that end at the same moment, and an origin that is killed under one. */
+export async function recording({ seconds }: BenchOptions): Promise<Report> {
+  // A kill takes about three seconds.
+  const kills = seconds === undefined ? KILLS : Math.max(1, Math.round(seconds / 3));
+  const { tags } = await makeFlv({ seconds: 10, width: 320, height: 180, kbps: 300 });
+  const sluice = await startSluice({ args: ["--limits-connections-per-address", "100"] });
+  const { rtmp, http } = sluice.ready;
+  try {
+    const inputs = await Promise.all(Array.from({ length: AT_ONCE }, () => createInput(sluice)));
+    const ends: number[] = [];
+    for (const some of [inputs.slice(0, 1), inputs]) {
+      const senders = await Promise.all(
+        some.map(({ streamKey }) => startSender(`${rtmp}/${streamKey}`, tags)),
+      );
+      await Promise.all(some.map(({ uid }) => onAir(`${http}/${uid}`)));
+      await pause(ON_SECONDS * 1000);
+      const endings = some.map(({ uid }) => followToEnd(`${http}/${uid}`));
+      await pause(1_000);
+      // The last byte is on its way when `close` is called; what the socket takes counts for us.
+      const from = performance.now();
+      await Promise.all(senders.map((sender) => sender.close()));
+      for (const at of await Promise.all(endings)) ends.push(at - from);
+    }
+    const [{ uid, streamKey }] = inputs as [Input];
+    const sender = await startSender(`${rtmp}/${streamKey}`, tags);
+    const back: number[] = [];
+    await onAir(`${http}/${uid}`);
+    const address = await renditionOf(`${http}/${uid}`);
+    for (let i = 0; i < kills; i++) {
+      await pause(3_000);
+      const from = performance.now();
+      process.kill(descendants(sluice.pid, "role origin")[0]!, "SIGKILL");
+      await until(address);
+      back.push(performance.now() - from);
+    }
+    await sender.close();
+    const alone = ends.slice(0, 1);
+    const together = spread(ends.slice(1));
+    const killed = spread(back);
+    return {
+      name: "recording",
+      load: `1 and then ${AT_ONCE} broadcasts of 180p30 that end at once after ${ON_SECONDS} s; ${kills} kills of the origin under one`,
+      lines: [
+        ["end of one -> ENDLIST served", `${alone[0]!.toFixed(0)} ms`, "<= 250 ms"],
+        [`end of ${AT_ONCE} at once -> ENDLIST served`, showSpread(together), "p99 <= 250 ms"],
+        ["kill -9 -> same URL served", showSpread(killed), "<= 2000 ms"],
+      ],
+      figures: { atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, killedMs: killed },
+    };
+  } finally {
+    await sluice.stop();
+  }
+}
+
+async function createInput({ ready: { http, apiToken } }: Sluice): Promise<Input> {
+  const answer = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
+    body: JSON.stringify({ recording: { mode: "automatic" } }),
+  });
+  const { result } = (await answer.json()) as { result: { uid: string; rtmps: { streamKey: string } } };
+  return { uid: result.uid, streamKey: result.rtmps.streamKey };
+}
+
+async function onAir(playback: string): Promise<void> {
+  for (let status = "idle"; status !== "live"; ) {
+    const answer = await fetch(`${playback}/lifecycle?wait=${status}`);
+    ({ status } = (await answer.json()) as { status: string });
+  }
+}
+
+async function renditionOf(playback: string): Promise<string> {
+  const master = `${playback}/manifest/video.m3u8`;
+  const text = await (await fetch(master)).text();
+  const uri = text.split("\n").find((line) => line && !line.startsWith("#"));
+  if (!uri) throw new Error(`nothing to play in ${text}`);
+  return new URL(uri, master).href;
+}
+
+/** When the playlist that a player holds says that it has ended, and its first and last segments are there. */
+async function followToEnd(playback: string): Promise<number> {
+  const address = await renditionOf(playback);
+  for (let query = ""; ; ) {
+    const text = await (await fetch(address + query)).text();
+    if (text.includes("#EXT-X-ENDLIST")) {
+      const at = performance.now();
+      const segments = text.split("\n").filter((line) => line && !line.startsWith("#"));
+      for (const uri of [segments[0]!, segments.at(-1)!]) {
+        const { status } = await fetch(new URL(uri, address));
+        if (status !== 200) throw new Error(`${uri} answers ${status}`);
+      }
+      return at;
+    }
+    const first = Number(/#EXT-X-MEDIA-SEQUENCE:(\d+)/.exec(text)?.[1] ?? 0);
+    const complete = text.match(/^#EXTINF:/gm)?.length ?? 0;
+    const open = text.slice(text.lastIndexOf("#EXTINF:")).match(/^#EXT-X-PART:/gm)?.length ?? 0;
+    query = `?_HLS_msn=${first + complete}&_HLS_part=${open}`;
+  }
+}
+
+/** Resolves when the address answers 200 again. */
+async function until(address: string): Promise<void> {
+  for (;;) {
+    const status = await fetch(address).then(
+      (answer) => answer.status,
+      () => 0,
+    );
+    if (status === 200) return;
+    await pause(10);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

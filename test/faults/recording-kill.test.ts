@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { descendants } from "../bench/processes.ts";
+import { publish } from "../support/ffmpeg.ts";
+import { checkRecording } from "../support/recording-check.ts";
+import { startSluice } from "../support/sluice.ts";
+import { openWitness } from "../support/witness.ts";
+
+/** `SLUICE_KILLS=50 SLUICE_SEED=7 npm test -- recording-kill` is the long form. */
+const kills = Number(process.env.SLUICE_KILLS ?? 2);
+const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+vi.setConfig({ testTimeout: 60_000 + kills * 20_000 });
+
+test("an origin that is killed at any moment takes nothing that was announced, and the broadcast goes on", async () => {
+  console.log(`${kills} kills from seed ${seed}`);
+  const dataDir = mkdtempSync(join(tmpdir(), "sluice-kill-"));
+  const sluice = await startSluice({ dataDir, args: ["--timeout-seconds", "20"] });
+  try {
+    const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
+    const encoder = publish({ url: `${rtmp}/${streamKey}` });
+    const witness = await openWitness(`${http}/${uid}`);
+    const { videoUID: video } = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as {
+      videoUID: string;
+    };
+    const random = randomOf(seed);
+    for (let i = 0; i < kills; i++) {
+      // Somewhere in a segment that is being made, once it is on air again.
+      const seen = witness.seen.size;
+      await expect.poll(() => witness.seen.size, { timeout: 15_000 }).toBeGreaterThan(seen + 4);
+      await new Promise((resolve) => setTimeout(resolve, random() * 2_500));
+      process.kill(descendants(sluice.pid, "role origin")[0]!, "SIGKILL");
+    }
+    const seen = witness.seen.size;
+    await expect.poll(() => witness.seen.size, { timeout: 15_000 }).toBeGreaterThan(seen + 4);
+    await encoder.stop();
+    await witness.done;
+    expect(witness.faults).toEqual([]);
+    const listing = [...witness.ended.values()][0]!.text;
+    expect(listing.match(/^#EXT-X-DISCONTINUITY$/gm)?.length).toBe(kills);
+    await expect
+      .poll(() => checkRecording({ dataDir, http, apiToken, video, seen: witness.seen }), {
+        timeout: 30_000,
+        interval: 1_000,
+      })
+      .toEqual([]);
+  } finally {
+    await sluice.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+});
+
+/** mulberry32: the same numbers for the same seed everywhere. */
+function randomOf(from: number): () => number {
+  let state = from >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
