@@ -104,7 +104,6 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         originAddress: config.originAddress,
         defaults: {
           timeoutSeconds: config.timeoutSeconds,
-          partSeconds: config.partSeconds,
           ladder: config.ladder,
         },
         log,
@@ -180,6 +179,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         ladder,
         recordings: recorder,
         dataDir: config.data,
+        dvrSeconds: config.dvrSeconds,
         playerDir: join(productFolder, "player/dist"),
         log,
         metrics,

@@ -169,7 +169,12 @@ const schema = z.strictObject({
     10,
     "How long a broadcast waits for an encoder that dropped; each live input may differ",
   ),
-  partSeconds: seconds(0.2, 1, 0.5, "Length of an LL-HLS part: smaller is less delay and more requests"),
+  dvrSeconds: whole(
+    0,
+    86_400,
+    7_200,
+    "How far back viewers may seek in a broadcast that is on air; on disk, up to twice as long",
+  ),
   ladder: setting(z.enum(ladderNames).default("default"), {
     about:
       "Renditions that are encoded below the source: 720p to 360p, 1080p to 240p, 480p alone, or none; each live input may differ",

@@ -19,7 +19,7 @@ beforeAll(async () => {
     dataDir: join(folder, "data"),
     address: `unix:${join(folder, "c.sock")}`,
     publicUrls: { rtmp: "rtmp://h:1935", rtmps: "rtmps://h:1936", http: "http://h:8080" },
-    defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "default" },
+    defaults: { timeoutSeconds: 10, ladder: "default" },
     log: createLog("test", "silent", false),
   });
 });

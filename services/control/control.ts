@@ -26,7 +26,6 @@ export interface ControlOptions {
   readonly publicUrls: PublicUrls;
   readonly defaults: {
     readonly timeoutSeconds: number;
-    readonly partSeconds: number;
     /** The ladder of inputs that choose none; "none" also means that nothing here encodes. */
     readonly ladder: LadderName;
   };

@@ -12,7 +12,7 @@ type Whole = () => Promise<Parts & { readonly version: number }>;
 /** One role's slice: no role gets what it does not need. */
 export function slicesOf(
   keys: Keys,
-  defaults: { readonly timeoutSeconds: number; readonly partSeconds: number },
+  defaults: { readonly timeoutSeconds: number },
 ): Readonly<Record<string, Slice>> {
   return {
     ingest: ({ inputs }) =>
@@ -27,8 +27,8 @@ export function slicesOf(
         name: input.name,
         enabled: input.enabled,
         timeoutSeconds: input.recording.timeoutSeconds ?? defaults.timeoutSeconds,
-        partSeconds: defaults.partSeconds,
         record: input.recording.mode === "automatic",
+        profile: input.profile,
         requireSignedURLs: input.recording.requireSignedURLs,
         allowedOrigins: input.recording.allowedOrigins,
         ...(input.ladder !== null && { ladder: input.ladder }),

@@ -33,6 +33,12 @@ test.for([
     },
     wrong: [],
   },
+  { name: "a profile", body: { profile: "ultra" }, wrong: [] },
+  {
+    name: "a profile that there is not",
+    body: { profile: "fast" },
+    wrong: ["profile"],
+  },
   { name: "the server's ladder again", body: { ladder: null }, wrong: [] },
   { name: "a list", body: [], wrong: [""] },
   { name: "text", body: "x", wrong: [""] },
@@ -119,6 +125,11 @@ test.for([
   expect(error!.issues.map(({ path, message }) => `${path.join(".")} ${message}`)).toEqual([
     expect.stringMatching(says),
   ]);
+});
+
+test("a profile is low until it is chosen, and stays", () => {
+  expect(newInput({}).profile).toBe("low");
+  expect(merged(newInput({ profile: "safe" }), {}).profile).toBe("safe");
 });
 
 test("a ladder of its own stays until it is changed, and null follows the server's setting again", () => {

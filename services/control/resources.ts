@@ -1,5 +1,6 @@
 import { z } from "../lib/schema.ts";
 import { ladderChoice } from "../live/ladder.ts";
+import { profileNames } from "../packager/profiles.ts";
 import type { Keys } from "./keys.ts";
 import type { InputSettings, LiveInput, Recording, Status, Video } from "./store/records.ts";
 
@@ -53,6 +54,11 @@ export const inputBody = z
       .nullable()
       .describe(
         `${ladderChoice.description} null follows the server's setting. A field of Sluice, not of Cloudflare.`,
+      ),
+    profile: z
+      .enum(profileNames, { error: `must be one of ${profileNames.join(", ")}` })
+      .describe(
+        "low: parts of half a second. ultra: parts of a fifth, for players that can. safe: plain HLS in segments of about four seconds. Holds from the next broadcast on. A field of Sluice, not of Cloudflare.",
       ),
     recording: z
       .object(
@@ -132,6 +138,7 @@ export const inputView = z.object({
   enabled: z.boolean(),
   preferLowLatency: z.boolean(),
   ladder: ladderChoice.nullable().describe("null follows the server's setting."),
+  profile: z.enum(profileNames),
   defaultCreator: z.string().optional(),
   deleteRecordingAfterDays: z.number().nullable(),
   keysRotatedAt: z.string().nullable(),
@@ -206,6 +213,7 @@ export function newInput(body: InputBody): InputSettings {
       deleteRecordingAfterDays: null,
       preferLowLatency: true,
       ladder: null,
+      profile: "low",
       recording: {
         mode: "off",
         timeoutSeconds: null,
@@ -233,6 +241,7 @@ export function merged(present: InputSettings, body: InputBody): InputSettings {
         : body.deleteRecordingAfterDays,
     preferLowLatency: body.preferLowLatency ?? present.preferLowLatency,
     ladder: body.ladder === undefined ? present.ladder : body.ladder,
+    profile: body.profile ?? present.profile,
     recording: {
       mode: recording.mode ?? present.recording.mode,
       timeoutSeconds: timeoutSeconds || null,
@@ -255,6 +264,7 @@ export function viewInput(
     ...summarize(input),
     preferLowLatency: input.preferLowLatency,
     ladder: input.ladder,
+    profile: input.profile,
     ...(input.defaultCreator !== null && { defaultCreator: input.defaultCreator }),
     keysRotatedAt: input.keysRotatedAt,
     status: status

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { type Arrival, avcC, publish, type Source } from "../../test/support/simulate.ts";
 import { writeScript } from "../packager/flv.ts";
+import { profiles } from "../packager/profiles.ts";
 import { Broadcast, type BroadcastOptions } from "./broadcast.ts";
 import type { Source as Planned, Rung } from "./ladder.ts";
 import { noTape } from "./tape.ts";
@@ -27,7 +28,7 @@ function air(
   const broadcast = new Broadcast({
     input: "0".repeat(32),
     video: "1".repeat(32),
-    profile: { partSeconds: 0.5, targetDuration: 4 },
+    profile: profiles.low,
     tape: noTape,
     plan: (planned) => {
       plans.push(planned);

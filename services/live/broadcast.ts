@@ -1,15 +1,16 @@
+import { Cues } from "../packager/cues.ts";
 import type { FlvTag } from "../packager/flv.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
-import { Packager, type Profile } from "../packager/packager.ts";
+import { Packager } from "../packager/packager.ts";
 import { Schedule } from "../packager/periods.ts";
+import type { Profile } from "../packager/profiles.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
 import type { Rung, Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
 import type { Restored, Tape } from "./tape.ts";
 
-/** Seconds of playlist, and its least number of segments: Apple asks for six. */
-const windowSeconds = 12;
+/** The least number of segments in a playlist: Apple asks for six. */
 const windowSegments = 6;
 
 /** How long a rung that was dropped is a gap, for players to leave it, before its playlist is gone. */
@@ -40,6 +41,8 @@ export interface BroadcastOptions {
   readonly tape: Tape;
   /** Seconds of a segment in the input's last broadcast, where all were alike. */
   readonly cadenceSeconds?: number | undefined;
+  /** How far back a list with a DVR goes beyond the window; 0 for none. */
+  readonly dvrSeconds?: number | undefined;
   /** Which rungs a source gets; none where nobody encodes. */
   readonly plan?: ((source: Source) => readonly Rung[]) | undefined;
   /** The last broadcast of this input had sparse keyframes. */
@@ -53,9 +56,12 @@ export class Broadcast {
   readonly input: string;
   readonly video: string;
   readonly renditions = new Map<RenditionName, Rendition>();
+  /** What the publisher has said of moments of it. */
+  readonly cues = new Cues();
   readonly #profile: Profile;
   readonly #packager: Packager;
   readonly #tape: Tape;
+  readonly #dvrSeconds: number;
   /** What waits for the disk before it is shown, in order. */
   #queue: Promise<void> | undefined;
   #queued = 0;
@@ -90,6 +96,7 @@ export class Broadcast {
     this.video = options.video;
     this.#profile = options.profile;
     this.#tape = options.tape;
+    this.#dvrSeconds = options.dvrSeconds ?? 0;
     this.#plan = options.plan;
     this.#cadenceSeconds = options.cadenceSeconds;
     this.#sparse = options.sparse ?? false;
@@ -130,6 +137,11 @@ export class Broadcast {
 
   get targetDuration(): number {
     return this.#profile.targetDuration;
+  }
+
+  /** True where its lists show no parts. */
+  get plain(): boolean {
+    return this.#profile.plain;
   }
 
   get health(): Packager["health"] {
@@ -209,6 +221,11 @@ export class Broadcast {
   push(tag: FlvTag, nowMs: number): void {
     this.#nowMs = nowMs;
     this.#apply(this.#packager.push(tag, nowMs));
+    for (const cue of this.#packager.takeCues()) {
+      this.cues.add(cue);
+      // Whoever asks for a list next is told; nobody is woken for it.
+      for (const rendition of this.renditions.values()) rendition.revision++;
+    }
   }
 
   /** Another encoder writes this rung from now on. */
@@ -477,11 +494,12 @@ export class Broadcast {
         targetDuration: this.#profile.targetDuration,
         partTarget: this.#partTarget,
         epochMs: this.#packager.epochMs ?? 0,
-        windowSeconds,
+        // 6.2.2 forbids less than three target durations; one second more is for what is being removed.
+        windowSeconds: 3 * this.#profile.targetDuration + 1,
         windowSegments,
         discontinuity,
       };
-      rendition = new Rendition(name, limits, this.#tape.reel(name));
+      rendition = new Rendition(name, limits, this.#tape.reel(name), this.#dvrSeconds);
       this.renditions.set(name, rendition);
     }
     return rendition;

@@ -1,3 +1,5 @@
+import type { Cues } from "../packager/cues.ts";
+import type { Past } from "../packager/past.ts";
 import type { Track } from "../packager/track.ts";
 import type { Window } from "../packager/window.ts";
 import type { State } from "./broadcast.ts";
@@ -23,6 +25,10 @@ export interface Programme {
     readonly peak: number;
     readonly average: number;
   };
+  /** What its publisher has said of moments of it. */
+  readonly cues?: Cues | undefined;
+  /** True where its lists show no parts. */
+  readonly plain?: boolean | undefined;
   /** True for a rung that was given up and whose players still have to leave it. */
   isLeaving(name: string): boolean;
 }
@@ -39,6 +45,10 @@ export interface Readable {
   readonly revision: number;
   /** What a playlist shows now. */
   readonly shown: Window;
+  /** What a list with a DVR shows before that. */
+  readonly past?: Past | undefined;
+  /** Bits per second of the first pictures of its segments so far, at normal speed. */
+  readonly picturePeak?: number | undefined;
   init(version: number): Promise<Init | undefined> | Init | undefined;
   segment(number: number, version: number): Promise<readonly Uint8Array[] | undefined>;
   part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined>;

@@ -1,4 +1,5 @@
 import { emptySegment } from "../packager/cmaf.ts";
+import { Past } from "../packager/past.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { Chunk, Segment, Track } from "../packager/track.ts";
 import { type Evicted, RenditionWindow, type Window, type WindowLimits } from "../packager/window.ts";
@@ -36,6 +37,8 @@ interface Waiter {
 export class Rendition {
   readonly name: string;
   readonly window: RenditionWindow;
+  readonly #past: Past | undefined;
+  readonly #pastTicks: number;
   readonly #reel: TapeReel;
   /** What left the playlist and is not on disk: it stays in memory until its time is over. */
   #late: Evicted[] = [];
@@ -49,20 +52,28 @@ export class Rendition {
   /** Counts visible changes, so that whoever renders a playlist knows when it is stale. */
   revision = 0;
   #peak = 0;
+  #picturePeak = 0;
   #seconds = 0;
   #bytes = 0;
   #removed = false;
 
-  /** `reel` has what is on disk of it. */
-  constructor(name: string, limits: WindowLimits, reel: TapeReel) {
+  /** `reel` has what is on disk of it. A DVR goes back `dvrSeconds` from the window, none for 0. */
+  constructor(name: string, limits: WindowLimits, reel: TapeReel, dvrSeconds = 0) {
     this.name = name;
     this.#reel = reel;
+    this.#pastTicks = dvrSeconds * limits.timescale;
+    if (dvrSeconds > 0) this.#past = new Past(limits.discontinuity);
     this.window = new RenditionWindow(limits);
   }
 
   /** What a playlist shows: while live a window, after the end all that is recorded. */
   get shown(): Window {
     return this.#whole ?? this.window;
+  }
+
+  /** What lists with a DVR show before the window; undefined where there is none, or where all that is recorded is shown. */
+  get past(): Past | undefined {
+    return this.#whole ? undefined : this.#past;
   }
 
   init(version: number): Init | undefined {
@@ -95,6 +106,11 @@ export class Rendition {
   remove(): void {
     this.#removed = true;
     for (const waiter of this.#waiters) waiter.settle("late");
+  }
+
+  /** Bits per second of the first pictures of its segments so far, at normal speed; undefined before the first segment. */
+  get picturePeak(): number | undefined {
+    return this.#picturePeak || undefined;
   }
 
   addInit(init: Init): void {
@@ -224,7 +240,11 @@ export class Rendition {
   /** rfc8216bis 6.2.2: it stays fetchable a while; half of what a broadcast would hold, asked for by almost nobody. */
   #putAside(evicted: Evicted): void {
     const { segment, until } = evicted;
-    if (this.#reel.has(segment.number, segment.version)) this.#aside.push({ number: segment.number, until });
+    const kept = this.#reel.has(segment.number, segment.version);
+    // A list with a DVR keeps its place, but promises only what is on disk.
+    this.#past?.add(kept ? segment : { ...segment, gap: true }, this.#pastTicks);
+    // As long as the longest playlist lists it, and as long once more after it has left that.
+    if (kept) this.#aside.push({ number: segment.number, until: until + 2 * this.#pastTicks });
     else if (!segment.gap) this.#late.push(evicted);
   }
 
@@ -244,6 +264,7 @@ export class Rendition {
     const seconds = segment.duration / this.window.timescale;
     this.#seconds += seconds;
     this.#bytes += segment.byteLength;
+    this.#picturePeak = Math.max(this.#picturePeak, ((segment.keyBytes ?? 0) * 8) / seconds);
     this.#peak = Math.max(this.#peak, (segment.byteLength * 8) / seconds);
   }
 }

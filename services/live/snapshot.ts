@@ -7,6 +7,7 @@ import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
+import type { ProfileName } from "../packager/profiles.ts";
 import type { LadderChoice } from "./ladder.ts";
 
 /** What ingest knows of a live input: enough to let an encoder in, not enough to be one. */
@@ -24,7 +25,7 @@ export interface OriginInput {
   readonly enabled: boolean;
   /** How long a broadcast waits for an encoder that vanished. */
   readonly timeoutSeconds: number;
-  readonly partSeconds: number;
+  readonly profile: ProfileName;
   /** Absent: as this installation is set. */
   readonly ladder?: LadderChoice;
   /** What it demands of viewers; also of those who watch one of its videos that demands nothing of its own. */

@@ -52,6 +52,7 @@ export interface OriginOptions {
   readonly ladder?: Ladder | undefined;
   readonly secret: string | undefined;
   readonly dataDir: string;
+  readonly dvrSeconds: number;
   readonly playerDir: string;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -107,6 +108,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         directory,
         ledger,
         recordings: options.recordings,
+        dvrSeconds: options.dvrSeconds,
         address: options.address,
         ladder: options.ladder,
         snapshot,
@@ -124,6 +126,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       "sluice_http_requests_total",
       "Requests on the public ports by what they asked for",
       ["to"],
+    );
+    const playlists = metrics.counter(
+      "sluice_playlists_made_total",
+      "Media playlists written, and compressed: once per change for all who wait",
+      ["what"],
     );
     metrics.gauge("sluice_broadcasts", "Broadcasts in memory, ended ones included", {
       read: () => [...directory.all()].length,
@@ -166,7 +173,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       directory,
       viewers,
       guard,
-      playlists: new Playlists(),
+      playlists: new Playlists((what) => playlists(1, { what })),
       manifests: new Manifests(),
       pages: new Pages(options.playerDir),
       control: options.controlAddress,

@@ -2,11 +2,15 @@ import { gzipSync } from "node:zlib";
 import type { Programme, Readable } from "../live/programme.ts";
 import {
   type AudioRendition,
+  type MediaOptions,
   mediaPlaylist,
   multivariant,
   type Report,
+  rangeOf,
   type VideoRendition,
+  withParameter,
 } from "../packager/hls.ts";
+import { iframePlaylist } from "../packager/iframes.ts";
 import { answerFor, type Directives } from "../packager/reload.ts";
 import { shownSize } from "../packager/track.ts";
 import { acceptsGzip, cacheControl } from "./caching.ts";
@@ -15,22 +19,43 @@ import { refuse } from "./refusal.ts";
 
 const type = "application/vnd.apple.mpegurl";
 
+/** A later picture may be larger than all before. */
+const headroom = 1.25;
+
+/** What of a broadcast a list shows, and how. */
+export interface Mode {
+  /** All that went before the live window, too. */
+  readonly dvr: boolean;
+  /** A query parameter that clients carry, and that every address must have. */
+  readonly parameter: string | undefined;
+  /** Single pictures to search in. */
+  readonly pictures?: boolean;
+}
+
 interface Rendered {
   readonly revision: number;
-  readonly texts: Map<Directives["skip"], { readonly plain: Buffer; gzip: Buffer | undefined }>;
+  readonly texts: Map<string, { readonly plain: Buffer; gzip: Buffer | undefined }>;
 }
 
 /** Renders each playlist once per change, for the first who asks; all others share its bytes. */
 export class Playlists {
   readonly #rendered = new WeakMap<Readable, Rendered>();
+  readonly #made: (what: "text" | "gzip") => void;
+
+  /** `made` is called for each text that is rendered, and for each that is compressed. */
+  constructor(made: (what: "text" | "gzip") => void = () => {}) {
+    this.#made = made;
+  }
 
   /** rfc8216bis 6.2.5.2: answers now, holds until the part or segment asked for is there, or refuses. */
   async media(
     exchange: Exchange,
     broadcast: Programme,
     rendition: Readable,
-    directives: Directives,
+    { directives: asked, mode }: { readonly directives: Directives; readonly mode: Mode },
   ): Promise<void> {
+    // B.1: an I-frame playlist has no parts and changes with whole segments.
+    const directives = mode.pictures && asked.number !== undefined ? { ...asked, part: undefined } : asked;
     let verdict = answerFor(rendition.shown, directives);
     if (verdict === "wait") {
       const ready = (): boolean => answerFor(rendition.shown, directives) !== "wait";
@@ -52,12 +77,12 @@ export class Playlists {
         : "held playlist";
     this.#send(
       exchange,
-      this.#render(broadcast, rendition, directives.skip),
+      this.#render(broadcast, rendition, directives.skip, mode),
       cacheControl(kind, broadcast.targetDuration),
     );
   }
 
-  multivariant(exchange: Exchange, broadcast: Programme): void {
+  multivariant(exchange: Exchange, broadcast: Programme, mode: Mode): void {
     const video: VideoRendition[] = [];
     const sounds: AudioRendition[] = [];
     for (const rendition of broadcast.renditions.values()) {
@@ -66,11 +91,17 @@ export class Playlists {
       if (broadcast.isLeaving(name) || broadcast.rungs.some((rung) => rung.name === name)) continue;
       const shared = {
         name,
-        uri: `${broadcast.video}/${name}.m3u8`,
+        uri: `${broadcast.video}/${listUri(name, mode)}`,
         codec: track.codec,
         ...broadcast.bandwidthOf(rendition),
       };
-      if (track.kind === "video") video.push({ ...shared, ...shownSize(track), frameRate: track.frameRate });
+      if (track.kind === "video")
+        video.push({
+          ...shared,
+          ...shownSize(track),
+          frameRate: track.frameRate,
+          range: rangeOf(track.colour),
+        });
       else
         sounds.push({
           ...shared,
@@ -88,9 +119,15 @@ export class Playlists {
         ...rung.bandwidth,
         codec: rung.codecs,
         frameRate: rung.frameRate ?? rate,
-        uri: `${broadcast.video}/${rung.name}.m3u8`,
+        uri: `${broadcast.video}/${listUri(rung.name, mode)}`,
       });
-    const text = Buffer.from(multivariant({ video, audio, voices }));
+    const pictures = video.slice(0, 1).map((of) => ({
+      of,
+      uri: `${broadcast.video}/${listUri(`${of.name}.pictures`, mode)}`,
+      peak: Math.ceil((broadcast.renditions.get(of.name)?.picturePeak ?? 0) * headroom) || of.peak,
+    }));
+    const list = multivariant({ video, audio, voices, pictures });
+    const text = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
     this.#send(
       exchange,
       { plain: text, gzip: undefined },
@@ -102,23 +139,33 @@ export class Playlists {
     broadcast: Programme,
     rendition: Readable,
     skip: Directives["skip"],
+    mode: Mode,
   ): { plain: Buffer; gzip: Buffer | undefined } {
     let rendered = this.#rendered.get(rendition);
     if (rendered?.revision !== rendition.revision) {
       rendered = { revision: rendition.revision, texts: new Map() };
       this.#rendered.set(rendition, rendered);
     }
-    let text = rendered.texts.get(skip);
+    const key = `${mode.dvr} ${mode.parameter} ${mode.pictures} ${skip}`;
+    let text = rendered.texts.get(key);
     if (!text) {
-      const plain = Buffer.from(
-        mediaPlaylist(rendition.shown, {
-          skip,
-          reports: reports(broadcast, rendition),
-          name: rendition.name,
-        }),
-      );
+      const options = {
+        name: rendition.name,
+        plain: broadcast.plain,
+        past: mode.dvr ? rendition.past : undefined,
+      };
+      const list = mode.pictures
+        ? iframePlaylist(rendition.shown, options)
+        : mediaPlaylist(rendition.shown, {
+            ...options,
+            skip,
+            reports: reports(broadcast, rendition, mode),
+            cues: cuesOf(broadcast, mode),
+          });
+      const plain = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
+      this.#made("text");
       text = { plain, gzip: undefined };
-      rendered.texts.set(skip, text);
+      rendered.texts.set(key, text);
     }
     return text;
   }
@@ -132,7 +179,10 @@ export class Playlists {
       priority: "u=1",
     };
     if (acceptsGzip(exchange.headers["accept-encoding"])) {
-      text.gzip ??= gzipSync(text.plain, { level: 4 });
+      if (!text.gzip) {
+        text.gzip = gzipSync(text.plain, { level: 4 });
+        this.#made("gzip");
+      }
       return exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [text.gzip]);
     }
     exchange.reply(200, headers, [text.plain]);
@@ -140,13 +190,28 @@ export class Playlists {
 }
 
 /** Where every other rendition stands (rfc8216bis 4.4.5.4), so that a switch needs no extra request. */
-function reports(broadcast: Programme, own: Readable): Report[] {
+function reports(broadcast: Programme, own: Readable, mode: Mode): Report[] {
   const list: Report[] = [];
   for (const other of broadcast.renditions.values()) {
     if (other === own) continue;
     const { shown: window } = other;
     const last = window.open?.parts.length ? window.open : window.segments.at(-1);
-    if (last) list.push({ uri: `${other.name}.m3u8`, number: last.number, part: last.parts.length - 1 });
+    if (last) list.push({ uri: listUri(other.name, mode), number: last.number, part: last.parts.length - 1 });
   }
   return list;
+}
+
+/** A media playlist's name beside the others, with what keeps its reach: also in what a player derives from it. */
+function listUri(name: string, { dvr }: Mode): string {
+  return `${name}.m3u8${dvr ? "?dvrEnabled=true" : ""}`;
+}
+
+/** rfc8216bis 6.2.4: the same in every list, so the reference says from when on. */
+function cuesOf({ cues, renditions, targetDuration }: Programme, { dvr }: Mode): MediaOptions["cues"] {
+  const reference = renditions.get("source") ?? renditions.get("audio");
+  if (!cues || !reference) return undefined;
+  const { shown, past } = reference;
+  const first = (dvr ? past?.at(0) : undefined) ?? shown.segments[0] ?? shown.open;
+  const fromMs = first ? shown.epochMs + (first.dts * 1000) / shown.timescale : 0;
+  return { listed: cues.since(fromMs), removed: cues.removed(fromMs, 6000 * targetDuration) };
 }

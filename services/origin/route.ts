@@ -4,7 +4,14 @@ import { looksLikeToken } from "../auth/token.ts";
 export type Route =
   | { readonly to: "multivariant"; readonly playback: string }
   | { readonly to: "manifest"; readonly playback: string }
-  | { readonly to: "playlist"; readonly playback: string; readonly video: string; readonly rendition: string }
+  | {
+      readonly to: "playlist";
+      readonly playback: string;
+      readonly video: string;
+      readonly rendition: string;
+      /** The I-frame playlist. */
+      readonly pictures: boolean;
+    }
   | {
       readonly to: "init";
       readonly playback: string;
@@ -43,7 +50,7 @@ const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
 const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd))$`);
 const media = new RegExp(
-  `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`,
+  `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|\\.pictures\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`,
 );
 
 /** Stands for a token while the rest of its path is looked at. */
@@ -67,7 +74,8 @@ function plainRouteOf(path: string): Route {
   if (found) {
     const [, playback, video, rendition, rest, version, name, number, part] = found as unknown as string[];
     const at = { playback: playback!, video: video!, rendition: rendition! };
-    if (rest === ".m3u8") return { to: "playlist", ...at };
+    if (rest === ".m3u8") return { to: "playlist", ...at, pictures: false };
+    if (rest === ".pictures.m3u8") return { to: "playlist", ...at, pictures: true };
     if (name === "init.mp4") return { to: "init", ...at, version: Number(version) };
     if (part === undefined) return { to: "segment", ...at, version: Number(version), number: Number(number) };
     return { to: "part", ...at, version: Number(version), number: Number(number), part: Number(part) };

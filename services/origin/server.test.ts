@@ -8,6 +8,7 @@ import { publish } from "../../test/support/simulate.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { noTape } from "../live/tape.ts";
+import { profiles } from "../packager/profiles.ts";
 import { http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
 import { Manifests } from "./manifests.ts";
@@ -22,7 +23,14 @@ const startMs = Date.UTC(2026, 0, 1);
 
 /** Lets everybody see everything. */
 function openToAll(): Guard {
-  const open = { uid: input, name: "", enabled: true, timeoutSeconds: 1, partSeconds: 0.5, record: false };
+  const open = {
+    uid: input,
+    name: "",
+    enabled: true,
+    timeoutSeconds: 1,
+    profile: "low" as const,
+    record: false,
+  };
   return new Guard({
     inputs: {
       get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),
@@ -42,8 +50,9 @@ async function stage() {
   const broadcast = new Broadcast({
     input,
     video,
-    profile: { partSeconds: 0.5, targetDuration: 4 },
+    profile: profiles.low,
     tape: noTape,
+    dvrSeconds: 3_600,
     changed: (one) => directory.notify(one),
   });
   directory.add(broadcast);
@@ -351,7 +360,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     set.broadcast.begin(startMs + set.now * 1000 + 100, 0);
   });
 
-  test("a segment and its parts stay fetchable after they left the playlist, with the same bytes, and then go", async () => {
+  test("a segment and its parts stay fetchable after they left the playlist, with the same bytes", async () => {
     const path = (name: string) => `/${input}/manifest/${video}/source/0/${name}.m4s`;
     const oldest = set.broadcast.renditions.get("source")!.window.segments[0]!.number;
     const before = await Promise.all([`${oldest}`, `${oldest}.1`].map((name) => get(path(name))));
@@ -365,6 +374,55 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect(after[0]!.body.length).toBeGreaterThan(after[1]!.body.length);
     set.play(then + 28);
     expect((await get(path(`${oldest}`))).status).toBe(404);
+  });
+
+  test("a list of pictures names ranges of segments and waits for whole segments", async () => {
+    const offer = (await get(`/${input}/manifest/video.m3u8`)).body.toString();
+    expect(offer).toContain(`URI="${video}/source.pictures.m3u8"`);
+    const address = playlist.replace("source.m3u8", "source.pictures.m3u8");
+    const text = (await get(address)).body.toString();
+    const [, length, segment] = /#EXT-X-BYTERANGE:(\d+)@0\n(.*)\n(?!#EXT-X-BYTERANGE)/.exec(text)!;
+    const bytes = await get(`/${input}/manifest/${video}/${segment}`, {
+      headers: { range: `bytes=0-${Number(length) - 1}` },
+    });
+    expect([bytes.status, bytes.body.length]).toEqual([206, Number(length)]);
+    expect((await get(address.replace("source.", "audio."))).status).toBe(404);
+    const number = set.broadcast.renditions.get("source")!.window.open!.number;
+    const held = get(`${address}?_HLS_msn=${number}`);
+    set.play(set.now + 2);
+    expect((await held).body.toString()).toContain(`source/0/${number}.m4s`);
+  });
+
+  test("a query parameter t goes on to every address as a variable", async () => {
+    const offer = (await get(`/${input}/manifest/video.m3u8?t=secret`)).body.toString();
+    expect(offer).toContain(`\n${video}/source.m3u8?t={$t}\n`);
+    expect(offer).not.toContain("secret");
+    const text = (await get(`${playlist}?t=other`)).body.toString();
+    expect(text).toContain('#EXT-X-DEFINE:QUERYPARAM="t"\n');
+    expect(text).toMatch(/URI="source\/0\/\d+\.\d+\.m4s\?t=\{\$t\}"/);
+    expect((await get(playlist)).body.toString()).not.toContain("DEFINE");
+  });
+
+  test("with a DVR the list has the broadcast so far, and its address keeps the mode", async () => {
+    const offer = (await get(`/${input}/manifest/video.m3u8?dvrEnabled=true`)).body.toString();
+    expect(offer).toContain(`\n${video}/source.m3u8?dvrEnabled=true\n`);
+    expect(offer).toContain(`URI="${video}/audio.m3u8?dvrEnabled=true"`);
+    const [live, dvr] = await Promise.all(
+      [playlist, `${playlist}?dvrEnabled=true`].map(async (path) => (await get(path)).body.toString()),
+    );
+    expect(live).not.toContain("\nsource/0/1.m4s\n");
+    expect(dvr).toContain("\nsource/0/1.m4s\n");
+    expect(dvr).toContain("CAN-SKIP-UNTIL=24");
+    expect(dvr).toContain('RENDITION-REPORT:URI="audio.m3u8?dvrEnabled=true"');
+    const delta = (await get(`${playlist}?dvrEnabled=true&_HLS_skip=YES`)).body.toString();
+    expect(delta).toContain("#EXT-X-SKIP:SKIPPED-SEGMENTS=");
+    // There is no disk here: what is not in memory any more keeps its place and promises nothing.
+    expect(dvr).toMatch(/#EXT-X-GAP\n#EXTINF:2.000000000,\nsource\/0\/1.m4s\n/);
+    expect(live).not.toContain("#EXT-X-GAP");
+    const next = set.broadcast.renditions.get("source")!.window.next!;
+    const held = get(`${playlist}?dvrEnabled=true&_HLS_msn=${next.number}&_HLS_part=${next.part}`);
+    set.play(set.now + 0.6);
+    expect((await held).body.toString()).toContain("\nsource/0/1.m4s\n");
   });
 
   test("a number that is a gap is a segment of nothing, so that nobody gives up on it", async () => {

@@ -12,7 +12,8 @@ import { answerLifecycle } from "./lifecycle.ts";
 import type { Manifests } from "./manifests.ts";
 import type { Pages } from "./pages.ts";
 import { passToControl } from "./passthrough.ts";
-import type { Playlists } from "./playlists.ts";
+import type { Mode, Playlists } from "./playlists.ts";
+import { cut, rangeOf } from "./range.ts";
 import { refuse } from "./refusal.ts";
 import { routeOf } from "./route.ts";
 import type { Viewers } from "./viewers.ts";
@@ -104,7 +105,9 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       saw(exchange, options, broadcast);
-      return options.playlists.media(exchange, broadcast, rendition, directives);
+      if (to.pictures && rendition.track.kind !== "video") return missing(exchange);
+      const mode = { ...modeOf(exchange.query), pictures: to.pictures };
+      return options.playlists.media(exchange, broadcast, rendition, { directives, mode });
     }
     default: {
       const broadcast = await find(exchange, options, to.playback, to.video);
@@ -143,12 +146,12 @@ async function onAir(
 async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
   const { directory, recordings, playlists } = options;
   const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
-  if (recorded) return playlists.multivariant(exchange, recorded);
+  if (recorded) return playlists.multivariant(exchange, recorded, modeOf(exchange.query));
   const broadcast = await onAir(exchange, options, playback, {
     ready: ({ listed }) => listed,
     over: ({ state, input }) => state === "ended" && input === playback,
   });
-  if (broadcast) options.playlists.multivariant(exchange, broadcast);
+  if (broadcast) playlists.multivariant(exchange, broadcast, modeOf(exchange.query));
 }
 
 async function manifest(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
@@ -213,6 +216,12 @@ function until(
   });
 }
 
+/** As at Cloudflare: `dvrEnabled=true` gives the broadcast so far. A `t` is carried on to every address. */
+function modeOf(query: string): Mode {
+  const asked = new URLSearchParams(query);
+  return { dvr: asked.get("dvrEnabled") === "true", parameter: asked.has("t") ? "t" : undefined };
+}
+
 /** The video, live or recorded, if this playback may show it; else answers and returns undefined. */
 async function find(
   exchange: Exchange,
@@ -274,7 +283,14 @@ async function segment(
 
 function media(exchange: Exchange, rendition: Readable, body: readonly Uint8Array[] | undefined): void {
   if (!body) return missing(exchange);
-  exchange.reply(200, mediaHeaders(rendition), body);
+  const headers = { ...mediaHeaders(rendition), "accept-ranges": "bytes" };
+  const length = body.reduce((sum, piece) => sum + piece.length, 0);
+  const range = rangeOf(exchange.headers.range, length);
+  if (range === "all") return exchange.reply(200, headers, body);
+  if (range === "none")
+    return refuse(exchange, 416, "There are no such bytes", { "content-range": `bytes */${length}` });
+  const { from, to } = range;
+  exchange.reply(206, { ...headers, "content-range": `bytes ${from}-${to}/${length}` }, cut(body, range));
 }
 
 function mediaHeaders({ track }: Readable): OutgoingHttpHeaders {

@@ -12,6 +12,7 @@ import type { Ladder } from "../live/ladder.ts";
 import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { noTape, type Restored, type Tape } from "../live/tape.ts";
+import { profileOf, profiles } from "../packager/profiles.ts";
 import { readFeed } from "./intake.ts";
 import type { Ledger } from "./ledger.ts";
 import { RungGate } from "./rungs.ts";
@@ -27,6 +28,8 @@ export interface StageOptions {
   readonly ledger: Ledger;
   /** Absent where there is no disk to speak of. */
   readonly recordings: Recordings | undefined;
+  /** How far back viewers may go in a broadcast that is on air; 0 for the live window alone. */
+  readonly dvrSeconds: number;
   readonly snapshot: Snapshot<OriginInput>;
   readonly events: Events;
   /** Own internal address, for workers. */
@@ -40,8 +43,6 @@ export interface StageOptions {
   readonly removed: (broadcast: Broadcast) => void;
 }
 
-/** Whole seconds; the same in every rendition of every broadcast of this profile. */
-const targetDuration = 4;
 /** Gaps are written on this clock: well under a part. */
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
@@ -132,6 +133,7 @@ export class Stage implements Running {
     if (act && act.epoch > epoch) throw new Failure("conflict", "A newer publish has taken this live input");
     if (!act || act.broadcast.video !== video) {
       if (act) this.#dismiss(act);
+      const { targetDuration } = profiles[input.profile];
       const about = { video, input: uid, targetDuration, temporary: !input.record };
       act = this.#act({ about, tape: this.#options.recordings?.begin(about) ?? noTape });
       events.send({ type: "broadcast.started", uid, video });
@@ -163,10 +165,10 @@ export class Stage implements Running {
     const broadcast = new Broadcast({
       input: about.input,
       video: about.video,
-      profile: {
-        partSeconds: input?.partSeconds ?? restored?.resume.partTarget ?? 0.5,
-        targetDuration: about.targetDuration,
-      },
+      profile: restored
+        ? profileOf({ ...about, partTarget: restored.resume.partTarget })
+        : profiles[input?.profile ?? "low"],
+      dvrSeconds: this.#options.dvrSeconds,
       restored,
       tape,
       cadenceSeconds: this.#cadences.get(about.input),

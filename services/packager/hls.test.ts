@@ -265,7 +265,7 @@ describe("a multivariant playlist", () => {
       [
         "#EXTM3U",
         "#EXT-X-VERSION:4",
-        '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="v/audio.m3u8"',
+        '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio",DEFAULT=YES,AUTOSELECT=YES,STABLE-RENDITION-ID="audio",CHANNELS="2",URI="v/audio.m3u8"',
         '#EXT-X-STREAM-INF:BANDWIDTH=3140000,AVERAGE-BANDWIDTH=2628000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=2.0,STABLE-VARIANT-ID="source",AUDIO="audio",CLOSED-CAPTIONS=NONE',
         "v/source.m3u8",
         '#EXT-X-STREAM-INF:BANDWIDTH=140000,AVERAGE-BANDWIDTH=128000,CODECS="mp4a.40.2",SCORE=1.0,STABLE-VARIANT-ID="audio",AUDIO="audio",CLOSED-CAPTIONS=NONE',
@@ -288,13 +288,14 @@ describe("a multivariant playlist", () => {
         voice("audio2", { language: "de", label: "English" }),
         voice("audio3", { codec: "opus", channels: 6, peak: 300_000, language: "en" }),
       ],
+      pictures: [{ of: source, uri: "v/pictures.m3u8", peak: 500_000 }],
     });
     expect(text.split("\n").filter((line) => line.startsWith("#EXT-X-MEDIA"))).toEqual(
       [
-        'GROUP-ID="audio",NAME="English",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="v/audio.m3u8"',
-        'GROUP-ID="audio",NAME="de",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="2",URI="v/audio1.m3u8"',
-        'GROUP-ID="audio",NAME="English (audio2)",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="2",URI="v/audio2.m3u8"',
-        'GROUP-ID="audio-1",NAME="en",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="6",URI="v/audio3.m3u8"',
+        'GROUP-ID="audio",NAME="English",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,STABLE-RENDITION-ID="audio",CHANNELS="2",URI="v/audio.m3u8"',
+        'GROUP-ID="audio",NAME="de",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,STABLE-RENDITION-ID="audio1",CHANNELS="2",URI="v/audio1.m3u8"',
+        'GROUP-ID="audio",NAME="English (audio2)",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,STABLE-RENDITION-ID="audio2",CHANNELS="2",URI="v/audio2.m3u8"',
+        'GROUP-ID="audio-1",NAME="en",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,STABLE-RENDITION-ID="audio3",CHANNELS="6",URI="v/audio3.m3u8"',
       ].map((line) => `#EXT-X-MEDIA:TYPE=AUDIO,${line}`),
     );
     expect(text).toContain('BANDWIDTH=3300000,AVERAGE-BANDWIDTH=2628000,CODECS="avc1.64001f,opus"');
@@ -308,14 +309,17 @@ describe("a multivariant playlist", () => {
     { name: "audio only", offer: { video: [], audio } },
     { name: "one rung in HDR", offer: { video: [{ ...source, range: "PQ" as const }, small], audio } },
   ])("of $name keeps the rules, also those of another parser", ({ offer }) => {
-    const text = multivariant(offer);
+    const pictures = offer.video.slice(0, 1).map((of) => ({ of, uri: "v/pictures.m3u8", peak: 500_000 }));
+    const text = multivariant({ ...offer, pictures });
     expect(createJudge().playlist("video.m3u8", text, 0)).toEqual([]);
     HLS.setOptions({ strictMode: true });
     const parsed = HLS.parse(text);
+    const variants = parsed.isMasterPlaylist ? parsed.variants : [];
     const all = [...offer.video, ...(offer.audio ? [offer.audio] : [])];
-    expect(parsed.isMasterPlaylist && parsed.variants.map((one) => one.uri)).toEqual(
+    expect(variants.filter((one) => !one.isIFrameOnly).map((one) => one.uri)).toEqual(
       all.map(({ uri }) => uri),
     );
+    expect(variants.filter((one) => one.isIFrameOnly)).toHaveLength(pictures.length);
     expect(text.includes("VIDEO-RANGE=SDR")).toBe(text.includes("VIDEO-RANGE=PQ"));
   });
 });

@@ -1,4 +1,6 @@
-import type { Part, Segment } from "./track.ts";
+import { type Cue, cueLine } from "./cues.ts";
+import type { Past } from "./past.ts";
+import type { Colour, Part, Segment } from "./track.ts";
 import type { Window } from "./window.ts";
 
 /** Where another rendition's playlist stands at this moment. `uri` is relative to the playlist that carries the report. */
@@ -15,6 +17,12 @@ export interface MediaOptions {
   readonly reports: readonly Report[];
   /** The rendition's name: the folder of its media, relative to its playlist. */
   readonly name: string;
+  /** What the list shows before the window: a DVR. Such lists are long, so they always offer deltas. */
+  readonly past?: Past | undefined;
+  /** The same in every list of the broadcast (6.2.4): what lies in it, and the ids of what left it lately. */
+  readonly cues?: { readonly listed: readonly Cue[]; readonly removed: readonly string[] } | undefined;
+  /** Neither parts nor anything that goes with them: regular HLS. */
+  readonly plain?: boolean | undefined;
 }
 
 /**
@@ -23,42 +31,74 @@ export interface MediaOptions {
  */
 export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const { segments, open } = window;
-  const name = options.name;
-  const first = segments[0] ?? open;
-  const skipped = options.skip === "none" ? 0 : skippable(window);
+  const { name, past, plain = false } = options;
+  const old = past?.length ?? 0;
+  const first = past?.at(0) ?? segments[0] ?? open;
+  const deltas = window.deltas || past !== undefined;
+  // 6.2.5.1: the directive MUST be ignored where CAN-SKIP-UNTIL is absent or the playlist has ended.
+  const skipped = options.skip === "none" || !deltas || window.ended ? 0 : skippable(window, past);
 
   // 8: 6 is for EXT-X-MAP, 9 for EXT-X-SKIP; a client refuses a version it does not know, so never more than needed.
-  // `v2` gets the same answer as `YES`: version 10 is for skipped EXT-X-DATERANGE tags, and there are none.
-  let text = `#EXTM3U\n#EXT-X-VERSION:${skipped ? 9 : 6}\n`;
-  text += header(window);
+  // 10 is for skipped EXT-X-DATERANGE tags, so `v2` gets the same answer as `YES` where there are none.
+  const { listed: cues = [], removed = [] } = options.cues ?? {};
+  const skipsCues = options.skip === "v2" && skipped > 0 && cues.length + removed.length > 0;
+  let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : 6}\n`;
+  text += header(window, { deltas, plain });
   // 4.4.3.2
   text += `#EXT-X-MEDIA-SEQUENCE:${first?.number ?? 0}\n`;
   // 4.4.3.3: always there, because a discontinuity can come at any time; untouched by EXT-X-SKIP (4.4.5.2).
-  text += `#EXT-X-DISCONTINUITY-SEQUENCE:${window.discontinuitySequence}\n`;
+  text += `#EXT-X-DISCONTINUITY-SEQUENCE:${past && old > 0 ? past.discontinuitySequence : window.discontinuitySequence}\n`;
   // 4.4.2.1: the tag speaks for every segment of this text, the skipped ones and the open one too. It comes and goes with
   // the long GOPs in the window: a wrong promise breaks a client that joins or switches at such a segment, a missing one
   // costs it nothing, since INDEPENDENT=YES on the parts says the same.
-  if (segments.every(startsClean) && (!open || startsClean(open))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
+  const clean = (past?.clean ?? true) && segments.every(startsClean);
+  if (clean && (!open || startsClean(open))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
 
   // 4.4.5.2
-  if (skipped) text += `#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}\n`;
+  const ids = skipsCues ? `,RECENTLY-REMOVED-DATERANGES="${removed.join("\t")}"` : "";
+  if (skipped) text += `#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}${ids}\n`;
+  // 4.4.5.1
+  const end = open ?? segments.at(-1);
+  const edgeMs = end ? window.epochMs + ((end.dts + end.duration) * 1000) / window.timescale : 0;
+  for (const cue of cues)
+    if (!skipsCues || cue.startMs >= edgeMs - 6000 * window.targetDuration) text += cueLine(cue);
 
   const partsFrom = firstWithParts(window);
-  let before = skipped ? segments[skipped - 1] : undefined;
-  for (let i = skipped; i < segments.length; i++) {
+  const listed = (i: number): Segment | undefined => (i < old ? past?.at(i) : segments[i - old]);
+  const sequence = past && old > 0 ? past.discontinuitySequence : window.discontinuitySequence;
+  let before = skipped ? listed(skipped - 1) : undefined;
+  const write = (rows: readonly Segment[], from: Segment | undefined): string => {
+    let text = "";
+    let last = from;
+    for (const row of rows) {
+      text += seam(last, row, sequence, name) + date(row, window) + endLines(row, window.timescale, name);
+      last = row;
+    }
+    return text;
+  };
+  if (past && skipped === 0) text += past.text({ name, epochMs: window.epochMs }, write);
+  else
+    for (let i = skipped; i < old; i++) {
+      const row = listed(i)!;
+      text += write([row], before);
+      before = row;
+    }
+  if (old > 0 && skipped < old) before = listed(old - 1);
+  for (let i = Math.max(0, skipped - old); i < segments.length; i++) {
     const segment = segments[i]!;
-    text += seam(before, segment, window, name);
+    text += seam(before, segment, sequence, name);
     const lines = linesOf(segment, window, name);
-    text += i < partsFrom ? lines.bare : lines.full;
+    text += plain || i < partsFrom ? lines.bare : lines.full;
     before = segment;
   }
-  if (open && open.parts.length > 0) {
-    text += seam(before, open, window, name) + date(open, window) + partLines(open, window.timescale, name);
+  if (open && open.parts.length > 0 && !plain) {
+    text += seam(before, open, sequence, name) + date(open, window) + partLines(open, window.timescale, name);
     before = open;
   }
 
   // 4.4.3.4; 4.4.5.3: with ENDLIST there MUST NOT be a hint.
   if (window.ended) return `${text}#EXT-X-ENDLIST\n`;
+  if (plain) return text;
   const next = window.next;
   if (next) {
     // 4.4.5.3: the init of the next part, when it is not the one in force.
@@ -80,7 +120,7 @@ function initUri(name: string, version: number): string {
 }
 
 /** A segment, relative to the media playlist of rendition `name`. */
-function segmentUri(name: string, version: number, number: number): string {
+export function segmentUri(name: string, version: number, number: number): string {
   return `${name}/${version}/${number}.m4s`;
 }
 
@@ -90,15 +130,20 @@ function partUri(name: string, version: number, number: number, part: number): s
 }
 
 /** The tags that are constant for a broadcast and the same in all its renditions (6.2.1, 6.2.4). */
-function header(window: Window): string {
+export function header(
+  window: Window,
+  { deltas, plain, parts = !plain }: { deltas: boolean; plain: boolean; parts?: boolean },
+): string {
   const target = window.targetDuration;
   // 4.4.3.8: CAN-SKIP-UNTIL and HOLD-BACK at least 6 and 3 target durations; PART-HOLD-BACK at least 2 part targets, and
   // Apple's authoring rules ask for 3.
-  const skip = window.deltas ? `,CAN-SKIP-UNTIL=${6 * target}` : "";
+  const skip = deltas ? `,CAN-SKIP-UNTIL=${6 * target},CAN-SKIP-DATERANGES=YES` : "";
+  // 4.4.3.8: nothing is held for who may sit behind a cache that gives up on held requests.
+  if (plain) return `#EXT-X-TARGETDURATION:${target}\n#EXT-X-SERVER-CONTROL:HOLD-BACK=${3 * target}${skip}\n`;
   return (
     `#EXT-X-TARGETDURATION:${target}\n` +
     `#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES${skip},HOLD-BACK=${3 * target},PART-HOLD-BACK=${up(3 * window.partTarget)}\n` +
-    `#EXT-X-PART-INF:PART-TARGET=${up(window.partTarget)}\n`
+    (parts ? `#EXT-X-PART-INF:PART-TARGET=${up(window.partTarget)}\n` : "")
   );
 }
 
@@ -108,13 +153,13 @@ function startsClean(segment: Segment): boolean {
 }
 
 /** How many of the oldest segments a delta update leaves out. 6.2.5.1: those further from the end of the last segment than the boundary. */
-function skippable(window: Window): number {
-  // 6.2.5.1: the directive MUST be ignored where CAN-SKIP-UNTIL is absent or the playlist has ended.
-  if (!window.deltas || window.ended) return 0;
+function skippable(window: Window, past: Past | undefined): number {
   const { segments } = window;
+  const old = past?.length ?? 0;
   const boundary = 6 * window.targetDuration * window.timescale;
-  let count = segments.length;
-  for (let kept = 0; count > 0 && kept <= boundary; count--) kept += segments[count - 1]!.duration;
+  let count = old + segments.length;
+  for (let kept = 0; count > 0 && kept <= boundary; count--)
+    kept += (count > old ? segments[count - 1 - old] : past?.at(count - 1))!.duration;
   return count;
 }
 
@@ -133,10 +178,10 @@ function firstWithParts(window: Window): number {
   return index;
 }
 
-/** What stands between two segments. `before` is absent for the first of the playlist. */
-function seam(before: Segment | undefined, segment: Segment, window: Window, name: string): string {
+/** What stands between two segments. `before` is absent for the first of the playlist, `sequence` is then the count before it. */
+export function seam(before: Segment | undefined, segment: Segment, sequence: number, name: string): string {
   // 6.2.2: the tag stays with its segment until that leaves the window, and only then DISCONTINUITY-SEQUENCE moves.
-  const broken = segment.discontinuity !== (before ? before.discontinuity : window.discontinuitySequence);
+  const broken = segment.discontinuity !== (before ? before.discontinuity : sequence);
   // 4.4.4.5, and again after a discontinuity: a delta update may have dropped the tag that was in force.
   const map = !before || broken || before.version !== segment.version;
   return (
@@ -160,12 +205,7 @@ function linesOf(segment: Segment, window: Window, name: string): Lines {
   const known = kept.get(segment);
   if (known && known.name === name && known.epochMs === window.epochMs) return known;
   const start = date(segment, window);
-  const end =
-    // 4.4.4.7
-    (segment.gap ? "#EXT-X-GAP\n" : "") +
-    // 4.4.4.1
-    `#EXTINF:${(segment.duration / window.timescale).toFixed(9)},\n` +
-    `${segmentUri(name, segment.version, segment.number)}\n`;
+  const end = endLines(segment, window.timescale, name);
   const lines = {
     name,
     epochMs: window.epochMs,
@@ -176,8 +216,18 @@ function linesOf(segment: Segment, window: Window, name: string): Lines {
   return lines;
 }
 
+function endLines(segment: Segment, timescale: number, name: string): string {
+  return (
+    // 4.4.4.7
+    (segment.gap ? "#EXT-X-GAP\n" : "") +
+    // 4.4.4.1
+    `#EXTINF:${(segment.duration / timescale).toFixed(9)},\n` +
+    `${segmentUri(name, segment.version, segment.number)}\n`
+  );
+}
+
 /** B.1: every segment has a date, before its first part (4.4.4.9). */
-function date(segment: Segment, window: Window): string {
+export function date(segment: Segment, window: Window): string {
   const at = new Date(Math.round(window.epochMs + (segment.dts * 1000) / window.timescale));
   return `#EXT-X-PROGRAM-DATE-TIME:${at.toISOString()}\n`;
 }
@@ -215,7 +265,18 @@ export interface VideoRendition {
   readonly peak: number;
   readonly average: number;
   /** Absent: SDR. */
-  readonly range?: "SDR" | "HLG" | "PQ";
+  readonly range?: "SDR" | "HLG" | "PQ" | undefined;
+  /** SUPPLEMENTAL-CODECS: an enhancement of the base layer that `codec` names. */
+  readonly supplemental?: string | undefined;
+}
+
+/** An I-frame playlist. */
+export interface Pictures {
+  readonly uri: string;
+  /** The rendition that it shows. */
+  readonly of: VideoRendition;
+  /** Bits per second of its pictures at normal speed, at the most. */
+  readonly peak: number;
 }
 
 export interface AudioRendition {
@@ -236,6 +297,7 @@ export interface Offer {
   readonly audio: AudioRendition | undefined;
   /** Further tracks of sound to choose from: other languages. */
   readonly voices?: readonly AudioRendition[] | undefined;
+  readonly pictures?: readonly Pictures[] | undefined;
 }
 
 /**
@@ -259,6 +321,7 @@ export function multivariant(offer: Offer): string {
       text += `#EXT-X-STREAM-INF:BANDWIDTH=${peak},AVERAGE-BANDWIDTH=${average}`;
       text += `,CODECS="${one.codec}${group ? `,${group.members[0]!.codec}` : ""}",RESOLUTION=${one.width}x${one.height}`;
       if (one.frameRate !== undefined) text += `,FRAME-RATE=${one.frameRate.toFixed(3)}`;
+      if (one.supplemental) text += `,SUPPLEMENTAL-CODECS="${one.supplemental}"`;
       if (ranges) text += `,VIDEO-RANGE=${one.range ?? "SDR"}`;
       // 4.4.6.2: on all or on none; the higher the better, and by our order, which a bandwidth does not tell across codecs.
       text += `,SCORE=${video.length + 1 - i}.0`;
@@ -271,6 +334,12 @@ export function multivariant(offer: Offer): string {
   if (audio) {
     text += `#EXT-X-STREAM-INF:BANDWIDTH=${audio.peak},AVERAGE-BANDWIDTH=${audio.average},CODECS="${audio.codec}",SCORE=1.0`;
     text += `,STABLE-VARIANT-ID="${audio.name}"${video.length > 0 ? ',AUDIO="audio"' : ""},CLOSED-CAPTIONS=NONE\n${audio.uri}\n`;
+  }
+  // A6.1: a rendition to search in; 4.4.6.3: the attributes of its variant, without those of sound.
+  for (const { uri, of, peak } of offer.pictures ?? []) {
+    text += `#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=${peak},CODECS="${of.codec}",RESOLUTION=${of.width}x${of.height}`;
+    if (ranges) text += `,VIDEO-RANGE=${of.range ?? "SDR"}`;
+    text += `,SCORE=1.0,STABLE-VARIANT-ID="${of.name}-pictures",URI="${uri}"\n`;
   }
   return text;
 }
@@ -305,5 +374,29 @@ function named(members: readonly AudioRendition[]): AudioRendition[] {
 function mediaTag(group: string, member: AudioRendition, first: boolean): string {
   const { label, language, channels, uri } = member;
   const spoken = language ? `,LANGUAGE="${language}"` : "";
-  return `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="${group}",NAME="${label}"${spoken},DEFAULT=${first ? "YES" : "NO"},AUTOSELECT=YES,CHANNELS="${channels}",URI="${uri}"\n`;
+  return `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="${group}",NAME="${label}"${spoken},DEFAULT=${first ? "YES" : "NO"},AUTOSELECT=YES,STABLE-RENDITION-ID="${member.name}",CHANNELS="${channels}",URI="${uri}"\n`;
+}
+
+/** VIDEO-RANGE of a track (rfc8216bis 4.4.6.2): what transfer characteristics of ISO/IEC 23091-2 stand for. */
+export function rangeOf(colour: Colour | undefined): "SDR" | "HLG" | "PQ" {
+  if (colour?.transfer === 18) return "HLG";
+  return colour?.transfer === 16 ? "PQ" : "SDR";
+}
+
+/**
+ * The playlist for clients that carry query parameter `name` (rfc8216bis 4.4.2.3): its own text with the parameter on every
+ * address, as a variable, so that it is the same text for all of them.
+ */
+export function withParameter(playlist: string, name: string): string {
+  const added = (uri: string): string => `${uri}${uri.includes("?") ? "&" : "?"}${name}={$${name}}`;
+  return playlist
+    .split("\n")
+    .map((line) => {
+      // 8: QUERYPARAM needs 11.
+      if (line.startsWith("#EXT-X-VERSION:")) return `#EXT-X-VERSION:11\n#EXT-X-DEFINE:QUERYPARAM="${name}"`;
+      if (line === "" || (line.startsWith("#") && !line.includes('URI="'))) return line;
+      if (!line.startsWith("#")) return added(line);
+      return line.replace(/\bURI="([^"]*)"/, (_, uri: string) => `URI="${added(uri)}"`);
+    })
+    .join("\n");
 }

@@ -1,5 +1,6 @@
 import { Beside, type Standing } from "./beside.ts";
 import type { Hints } from "./codec/codec.ts";
+import { type Cue, readCue } from "./cues.ts";
 import { RateSample, statedInterval } from "./declared.ts";
 import {
   type AudioFrame,
@@ -13,6 +14,7 @@ import { Lane } from "./lane.ts";
 import { labelOf, type Metadata, readMetadata } from "./metadata.ts";
 import { messagesOf, Opening, type Pending } from "./opening.ts";
 import { type End, Outlet, type Output, type RenditionName } from "./outlet.ts";
+import type { Profile } from "./profiles.ts";
 import { type Limits, Reference } from "./segmenter.ts";
 import { Sound } from "./sound.ts";
 import { type Row, SegmentTable } from "./table.ts";
@@ -27,13 +29,6 @@ const mostAudioShare = 0.17;
 const leastOfTarget = 0.85;
 /** By how much rounding to milliseconds moves a frame from its place. */
 const placeToleranceMs = 3;
-
-export interface Profile {
-  /** What a part aims at. */
-  readonly partSeconds: number;
-  /** Whole seconds. */
-  readonly targetDuration: number;
-}
 
 /** What a broadcast needs to go on after its origin was restarted. */
 export interface Resume {
@@ -81,6 +76,7 @@ export class Packager {
   #reference: Reference | undefined;
   #partTarget: number | undefined;
   #opening = new Opening();
+  readonly #cues: Omit<Cue, "id">[] = [];
   #metadata: Metadata = {};
   /** Colour by track of video. */
   readonly #colours = new Map<number, Pick<Hints, "colour" | "hdr">>();
@@ -257,8 +253,16 @@ export class Packager {
     if (placed) sound.push(placed);
   }
 
+  /** What the publisher has said of moments since this was last asked. */
+  takeCues(): Omit<Cue, "id">[] {
+    return this.#cues.length > 0 ? this.#cues.splice(0) : this.#cues;
+  }
+
   #script(tag: FlvTag): void {
     const { name, value } = readScript(tag.payload);
+    const said = name === "onCuePoint" ? readCue(value) : undefined;
+    const place = said && this.#timeline?.again(tag.timestampMs);
+    if (place) this.#cues.push({ ...said, startMs: this.#timeline!.epochMs + place.raw + place.offset });
     if (name !== "onMetaData") return;
     this.#metadata = readMetadata(value, this.#metadata);
     this.#hintsOf.clear();
@@ -345,11 +349,14 @@ export class Packager {
   }
 
   #limits(track: Track): Limits {
-    const { partSeconds, targetDuration } = this.#profile;
+    const { partSeconds, segmentSeconds, targetDuration } = this.#profile;
     const target = this.#partTarget ?? partSeconds;
     const ticks = (seconds: number): number => Math.floor(seconds * track.timescale);
     return {
-      minTicks: this.#picture.track || track.kind === "video" ? ticks(1) : audioSegment(track),
+      minTicks:
+        this.#picture.track || track.kind === "video"
+          ? ticks(segmentSeconds)
+          : audioSegment(track, segmentSeconds),
       maxTicks: ticks(targetDuration),
       nominalTicks: ticks(Math.max(partSeconds, target - audioFrameSeconds)),
       partTicks: ticks(target),
@@ -604,8 +611,8 @@ function partTarget(of: { partSeconds: number; frameSeconds: number; audioSecond
 }
 
 /** Every audio frame could begin a segment; two seconds of whole frames keep the number of requests sensible. */
-function audioSegment({ timescale, frameTicks }: AudioTrack): number {
-  return Math.floor((2 * timescale) / frameTicks) * frameTicks;
+function audioSegment({ timescale, frameTicks }: AudioTrack, segmentSeconds: number): number {
+  return Math.floor((Math.max(2, segmentSeconds) * timescale) / frameTicks) * frameTicks;
 }
 
 function orMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { readChunks } from "../../test/support/mp4.ts";
-import { avcC, broadcast, low, publish, type Source } from "../../test/support/simulate.ts";
+import { avcC, broadcast, publish, type Source } from "../../test/support/simulate.ts";
 import { Packager } from "./packager.ts";
+import { profiles } from "./profiles.ts";
 import { keyGridMs } from "./timeline.ts";
 import type { Segment } from "./track.ts";
 import { RenditionWindow } from "./window.ts";
@@ -11,7 +12,7 @@ function air(
   source: Source,
   options: { lateMs: number; dead?: (second: number) => boolean; timed?: boolean },
 ) {
-  const packager = new Packager(low);
+  const packager = new Packager(profiles.low);
   if (options.timed) packager.cutByTime();
   const windows = new Map<string, RenditionWindow>();
   let partTarget = 0;

@@ -127,4 +127,6 @@ export interface Segment {
   readonly gap: boolean;
   readonly parts: readonly Part[];
   readonly byteLength: number;
+  /** How many of its first bytes are its first picture, where that needs no other; undefined for sound. */
+  readonly keyBytes?: number | undefined;
 }

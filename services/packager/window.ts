@@ -46,6 +46,7 @@ interface Growing {
   gap: boolean;
   parts: Part[];
   byteLength: number;
+  keyBytes?: number;
 }
 
 /** A segment that left the playlist. */
@@ -148,6 +149,9 @@ export class RenditionWindow implements Window {
         const open = this.#open;
         if (!open) return false;
         const { chunks, bytes } = together(this.#chunks);
+        // A chunk of video is one picture.
+        if (open.parts.length === 0 && open.independent && chunks[0]?.samples === 1)
+          open.keyBytes = chunks[0].bytes.length;
         open.parts.push({
           duration: step.duration,
           independent: step.independent,

@@ -8,6 +8,7 @@ import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Readable } from "../live/programme.ts";
 import type { Restored, Tape } from "../live/tape.ts";
+import { profiles } from "../packager/profiles.ts";
 import { Recorder, type RecorderOptions } from "./recorder.ts";
 import { readRecording } from "./recovery.ts";
 
@@ -36,10 +37,11 @@ async function open(options: Partial<RecorderOptions> = {}): Promise<Recorder> {
   return recorder;
 }
 
-function broadcastOn(tape: Tape, restored?: Restored) {
+function broadcastOn(tape: Tape, restored?: Restored, dvrSeconds = 0) {
   const broadcast = new Broadcast({
     ...{ input, video, tape, restored, changed: () => undefined },
-    profile: { partSeconds: 0.5, targetDuration: 4 },
+    profile: profiles.low,
+    dvrSeconds,
   });
   return broadcast;
 }
@@ -261,4 +263,25 @@ test("a temporary tape has what left the playlist while it may be asked for, and
   expect(source.shown.segments.length).toBeLessThan(20);
   broadcast.clear();
   await vi.waitFor(() => expect(readdirSync(folder)).not.toContain(video));
+});
+
+test("what left the window is in a list with a DVR, and can be had", async () => {
+  for (const temporary of [true, false]) {
+    const recorder = await open({ folder: join(folder, String(temporary)) });
+    const broadcast = broadcastOn(recorder.begin({ ...about, temporary }), undefined, 3_600);
+    broadcast.begin(startMs, 0);
+    await play(broadcast, publish({ gop: 2, seconds: 60, audio: 48000 }), 60);
+    for (const rendition of broadcast.renditions.values()) {
+      const { window } = rendition;
+      const past = rendition.past!;
+      expect(past.length).toBeGreaterThan(15);
+      expect(past.at(0)!.number).toBe(1);
+      expect(past.at(past.length - 1)!.number).toBe(window.segments[0]!.number - 1);
+      for (let i = 0; i < past.length; i++) {
+        const { number, version, byteLength, gap } = past.at(i)!;
+        expect(gap).toBe(false);
+        expect(Buffer.concat((await rendition.segment(number, version))!).length).toBe(byteLength);
+      }
+    }
+  }
 });

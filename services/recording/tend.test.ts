@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { publish } from "../../test/support/simulate.ts";
 import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
+import { profiles } from "../packager/profiles.ts";
 import { Recorder } from "./recorder.ts";
 import { repair, verify } from "./tend.ts";
 
@@ -17,7 +18,7 @@ beforeEach(async () => {
   const recorder = await Recorder.open({ folder, durability: "none", floorBytes: 0, log });
   const broadcast = new Broadcast({
     ...{ ...about, tape: recorder.begin(about), changed: () => undefined },
-    profile: { partSeconds: 0.5, targetDuration: 4 },
+    profile: profiles.low,
   });
   broadcast.begin(0, 0);
   for (const { atMs, tag } of publish({ gop: 1, seconds: 5, audio: 48_000 })) broadcast.push(tag, atMs);

@@ -1,5 +1,6 @@
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { profileNames } from "../../services/packager/profiles.ts";
 import { type BenchOptions, print, type Report } from "./report.ts";
 
 type Bench = (options: BenchOptions) => Promise<Report>;
@@ -9,6 +10,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   latency: async () => (await import("./latency.ts")).latency,
   density: async () => (await import("./density.ts")).density,
   gate: async () => (await import("./gate.ts")).gate,
+  fanout: async () => (await import("./fanout.ts")).fanout,
   packager: async () => (await import("./packager.ts")).packager,
   drops: async () => (await import("./drops.ts")).drops,
   ladder: async () => (await import("./ladder.ts")).ladder,
@@ -17,12 +19,14 @@ const benches: Record<string, () => Promise<Bench>> = {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean" }, seconds: { type: "string" } },
+  options: { json: { type: "boolean" }, seconds: { type: "string" }, profile: { type: "string" } },
 });
 const [name = ""] = positionals;
 const load = benches[name];
 if (!load) {
-  console.error(`npm run bench -- NAME [--json] [--seconds N]; NAME is ${Object.keys(benches).join(", ")}`);
+  console.error(
+    `npm run bench -- NAME [--json] [--seconds N] [--profile P]; NAME is ${Object.keys(benches).join(", ")}`,
+  );
   process.exit(2);
 }
 const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
@@ -30,8 +34,13 @@ if (seconds !== undefined && !(seconds >= 1 && seconds <= 86_400)) {
   console.error(`--seconds is ${values.seconds}; give a number from 1 to 86400`);
   process.exit(2);
 }
+const profile = profileNames.find((one) => one === values.profile);
+if (values.profile !== undefined && !profile) {
+  console.error(`--profile is ${values.profile}; give one of ${profileNames.join(", ")}`);
+  process.exit(2);
+}
 const before = loadavg()[0]!;
-const report = await (await load())(seconds === undefined ? {} : { seconds });
+const report = await (await load())({ ...(seconds && { seconds }), ...(profile && { profile }) });
 const machine = {
   cpus: cpus().length,
   model: cpus()[0]?.model.trim(),

@@ -4,10 +4,11 @@ import { avcTrack } from "../../services/packager/codec/avc.ts";
 import { FlvReader, type FlvTag, flvHeader, tagHeader } from "../../services/packager/flv.ts";
 import type { RenditionName } from "../../services/packager/outlet.ts";
 import { Packager } from "../../services/packager/packager.ts";
+import { profiles } from "../../services/packager/profiles.ts";
 import type { Sample, VideoTrack } from "../../services/packager/track.ts";
 import { RenditionWindow } from "../../services/packager/window.ts";
 import { makeFlv } from "../support/flv.ts";
-import { avcC, low } from "../support/simulate.ts";
+import { avcC } from "../support/simulate.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 
 const ROUNDS = 5;
@@ -97,7 +98,7 @@ function feedOf(tags: readonly FlvTag[], seconds: number): Read[] {
 /** Seconds of CPU for one broadcast from its first byte to its last. */
 function passthrough(feed: readonly Read[]): number {
   const windows = new Map<RenditionName, RenditionWindow>();
-  const packager = new Packager(low);
+  const packager = new Packager(profiles.low);
   const reader = new FlvReader();
   const startMs = Date.UTC(2026, 0, 1);
   let partTarget = 0;
@@ -114,10 +115,10 @@ function passthrough(feed: readonly Read[]): number {
             output.name,
             new RenditionWindow({
               timescale: output.track.timescale,
-              targetDuration: low.targetDuration,
+              targetDuration: profiles.low.targetDuration,
               partTarget,
               epochMs: packager.epochMs ?? 0,
-              windowSeconds: 12,
+              windowSeconds: 13,
               windowSegments: 6,
               discontinuity: output.discontinuity,
             }),

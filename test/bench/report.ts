@@ -1,3 +1,5 @@
+import type { ProfileName } from "../../services/packager/profiles.ts";
+
 /** What one benchmark found. `figures` is what --json prints; `lines` what a person reads. */
 export interface Report {
   readonly name: string;
@@ -10,6 +12,8 @@ export interface Report {
 export interface BenchOptions {
   /** Length of the measurement; each benchmark has its own default. */
   readonly seconds?: number;
+  /** Of the live input, where a benchmark can choose. */
+  readonly profile?: ProfileName;
 }
 
 export interface Spread {

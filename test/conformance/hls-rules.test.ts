@@ -1,5 +1,6 @@
 import HLS from "hls-parser";
 import { describe, expect, test } from "vitest";
+import { withParameter } from "../../services/packager/hls.ts";
 import { createJudge } from "./hls-rules.ts";
 import { mediaRules } from "./rules/media.ts";
 import { multivariantRules } from "./rules/multivariant.ts";
@@ -59,13 +60,18 @@ function good({
 const offer = [
   "#EXTM3U",
   "#EXT-X-VERSION:4",
-  '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="v/audio.m3u8"',
+  '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio",DEFAULT=YES,AUTOSELECT=YES,STABLE-RENDITION-ID="audio",CHANNELS="2",URI="v/audio.m3u8"',
   '#EXT-X-STREAM-INF:BANDWIDTH=3000000,AVERAGE-BANDWIDTH=2500000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,STABLE-VARIANT-ID="source",AUDIO="audio",CLOSED-CAPTIONS=NONE',
   "v/source.m3u8",
   '#EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=800000,CODECS="avc1.64001e,mp4a.40.2",RESOLUTION=640x360,STABLE-VARIANT-ID="360p",AUDIO="audio",CLOSED-CAPTIONS=NONE',
   "v/360p.m3u8",
+  '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=500000,CODECS="avc1.64001f",RESOLUTION=1280x720,STABLE-VARIANT-ID="source-pictures",URI="v/source.pictures.m3u8"',
   "",
 ].join("\n");
+
+function cue(attributes: string): string {
+  return `#EXT-X-DATERANGE:${attributes},START-DATE="2026-01-01T00:00:00.000Z"\n`;
+}
 
 /** Each rule with at least one text that breaks it: what is replaced by what in the faultless one. */
 const media: [rule: string, from: string | RegExp, to: string][] = [
@@ -127,6 +133,20 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ],
   ["parts-in-order", /#EXT-X-PART.*\/12\..*\n/g, ""],
   ["independent-promise", '12.0.m4s",INDEPENDENT=YES', '12.0.m4s"'],
+  [
+    "daterange-attributes",
+    "#EXT-X-INDEPENDENT",
+    '#EXT-X-DATERANGE:START-DATE="2026-01-01T00:00:00.000Z"\n#EXT-X-INDEPENDENT',
+  ],
+  ["daterange-attributes", "#EXT-X-INDEPENDENT", '#EXT-X-DATERANGE:ID="a"\n#EXT-X-INDEPENDENT'],
+  ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a"')}${cue('ID="a"')}#EXT-X-INDEPENDENT`],
+  ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a",DURATION=-1')}#EXT-X-INDEPENDENT`],
+  ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a",SCTE35-OUT=fc')}#EXT-X-INDEPENDENT`],
+  [
+    "skip-dateranges",
+    "#EXT-X-INDEPENDENT",
+    '#EXT-X-SKIP:SKIPPED-SEGMENTS=1,RECENTLY-REMOVED-DATERANGES="a"\n#EXT-X-INDEPENDENT',
+  ],
   ["skip", "#EXT-X-INDEPENDENT", "#EXT-X-SKIP:SKIPPED-SEGMENTS=0\n#EXT-X-INDEPENDENT"],
   [
     "skip",
@@ -141,6 +161,25 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ["report-attributes", ",LAST-PART=1", ""],
   ["report-attributes", 'URI="audio.m3u8"', 'URI="https://host/audio.m3u8"'],
   ["address-twice", "source/0/5.m4s", "source/0/4.m4s"],
+];
+
+/** The same for an I-frame playlist and for one whose addresses carry a query parameter. */
+const pictures: [rule: string, from: string | RegExp, to: string][] = [
+  ["pictures-are-ranges", "#EXT-X-BYTERANGE:5000@0\n", ""],
+  ["pictures-are-ranges", "5000@0", "5000"],
+  [
+    "pictures-without-parts",
+    "#EXT-X-I-FRAMES-ONLY",
+    "#EXT-X-I-FRAMES-ONLY\n#EXT-X-PART-INF:PART-TARGET=0.5235",
+  ],
+  ["version-above-need", "VERSION:5", "VERSION:6"],
+  ["version-below-need", "VERSION:5", "VERSION:4"],
+];
+const withQuery: typeof pictures = [
+  ["parameter-everywhere", "source/0/5.m4s?t={$t}", "source/0/5.m4s"],
+  ["parameter-everywhere", 'init.mp4?t={$t}"', 'init.mp4"'],
+  ["parameter-everywhere", /(#EXT-X-DEFINE.*\n)([\s\S]*)$/, "$2$1"],
+  ["version-below-need", "VERSION:11", "VERSION:9"],
 ];
 
 const multivariant: [rule: string, from: string | RegExp, to: string][] = [
@@ -159,6 +198,14 @@ const multivariant: [rule: string, from: string | RegExp, to: string][] = [
   ["one-default", /(#EXT-X-MEDIA.*)NAME="audio"(.*\n)/, '$1NAME="audio"$2$1NAME="b"$2'],
   ["captions-none", ",CLOSED-CAPTIONS=NONE\nv/360p", "\nv/360p"],
   ["all-or-none", 'STABLE-VARIANT-ID="360p",', ""],
+  ["pictures-attributes", /URI="v\/source.pictures.m3u8"/, 'NAME="x"'],
+  ["pictures-attributes", "STREAM-INF:BANDWIDTH=500000,", "STREAM-INF:"],
+  ["pictures-attributes", "BANDWIDTH=500000,", 'BANDWIDTH=500000,AUDIO="audio",'],
+  ["pictures-required", /#EXT-X-I-FRAME.*\n/, ""],
+  ["range-of-pictures", "BANDWIDTH=500000,", "BANDWIDTH=500000,VIDEO-RANGE=PQ,"],
+  ["range-value", "RESOLUTION=640x360", "RESOLUTION=640x360,VIDEO-RANGE=HDR"],
+  ["stable-ids", 'STABLE-VARIANT-ID="360p"', 'STABLE-VARIANT-ID="360 p"'],
+  ["stable-ids", /(#EXT-X-MEDIA.*)STABLE-RENDITION-ID="audio",(.*\n)/, '$1$2$1STABLE-RENDITION-ID="b",$2'],
   ["live-promise", "#EXT-X-VERSION:4\n", "#EXT-X-VERSION:4\n#EXT-X-INDEPENDENT-SEGMENTS\n"],
   ["version-above-need", "#EXT-X-VERSION:4", "#EXT-X-VERSION:6"],
 ];
@@ -256,6 +303,25 @@ describe("each rule reports a playlist that breaks it", () => {
     expect(broken).not.toBe(good());
     expect(names(createJudge().playlist(url, broken, 0))).toContain(rule);
   });
+  test.for(pictures)("of pictures, %s (%#)", ([rule, from, to]) => {
+    const url = "/v/source.pictures.m3u8";
+    const whole = good({ parts: 0 })
+      .replace(/#EXT-X-(PART|PRELOAD|RENDITION|INDEPENDENT).*\n/g, "")
+      .replace("VERSION:6", "VERSION:5")
+      .replace(/(#EXT-X-DISCONTINUITY-SEQUENCE.*\n)/, "$1#EXT-X-I-FRAMES-ONLY\n")
+      .replace(/(#EXTINF.*\n)(?!.*\/7\.)/g, "$1#EXT-X-BYTERANGE:5000@0\n");
+    expect(createJudge().playlist(url, whole, 0)).toEqual([]);
+    const broken = whole.replace(from, to);
+    expect(broken).not.toBe(whole);
+    expect(names(createJudge().playlist(url, broken, 0))).toContain(rule);
+  });
+  test.for(withQuery)("with a query parameter, %s (%#)", ([rule, from, to]) => {
+    const whole = withParameter(good(), "t");
+    expect(createJudge().playlist(url, whole, 0)).toEqual([]);
+    const broken = whole.replace(from, to);
+    expect(broken).not.toBe(whole);
+    expect(names(createJudge().playlist(url, broken, 0))).toContain(rule);
+  });
   test.for(multivariant)("multivariant, %s (%#)", ([rule, from, to]) => {
     const broken = offer.replace(from, to);
     expect(broken).not.toBe(offer);
@@ -278,6 +344,16 @@ describe("each rule reports a playlist that breaks it", () => {
       rule,
     );
   });
+  test("a date range that two renditions tell differently (same-dateranges)", () => {
+    const judge = createJudge();
+    const tell = (shape: Shape, duration: number): string =>
+      good(shape).replace("#EXT-X-INDEPENDENT", `${cue(`ID="a",DURATION=${duration}`)}#EXT-X-INDEPENDENT`);
+    judge.playlist(url, tell({}, 1), 0);
+    expect(judge.playlist("/in/manifest/video/audio.m3u8", tell(audio, 1), 1)).toEqual([]);
+    expect(names(judge.playlist("/in/manifest/video/audio.m3u8", tell(audio, 2), 2))).toEqual([
+      "same-dateranges",
+    ]);
+  });
   test("a part that comes without a hint", () => {
     const judge = createJudge();
     judge.playlist(url, good().replace(/#EXT-X-PRELOAD-HINT.*\n/, ""), 0);
@@ -286,7 +362,8 @@ describe("each rule reports a playlist that breaks it", () => {
   test("and none is without one", () => {
     const broken = new Set([
       "hint-required",
-      ...[...media, ...multivariant, ...steps, ...together].map(([rule]) => rule),
+      "same-dateranges",
+      ...[...media, ...pictures, ...withQuery, ...multivariant, ...steps, ...together].map(([rule]) => rule),
     ]);
     const rules = [...textRules, ...mediaRules, ...multivariantRules, ...stepRules, ...togetherRules].map(
       (one) => one.name,

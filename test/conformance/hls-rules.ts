@@ -56,7 +56,7 @@ export function createJudge({ slackMs = 500 }: { slackMs?: number } = {}): Judge
           for (const fault of one.check(input))
             found.push({ rule: one.section, name: one.name, text: fault, url, atMs });
       };
-      const address = url.split("?")[0]!;
+      const address = withoutDirectives(url);
       const now = read(text);
       judge(textRules, now);
       if (isMultivariant(now)) judge(multivariantRules, now);
@@ -78,6 +78,13 @@ export function createJudge({ slackMs = 500 }: { slackMs?: number } = {}): Judge
       return found;
     },
   };
+}
+
+/** The address of a playlist: delivery directives ask for a moment of it, everything else for another playlist. */
+function withoutDirectives(url: string): string {
+  const [path = "", query = ""] = url.split("?");
+  const rest = query.split("&").filter((pair) => pair !== "" && !pair.startsWith("_HLS_"));
+  return rest.length > 0 ? `${path}?${rest.join("&")}` : path;
 }
 
 /** The whole playlist: what a delta update leaves out is what was known of it. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { profileNames, profiles } from "../../services/packager/profiles.ts";
 import { type Aired, broadcast, type Source, simulate } from "../support/simulate.ts";
 import { createJudge, type Violation } from "./hls-rules.ts";
 
@@ -15,6 +16,35 @@ const shapes: { name: string; slackMs?: number; source: Partial<Source> }[] = [
   { name: "a wrap", source: { audio: 48000, rawMs: 2 ** 32 - 7000 } },
   { name: "audio only", source: { audio: 48000, video: false } },
 ];
+
+describe.for(profileNames.flatMap((name) => gops.map((gop) => ({ name, gop }))))(
+  "every playlist of profile $name keeps the rules, GOP $gop",
+  ({ name, gop }) => {
+    const source: Source = { gop, seconds: 40, audio: 48000 };
+    const events = broadcast(
+      [
+        { atMs: 0, source, until: 19_300 },
+        { atMs: 21_000, source },
+      ],
+      40_000,
+    );
+    const aired = simulate(events, { profile: profiles[name] });
+    test("and so do its parts", () => {
+      expect(faults(aired)).toEqual([]);
+      const [listing] = aired.listings.slice(-1);
+      expect(listing?.text.includes("#EXT-X-PART")).toBe(name !== "safe");
+    });
+  },
+);
+
+test("ultra has parts of at most a quarter of a second, safe has segments of about four seconds", () => {
+  const events = broadcast([{ atMs: 0, source: { gop: 2, seconds: 30, audio: 48000 } }]);
+  const ultra = simulate(events, { profile: profiles.ultra });
+  expect(ultra.partTarget).toBeLessThanOrEqual(0.25);
+  const safe = simulate(events, { profile: profiles.safe, keepAll: true });
+  const { segments } = safe.windows.get("source")!;
+  expect(segments.slice(0, 5).map(({ duration }) => duration / 90_000)).toEqual([4, 4, 4, 4, 4]);
+});
 
 describe.for(gops.map((gop) => ({ gop })))(
   "every playlist of a broadcast keeps the rules, GOP $gop",

@@ -39,7 +39,7 @@ beforeAll(async () => {
     dataDir: folder,
     address: `unix:${socketPath}`,
     publicUrls: { rtmp: "rtmp://h:1935", rtmps: "rtmps://h:1936", http: "http://h:8080" },
-    defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "none" },
+    defaults: { timeoutSeconds: 10, ladder: "none" },
     log: createLog("test", "silent", false),
   });
   // As the origin does: the public port passes it on.

@@ -1,5 +1,6 @@
 import { FlvReader } from "../../services/packager/flv.ts";
 import { Packager } from "../../services/packager/packager.ts";
+import { profiles } from "../../services/packager/profiles.ts";
 import { RenditionWindow } from "../../services/packager/window.ts";
 import { concat } from "../support/bytes.ts";
 import { publish } from "../support/simulate.ts";
@@ -14,7 +15,7 @@ export const feed: Target = {
     asFlv({ gop: 1, seconds: 1, audio: 44100, video: false }),
   ],
   run: (bytes) => {
-    const packager = new Packager({ partSeconds: 0.5, targetDuration: 4 });
+    const packager = new Packager(profiles.low);
     const windows = new Map<string, RenditionWindow>();
     let now = 1_000_000;
     let partTarget = 0;

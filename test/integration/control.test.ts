@@ -47,7 +47,7 @@ async function start(dataDir = data()): Promise<Control> {
     dataDir,
     address: address(),
     publicUrls: { rtmp: "rtmp://h:1935" },
-    defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "default" },
+    defaults: { timeoutSeconds: 10, ladder: "default" },
     log,
   });
   return scope.own("control", control);
@@ -106,10 +106,10 @@ test("what the API answers, the roles have already: made, disabled, given a new 
   expect(origin.get(made.uid)).toEqual({
     uid: made.uid,
     name: "Show",
+    profile: "low",
     record: false,
     enabled: true,
     timeoutSeconds: 10,
-    partSeconds: 0.5,
     requireSignedURLs: false,
     allowedOrigins: [],
   });
@@ -163,7 +163,7 @@ test("a link that broke starts with the whole again, with what was missed in it"
     dataDir: data(),
     address: `unix:${join(folder, "else.sock")}`,
     publicUrls: {},
-    defaults: { timeoutSeconds: 20, partSeconds: 0.5, ladder: "default" },
+    defaults: { timeoutSeconds: 20, ladder: "default" },
     log,
   });
   await elsewhere.close();

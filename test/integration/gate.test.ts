@@ -20,6 +20,7 @@ import { Pages } from "../../services/origin/pages.ts";
 import { Playlists } from "../../services/origin/playlists.ts";
 import { createHandler } from "../../services/origin/server.ts";
 import { Viewers } from "../../services/origin/viewers.ts";
+import { profiles } from "../../services/packager/profiles.ts";
 import { publish } from "../support/simulate.ts";
 
 // What is here is measured against a second, so the machine has to be given more than that.
@@ -48,7 +49,7 @@ beforeAll(async () => {
       dataDir: folder,
       address,
       publicUrls: {},
-      defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "none" },
+      defaults: { timeoutSeconds: 10, ladder: "none" },
       log,
     }),
   );
@@ -65,7 +66,7 @@ beforeAll(async () => {
   broadcast = new Broadcast({
     input,
     video,
-    profile: { partSeconds: 0.5, targetDuration: 4 },
+    profile: profiles.low,
     tape: noTape,
     changed: (one) => directory.notify(one),
   });

@@ -224,7 +224,7 @@ test("settings that are wrong are all listed at once, and the exit code is 2", a
   const folder = await mkdtemp(join(tmpdir(), "sluice-config-"));
   await mkdir(folder, { recursive: true });
   const file = join(folder, "s.yaml");
-  await writeFile(file, "htttpPort: 80\npartSeconds: 7\n");
+  await writeFile(file, "htttpPort: 80\ntimeoutSeconds: 7000\n");
   const { code, output } = await runSluice(["up", "--config", file, "--rtmp-port", "70000"], {
     SLUICE_LOG_LEVEL: "loud",
   });
@@ -232,7 +232,7 @@ test("settings that are wrong are all listed at once, and the exit code is 2", a
   expect(output.trim().split("\n").sort()).toEqual([
     `  htttpPort (${file}): there is no such setting; did you mean httpPort?`,
     '  logLevel (SLUICE_LOG_LEVEL): "loud" is not trace, debug, info, warn, error or silent',
-    `  partSeconds (${file}): 7 is not a number of seconds from 0.2 to 1`,
+    `  timeoutSeconds (${file}): 7000 is not a number of seconds from 0 to 3600`,
     "  rtmpPort (--rtmp-port): 70000 is not a whole number from 0 to 65535 (0 takes a free port)",
     "Sluice cannot start: 4 settings are wrong.",
   ]);

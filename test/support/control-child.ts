@@ -7,7 +7,7 @@ const control = await startControl({
   dataDir: dataDir!,
   address: address!,
   publicUrls: {},
-  defaults: { timeoutSeconds: 10, partSeconds: 0.5, ladder: "default" },
+  defaults: { timeoutSeconds: 10, ladder: "default" },
   log: createLog("control", "silent", false),
   ...(JSON.parse(more) as object),
 });

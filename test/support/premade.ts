@@ -13,6 +13,7 @@ import { Playlists } from "../../services/origin/playlists.ts";
 import { createHandler } from "../../services/origin/server.ts";
 import { Viewers } from "../../services/origin/viewers.ts";
 import type { FlvTag } from "../../services/packager/flv.ts";
+import { profiles } from "../../services/packager/profiles.ts";
 import { productFolder } from "../../services/supervisor/programs.ts";
 import { makeFlv } from "./flv.ts";
 
@@ -59,7 +60,7 @@ export async function startPremade(source: PremadeSize, smaller: readonly Premad
   const broadcast = new Broadcast({
     input,
     video,
-    profile: { partSeconds: 0.5, targetDuration: 4 },
+    profile: profiles.low,
     tape: noTape,
     plan: () => rungs.map(({ rung }) => rung),
     changed: (one) => directory.notify(one),
@@ -135,7 +136,14 @@ function looped(tags: readonly FlvTag[], seconds: number, give: (tag: FlvTag) =>
 }
 
 function openToAll(): Guard {
-  const open = { uid: input, name: "", enabled: true, timeoutSeconds: 1, partSeconds: 0.5, record: false };
+  const open = {
+    uid: input,
+    name: "",
+    enabled: true,
+    timeoutSeconds: 1,
+    profile: "low" as const,
+    record: false,
+  };
   return new Guard({
     inputs: {
       get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),

@@ -3,8 +3,9 @@ import type { FlvTag } from "../../services/packager/flv.ts";
 import { writeScript } from "../../services/packager/flv.ts";
 import { mediaPlaylist, type Report } from "../../services/packager/hls.ts";
 import type { Output, RenditionName } from "../../services/packager/outlet.ts";
-import { Packager, type Profile } from "../../services/packager/packager.ts";
+import { Packager } from "../../services/packager/packager.ts";
 import { Schedule } from "../../services/packager/periods.ts";
+import { type Profile, profiles } from "../../services/packager/profiles.ts";
 import type { Track } from "../../services/packager/track.ts";
 import { RenditionWindow } from "../../services/packager/window.ts";
 
@@ -127,8 +128,6 @@ export interface Aired {
   readonly partTarget: number;
 }
 
-export const low: Profile = { partSeconds: 0.5, targetDuration: 4 };
-
 /** Runs events through a packager and its windows with a clock that ticks every 100 ms, as the origin does. */
 export function simulate(
   events: readonly Event[],
@@ -141,7 +140,7 @@ export function simulate(
     cadenceSeconds?: number;
   } = {},
 ): Aired {
-  const profile = options.profile ?? low;
+  const profile = options.profile ?? profiles.low;
   const startMs = options.startMs ?? Date.UTC(2026, 0, 1);
   const packager = new Packager(profile, options.resume);
   const windows = new Map<RenditionName, RenditionWindow>();
@@ -166,7 +165,7 @@ export function simulate(
             targetDuration: profile.targetDuration,
             partTarget,
             epochMs: packager.epochMs!,
-            windowSeconds: options.keepAll ? 1e9 : 13,
+            windowSeconds: options.keepAll ? 1e9 : 3 * profile.targetDuration + 1,
             windowSegments: 6,
             discontinuity: output.discontinuity,
           }),
@@ -201,14 +200,18 @@ export function simulate(
   };
   const list = (name: RenditionName, atMs: number): void => {
     const window = windows.get(name)!;
-    if (window.segments.length === 0 && !window.open?.parts.length) return;
+    if (window.segments.length === 0 && (profile.plain || !window.open?.parts.length)) return;
     const reports: Report[] = [];
     for (const [other, its] of windows) {
       if (other === name) continue;
       const open = its.open?.parts.length ? its.open : its.segments.at(-1);
       if (open) reports.push({ uri: `${other}.m3u8`, number: open.number, part: open.parts.length - 1 });
     }
-    listings.push({ atMs, name, text: mediaPlaylist(window, { skip: "none", reports, name }) });
+    listings.push({
+      atMs,
+      name,
+      text: mediaPlaylist(window, { skip: "none", reports, name, plain: profile.plain }),
+    });
   };
   let clock = startMs;
   for (const event of events) {

@@ -167,6 +167,14 @@ const migrations: Readonly<Record<string, Migration>> = {
       await (db as Kysely<Tables>).insertInto("counters").values({ name: "outbox", value: 0 }).execute();
     },
   },
+  "0006_profile": {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .alterTable("live_inputs")
+        .addColumn("profile", "text", (c) => c.notNull().defaultTo("low"))
+        .execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

@@ -4,6 +4,7 @@ import type { Jwk } from "../../auth/keys.ts";
 import type { Log } from "../../lib/log.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
+import type { ProfileName } from "../../packager/profiles.ts";
 import { gateRecords } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
@@ -29,6 +30,7 @@ export interface InputSettings {
   readonly preferLowLatency: boolean;
   /** null follows the configured default. */
   readonly ladder: LadderChoice | null;
+  readonly profile: ProfileName;
 }
 
 export interface LiveInput extends InputSettings {
@@ -425,7 +427,11 @@ export class Inputs {
   /** Makes every stream key of the input so far wrong. */
   async rotate(uid: string): Promise<LiveInput | undefined> {
     const present = await this.find(uid);
-    return present && this.#set(uid, { key_generation: present.keyGeneration + 1, keys_rotated_at: now() });
+    const at = now();
+    return (
+      present &&
+      this.#set(uid, { key_generation: present.keyGeneration + 1, keys_rotated_at: at, modified: at })
+    );
   }
 
   /** False when there is no such live input. */
@@ -563,7 +569,7 @@ export class Inputs {
   async #set(uid: string, values: Updateable<InputRow>): Promise<LiveInput | undefined> {
     const row = await this.tx
       .updateTable("live_inputs")
-      .set({ ...values, modified: now() })
+      .set({ modified: now(), ...values })
       .where("uid", "=", uid)
       .where("deleted", "is", null)
       .returningAll()
@@ -598,6 +604,7 @@ function columnsOf(settings: InputSettings) {
     delete_recording_after_days: settings.deleteRecordingAfterDays,
     prefer_low_latency: settings.preferLowLatency ? 1 : 0,
     ladder: settings.ladder && JSON.stringify(settings.ladder),
+    profile: settings.profile,
   };
 }
 
@@ -613,6 +620,7 @@ function inputOf(row: Selectable<InputRow>): LiveInput {
     defaultCreator: row.default_creator,
     deleteRecordingAfterDays: row.delete_recording_after_days,
     preferLowLatency: row.prefer_low_latency === 1,
+    profile: row.profile as ProfileName,
     ladder: row.ladder === null ? null : (JSON.parse(row.ladder) as LadderChoice),
     created: row.created,
     modified: row.modified,

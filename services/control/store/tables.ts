@@ -57,6 +57,7 @@ export interface InputRow {
   readonly prefer_low_latency: number;
   /** A name or a list of rungs as JSON; null follows the configured default. */
   readonly ladder: string | null;
+  readonly profile: string;
   readonly created: string;
   readonly modified: string;
   /** Set instead of taking the row away: its videos and a repeated Idempotency-Key still refer to it. */

@@ -170,6 +170,28 @@ export const mediaRules: readonly Rule<Reading>[] = [
     for (const one of entriesOf(reading))
       if (one.parts[0] && !one.parts[0].gap && !one.parts[0].independent) yield `segment ${one.number}`;
   }),
+  rule("4.4.5.1", "daterange-attributes", function* (reading) {
+    const seen = new Set<string>();
+    for (const tag of all(reading, "EXT-X-DATERANGE")) {
+      const id = attribute(tag, "ID");
+      if (!id) yield `no ID: ${tag.value}`;
+      else if (seen.has(id)) yield `${id} stands twice`;
+      seen.add(id ?? "");
+      if (!/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(attribute(tag, "START-DATE") ?? ""))
+        yield `no START-DATE: ${tag.value}`;
+      const duration = attribute(tag, "DURATION");
+      if (duration !== undefined && Number.isNaN(numeric(tag, "DURATION"))) yield `DURATION=${duration}`;
+      for (const [name, value] of tag.attributes)
+        if (name.startsWith("SCTE35-") && !/^0x([0-9A-F]{2})+$/.test(value)) yield `${name}=${value}`;
+    }
+  }),
+  rule("4.4.5.2", "skip-dateranges", function* (reading) {
+    const removed = attribute(find(reading, "EXT-X-SKIP"), "RECENTLY-REMOVED-DATERANGES");
+    if (removed !== undefined && attribute(control(reading), "CAN-SKIP-DATERANGES") !== "YES")
+      yield "not offered";
+    for (const id of removed?.split("\t") ?? [])
+      if (all(reading, "EXT-X-DATERANGE").some((tag) => attribute(tag, "ID") === id)) yield `${id} is listed`;
+  }),
   rule("4.4.5.2", "skip", function* (reading) {
     const skips = all(reading, "EXT-X-SKIP");
     if (skips.length > 1) yield "more than once";
@@ -209,6 +231,26 @@ export const mediaRules: readonly Rule<Reading>[] = [
         yield `no LAST-PART: ${tag.value}`;
     }
   }),
+  rule("4.4.3.6", "pictures-are-ranges", function* (reading) {
+    if (!find(reading, "EXT-X-I-FRAMES-ONLY")) return;
+    for (const one of reading.complete)
+      if (!one.gap && !/^\d+@\d+$/.test(one.tags.find((tag) => tag.name === "EXT-X-BYTERANGE")?.value ?? ""))
+        yield `picture ${one.number} is no byte range`;
+  }),
+  rule("4.4.3.6", "pictures-without-parts", function* (reading) {
+    if (find(reading, "EXT-X-I-FRAMES-ONLY"))
+      for (const name of ["EXT-X-PART", "EXT-X-PART-INF", "EXT-X-PRELOAD-HINT"])
+        if (find(reading, name)) yield name;
+  }),
+  rule("4.4.2.3", "parameter-everywhere", function* (reading) {
+    for (const tag of all(reading, "EXT-X-DEFINE")) {
+      const name = attribute(tag, "QUERYPARAM");
+      const at = reading.tags.indexOf(tag);
+      if (at > reading.firstSegmentTag || reading.tags.slice(0, at).some((one) => attribute(one, "URI")))
+        yield "defined after it may be used";
+      for (const uri of urisOf(reading)) if (name && !uri.includes(`${name}={$${name}}`)) yield uri;
+    }
+  }),
   rule("4.4.4", "address-twice", function* (reading) {
     const seen = new Set<string>();
     for (const one of entriesOf(reading))
@@ -218,3 +260,8 @@ export const mediaRules: readonly Rule<Reading>[] = [
       }
   }),
 ];
+
+function urisOf(reading: Reading): string[] {
+  const named = reading.tags.flatMap((tag) => attribute(tag, "URI") ?? []);
+  return [...named, ...reading.complete.flatMap(({ uri }) => uri ?? [])];
+}

@@ -87,6 +87,39 @@ export const multivariantRules: readonly Rule<Reading>[] = [
       if (count > 0 && count < some.length) yield `${name} on ${count} of ${some.length}`;
     }
   }),
+  rule("4.4.6.3", "pictures-attributes", function* (reading) {
+    for (const tag of all(reading, "EXT-X-I-FRAME-STREAM-INF")) {
+      if (!attribute(tag, "URI")) yield `no URI: ${tag.value}`;
+      if (!(integer(attribute(tag, "BANDWIDTH")) > 0)) yield `no BANDWIDTH: ${tag.value}`;
+      for (const name of ["AUDIO", "SUBTITLES", "CLOSED-CAPTIONS", "FRAME-RATE"])
+        if (tag.attributes.has(name)) yield `${name} in ${tag.value}`;
+    }
+  }),
+  rule("A6.1", "pictures-required", function* (reading) {
+    if (
+      reading.variants.some(({ tag }) => isVideo(tag.attributes)) &&
+      all(reading, "EXT-X-I-FRAME-STREAM-INF").length === 0
+    )
+      yield "video without an I-frame playlist";
+  }),
+  rule("4.4.6.2", "range-of-pictures", function* (reading) {
+    const ranged = reading.variants.some(({ tag }) => tag.attributes.has("VIDEO-RANGE"));
+    for (const tag of all(reading, "EXT-X-I-FRAME-STREAM-INF"))
+      if (ranged !== tag.attributes.has("VIDEO-RANGE")) yield tag.value;
+  }),
+  rule("4.4.6.2", "range-value", function* ({ variants }) {
+    for (const { tag } of variants)
+      if (!["SDR", "HLG", "PQ", undefined].includes(attribute(tag, "VIDEO-RANGE"))) yield tag.value;
+  }),
+  rule("4.4.6.2.1", "stable-ids", function* (reading) {
+    const of = (name: string, id: string): (string | undefined)[] =>
+      all(reading, name).map((tag) => attribute(tag, id));
+    const renditions = of("EXT-X-MEDIA", "STABLE-RENDITION-ID");
+    for (const id of [...of("EXT-X-STREAM-INF", "STABLE-VARIANT-ID"), ...renditions])
+      if (id !== undefined && !/^[A-Za-z0-9+/=.\-_]+$/.test(id)) yield id;
+    if (renditions.includes(undefined) && renditions.some((id) => id !== undefined))
+      yield "not on all renditions";
+  }),
   rule("4.4.2.1", "live-promise", function* (reading) {
     if (find(reading, "EXT-X-INDEPENDENT-SEGMENTS"))
       yield "EXT-X-INDEPENDENT-SEGMENTS for segments that do not exist yet";

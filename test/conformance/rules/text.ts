@@ -6,6 +6,7 @@ const versions: { need: number; when: (reading: Reading) => boolean }[] = [
   { need: 3, when: (r) => all(r, "EXTINF").some((tag) => tag.value.split(",")[0]!.includes(".")) },
   { need: 4, when: (r) => !!find(r, "EXT-X-BYTERANGE") || !!find(r, "EXT-X-I-FRAMES-ONLY") },
   { need: 5, when: (r) => all(r, "EXT-X-KEY").some((tag) => tag.attributes.has("KEYFORMAT")) },
+  { need: 5, when: (r) => !!find(r, "EXT-X-MAP") && !!find(r, "EXT-X-I-FRAMES-ONLY") },
   { need: 6, when: (r) => !!find(r, "EXT-X-MAP") && !find(r, "EXT-X-I-FRAMES-ONLY") },
   { need: 8, when: (r) => !!find(r, "EXT-X-DEFINE") },
   { need: 9, when: (r) => !!find(r, "EXT-X-SKIP") },

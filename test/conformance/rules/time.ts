@@ -1,4 +1,4 @@
-import { all, attribute, type Entry, numeric, type Reading } from "../hls-text.ts";
+import { all, attribute, type Entry, find, numeric, type Reading } from "../hls-text.ts";
 import { control, partHint, type Rule, rule } from "./rule.ts";
 
 /** A playlist and what the same address said before. */
@@ -38,7 +38,7 @@ export const stepRules: readonly Rule<Step>[] = [
     if (now.target !== before.reading.target) yield `${before.reading.target} -> ${now.target}`;
   }),
   rule("6.2.1", "part-target-changed", function* ({ now, before }) {
-    if (now.partTarget !== before.reading.partTarget)
+    if (!Object.is(now.partTarget, before.reading.partTarget))
       yield `${before.reading.partTarget} -> ${now.partTarget}`;
   }),
   rule("6.2.1", "control-changed", function* ({ now, before }) {
@@ -171,8 +171,17 @@ export const togetherRules: readonly Rule<Together>[] = [
           yield `segment ${one.number}: ${Math.round(twin.dateMs! - one.dateMs!)} ms from ${url}`;
       }
   }),
+  rule("6.2.4", "same-dateranges", function* ({ now, others }) {
+    for (const tag of all(now, "EXT-X-DATERANGE"))
+      for (const { url, reading } of others) {
+        const twin = all(reading, "EXT-X-DATERANGE").find(
+          (one) => attribute(one, "ID") === attribute(tag, "ID"),
+        );
+        if (twin && twin.value !== tag.value) yield `${tag.value}, ${url} has ${twin.value}`;
+      }
+  }),
   rule("4.4.5.4", "report-missing", function* ({ url, now, others }) {
-    if (now.ended) return;
+    if (now.ended || !find(now, "EXT-X-PART-INF")) return;
     const reported = all(now, "EXT-X-RENDITION-REPORT").map((tag) =>
       resolve(attribute(tag, "URI") ?? "", url),
     );
@@ -196,5 +205,6 @@ function edge(entries: readonly Entry[]): { number: number; parts: number; compl
 }
 
 function resolve(uri: string, base: string): string {
-  return new URL(uri, new URL(base, "http://host/")).pathname;
+  const { pathname, search } = new URL(uri, new URL(base, "http://host/"));
+  return pathname + search;
 }

@@ -1,0 +1,36 @@
+import { date, header, type MediaOptions, seam, segmentUri } from "./hls.ts";
+import type { Segment } from "./track.ts";
+import type { Window } from "./window.ts";
+
+/**
+ * The I-frame playlist of a video rendition (rfc8216bis 4.4.3.6): the first picture of each complete segment, as a byte range
+ * of that segment. Its numbers are those of the media playlist, so a segment without a keyframe is a gap in it.
+ */
+export function iframePlaylist(
+  window: Window,
+  { name, past, plain = false }: Omit<MediaOptions, "skip" | "reports">,
+): string {
+  const { segments } = window;
+  const old = past?.length ?? 0;
+  const sequence = past && old > 0 ? past.discontinuitySequence : window.discontinuitySequence;
+  // 8: 4 for EXT-X-I-FRAMES-ONLY, 5 for an EXT-X-MAP beside it.
+  let text = "#EXTM3U\n#EXT-X-VERSION:5\n";
+  // 6.2.4: the same target duration and the same EXT-X-SERVER-CONTROL as everywhere; parts there are none.
+  text += header(window, { deltas: window.deltas || past !== undefined, plain, parts: false });
+  text += `#EXT-X-MEDIA-SEQUENCE:${(past?.at(0) ?? segments[0])?.number ?? 0}\n`;
+  text += `#EXT-X-DISCONTINUITY-SEQUENCE:${sequence}\n#EXT-X-I-FRAMES-ONLY\n`;
+  let before: Segment | undefined;
+  const add = (segment: Segment): void => {
+    text += seam(before, segment, sequence, name) + date(segment, window);
+    if (!segment.keyBytes || segment.gap) text += "#EXT-X-GAP\n";
+    // 4.4.3.6: how long it is shown when it is played at normal speed, which is until the next one.
+    text += `#EXTINF:${(segment.duration / window.timescale).toFixed(9)},\n`;
+    // 4.4.4.2: the moof and mdat of that picture; a gap has no bytes to point at.
+    if (segment.keyBytes && !segment.gap) text += `#EXT-X-BYTERANGE:${segment.keyBytes}@0\n`;
+    text += `${segmentUri(name, segment.version, segment.number)}\n`;
+    before = segment;
+  };
+  for (let i = 0; i < old; i++) add(past!.at(i)!);
+  for (const segment of segments) add(segment);
+  return window.ended ? `${text}#EXT-X-ENDLIST\n` : text;
+}
