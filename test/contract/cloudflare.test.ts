@@ -158,12 +158,15 @@ const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
     expect(await cf.embed.get(video, acc)).toContain(`src="http://h:8080/${video}/iframe"`),
   "stream.videos.storageUsage": async (cf) =>
     expect(await cf.videos.storageUsage(acc)).toEqual({ totalStorageMinutes: 0, videoCount: 0 }),
+  "stream.delete": async (cf) => {
+    await expect(cf.delete(video, acc)).rejects.toMatchObject({ status: 409 });
+    await expect(cf.delete("0".repeat(32), acc)).rejects.toMatchObject({ status: 404 });
+  },
 };
 
 /** Answers 501 and says why. */
 const refused: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
   "stream.create": (cf) => cf.create({ ...acc, "Tus-Resumable": "1.0.0", "Upload-Length": 0 }),
-  "stream.delete": (cf) => cf.delete(video, acc),
   "stream.copy.create": (cf) => cf.copy.create({ ...acc, url: "https://example.com/a.mp4" }),
   "stream.directUpload.create": (cf) => cf.directUpload.create({ ...acc, maxDurationSeconds: 1 }),
   "stream.clip.create": (cf) =>
