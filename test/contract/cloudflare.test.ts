@@ -55,8 +55,7 @@ beforeAll(async () => {
   const baseURL = `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`;
   client = new Cloudflare({ apiToken: control.ready.apiToken, baseURL, maxRetries: 0 });
   input = control.ready.uid;
-  const events = [{ id: "e.0", at: Date.now(), type: "broadcast.started", uid: input, video }];
-  await requestInternal(control.address, "/internal/events", { json: { role: "o", node: "n", events } });
+  await tell("broadcast.started", video);
 });
 afterAll(async () => {
   server.close();
@@ -64,6 +63,22 @@ afterAll(async () => {
   await control.close();
   await rm(folder, { recursive: true });
 });
+
+let told = 0;
+/** What an origin says of a broadcast. */
+async function tell(type: "broadcast.started" | "broadcast.ended", of: string, uid = input): Promise<void> {
+  const events = [
+    {
+      id: `e.${told++}`,
+      at: Date.now(),
+      type,
+      uid,
+      video: of,
+      ...(type === "broadcast.ended" && { recorded: { seconds: 9, bytes: 900 } }),
+    },
+  ];
+  await requestInternal(control.address, "/internal/events", { json: { role: "o", node: "n", events } });
+}
 
 /** Works as the client expects. */
 const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
@@ -85,6 +100,15 @@ const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
     expect(edited).toMatchObject({ meta: { name: "Finals" }, creator: "ann" });
     expect((await cf.list({ ...acc, creator: "ann", name: "Finals" } as never)).result).toHaveLength(1);
     expect((await cf.list({ ...acc, creator: "bob" })).result).toEqual([]);
+  },
+  "stream.delete": async (cf) => {
+    await expect(cf.delete(video, acc)).rejects.toMatchObject({ status: 409 });
+    const over = "d".repeat(32);
+    const { uid } = await cf.liveInputs.create({ ...acc, recording: { mode: "automatic" } });
+    await tell("broadcast.started", over, uid);
+    await tell("broadcast.ended", over, uid);
+    await cf.delete(over, acc);
+    await expect(cf.get(over, acc)).rejects.toMatchObject({ status: 404 });
   },
   "stream.liveInputs.create": async (cf) => {
     const made = await cf.liveInputs.create({
