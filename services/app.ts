@@ -221,13 +221,13 @@ async function openDoor<Input extends { readonly uid: string }>(
 async function ladderOf(config: Config, log: Log, own: Wiring["own"]): Promise<Ladder | undefined> {
   const { redisUrl: redis, ladder } = config;
   if (!redis || ladder === "none") return undefined;
-  const [{ openQueue }, { planLadder }] = await Promise.all([
+  const [{ openQueue }, { planRungs }] = await Promise.all([
     import("./transcode/queue.ts"),
     import("./transcode/ladder.ts"),
   ]);
   const queue = own("queue", openQueue({ redis, log }));
   return {
-    plan: (source, choice) => planLadder(source, choice ?? ladder),
+    plan: (source, choice) => planRungs(source, choice ?? ladder),
     add: (job) => queue.add(job),
   };
 }

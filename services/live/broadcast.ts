@@ -6,7 +6,7 @@ import { Schedule } from "../packager/periods.ts";
 import type { Profile } from "../packager/profiles.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { VideoTrack } from "../packager/track.ts";
-import type { Rung, Source } from "./ladder.ts";
+import { isPicture, type Rung, type Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
 import type { Restored, Tape } from "./tape.ts";
 
@@ -346,8 +346,7 @@ export class Broadcast {
         });
         added = true;
         const { track } = this.renditions.get("source") ?? {};
-        if (track?.kind === "video" && output.track.kind === "video" && isOfPublish(output.name))
-          this.#settle(track);
+        if (track?.kind === "video" && isOfPublish(output.name)) this.#settle(track);
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);
@@ -394,15 +393,18 @@ export class Broadcast {
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     const { kbps, gopSeconds } = this.#packager.declared;
     const stated = gopSeconds === undefined ? this.#sparse : gopSeconds > sparseSeconds;
-    const known = { width, height, pixelAspect, frameRate, codec, kbps };
-    const sparse = this.#source?.sparse || this.#wasSparse || stated;
-    // An encoder that sends several sizes has made these rungs itself.
+    // An encoder that sends several sizes has made these rungs itself, and what plays everywhere as sound.
     const own = [...this.renditions.values()].filter(({ name }) => name !== "source" && isOfPublish(name));
+    const sounds = own.flatMap(({ track: its }) => (its.kind === "audio" ? its.codec : []));
+    const known = { width, height, pixelAspect, frameRate, codec, kbps, sounds };
+    const sparse = this.#source?.sparse || this.#wasSparse || stated;
     const whole = kbps === undefined ? [] : (this.#plan?.({ ...known, sparse }) ?? []);
-    const planned = whole.filter((rung) =>
-      own.every(({ track: its }) => its.kind !== "video" || Math.abs(its.height / rung.height - 1) > alike),
+    const planned = whole.filter(
+      (rung) =>
+        !isPicture(rung) ||
+        own.every(({ track: its }) => its.kind !== "video" || Math.abs(its.height / rung.height - 1) > alike),
     );
-    this.#source = { ...known, sparse: sparse && planned.length > 0 };
+    this.#source = { ...known, sparse: sparse && planned.some(isPicture) };
     if (this.#source.sparse) this.#packager.cutByTime();
     if (kbps === undefined || JSON.stringify(planned) === JSON.stringify(this.#planned)) return;
     const before = this.#planned.map(({ name }) => name);
@@ -481,8 +483,9 @@ export class Broadcast {
       const rendition = this.#rendition({ name, track: newest.track, discontinuity });
       for (const init of inits) rendition.addInit(init);
       rendition.apply(steps);
-      if (name === "source" && newest.track.kind === "video") this.#settle(newest.track);
     }
+    const { track } = this.renditions.get("source") ?? {};
+    if (track?.kind === "video") this.#settle(track);
     this.#wasListed = this.listed;
   }
 
@@ -506,7 +509,7 @@ export class Broadcast {
   }
 }
 
-/** Whether the publisher sends this rendition of the picture: its first track, or another one. */
+/** Whether the publisher sends this rendition: its first track of picture or sound, or another one. */
 function isOfPublish(name: RenditionName): boolean {
-  return name === "source" || /^video\d+$/.test(name);
+  return name === "source" || /^(video\d+|audio\d*)$/.test(name);
 }

@@ -12,12 +12,29 @@ export interface Source {
   readonly codec: string;
   /** Of the video alone; undefined when it is not known. */
   readonly kbps?: number | undefined;
+  /** Of each track of sound, as in CODECS, the first one first: ac-3. */
+  readonly sounds?: readonly string[] | undefined;
   /** Its keyframes are too far apart to switch at: rungs set theirs by time, and one of them has its size. */
   readonly sparse?: boolean | undefined;
 }
 
 /** A rendition that an encoder makes of the source. All of it is settled before it exists, so that a playlist can name it. */
-export interface Rung {
+export type Rung = PictureRung | SoundRung;
+
+/** One of the source's first track of sound. */
+export interface SoundRung {
+  readonly name: string;
+  readonly codec: "aac";
+  /** RFC 6381. */
+  readonly codecs: string;
+  readonly channels: number;
+  readonly kbps: number;
+  /** Bits per second as CMAF. */
+  readonly bandwidth: { readonly peak: number; readonly average: number };
+}
+
+/** One of the source's picture. */
+export interface PictureRung {
   /** Also the name of its rendition, and its place in URLs: 720p. Unique in a ladder. */
   readonly name: string;
   readonly width: number;
@@ -32,6 +49,11 @@ export interface Rung {
   readonly videoKbps: number;
   /** Bits per second of the video as CMAF: the most over any two seconds, and the average. */
   readonly bandwidth: { readonly peak: number; readonly average: number };
+}
+
+/** Tells the two kinds of rung apart. */
+export function isPicture(rung: Rung): rung is PictureRung {
+  return rung.codec !== "aac";
 }
 
 /** Ladders that have a name. */

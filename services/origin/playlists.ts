@@ -1,4 +1,5 @@
 import { gzipSync } from "node:zlib";
+import { isPicture } from "../live/ladder.ts";
 import type { Programme, Readable } from "../live/programme.ts";
 import {
   type AudioRendition,
@@ -112,15 +113,20 @@ export class Playlists {
     }
     const [audio, ...voices] = sounds;
     const rate = broadcast.source?.frameRate;
-    // The reference's frame rate, unless the encoder is told another one.
-    for (const rung of broadcast.rungs)
-      video.push({
-        ...rung,
-        ...rung.bandwidth,
-        codec: rung.codecs,
-        frameRate: rung.frameRate ?? rate,
-        uri: `${broadcast.video}/${listUri(rung.name, mode)}`,
-      });
+    for (const rung of broadcast.rungs) {
+      const uri = `${broadcast.video}/${listUri(rung.name, mode)}`;
+      const shared = { ...rung.bandwidth, name: rung.name, codec: rung.codecs, uri };
+      // The reference's frame rate, unless the encoder is told another one.
+      if (isPicture(rung)) video.push({ ...rung, ...shared, frameRate: rung.frameRate ?? rate });
+      // It says what the track says of which it is made.
+      else
+        voices.push({
+          ...shared,
+          channels: rung.channels,
+          language: audio?.language,
+          label: audio?.label,
+        });
+    }
     const pictures = video.slice(0, 1).map((of) => ({
       of,
       uri: `${broadcast.video}/${listUri(`${of.name}.pictures`, mode)}`,

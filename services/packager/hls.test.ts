@@ -300,6 +300,10 @@ describe("a multivariant playlist", () => {
     );
     expect(text).toContain('BANDWIDTH=3300000,AVERAGE-BANDWIDTH=2628000,CODECS="avc1.64001f,opus"');
     expect(text).toContain('STABLE-VARIANT-ID="source-audio-1",AUDIO="audio-1"');
+    // Who plays sound alone finds it in every codec.
+    expect(text).toMatch(
+      /CODECS="opus",SCORE=1.0,STABLE-VARIANT-ID="audio3",AUDIO="audio-1".*\nv\/audio3.m3u8\n/,
+    );
     expect(createJudge().playlist("/v.m3u8", text, 0)).toEqual([]);
   });
 

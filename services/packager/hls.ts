@@ -305,7 +305,7 @@ export interface Offer {
  * EXT-X-INDEPENDENT-SEGMENTS: that would promise for all segments still to come (4.4.2.1).
  */
 export function multivariant(offer: Offer): string {
-  const { video, audio } = offer;
+  const { video } = offer;
   // 8: EXT-X-MEDIA suggests 4; nothing here needs more.
   let text = "#EXTM3U\n#EXT-X-VERSION:4\n";
   const groups = video.length > 0 ? groupsOf(offer) : [];
@@ -331,9 +331,10 @@ export function multivariant(offer: Offer): string {
     }
   // Apple's authoring specification asks for one without a picture, for lines that carry none. Players that keep the picture at
   // all costs (hls.js) leave it to a person.
-  if (audio) {
-    text += `#EXT-X-STREAM-INF:BANDWIDTH=${audio.peak},AVERAGE-BANDWIDTH=${audio.average},CODECS="${audio.codec}",SCORE=1.0`;
-    text += `,STABLE-VARIANT-ID="${audio.name}"${video.length > 0 ? ',AUDIO="audio"' : ""},CLOSED-CAPTIONS=NONE\n${audio.uri}\n`;
+  for (const { id, members } of groupsOf(offer)) {
+    const [first] = members;
+    text += `#EXT-X-STREAM-INF:BANDWIDTH=${first!.peak},AVERAGE-BANDWIDTH=${first!.average},CODECS="${first!.codec}",SCORE=1.0`;
+    text += `,STABLE-VARIANT-ID="${first!.name}"${video.length > 0 ? `,AUDIO="${id}"` : ""},CLOSED-CAPTIONS=NONE\n${first!.uri}\n`;
   }
   // A6.1: a rendition to search in; 4.4.6.3: the attributes of its variant, without those of sound.
   for (const { uri, of, peak } of offer.pictures ?? []) {

@@ -243,7 +243,7 @@ export class Packager {
   #pushRungSound(name: RenditionName, tag: FlvTag, message: Config | AudioFrame): void {
     const sound = orMake(this.#rungSounds, name, () => new Sound(name, this.#outlet));
     if (message.type === "config") return sound.configure(message.entry, message.config, {});
-    const place = this.#timeline?.again(tag.timestampMs);
+    const place = this.#timeline?.againBeside(tag.timestampMs);
     const table = this.#table;
     const frame = place && table && sound.read(message.entry, message.data, {});
     if (!frame) return;

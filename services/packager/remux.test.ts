@@ -45,6 +45,26 @@ describe("a feed as CMAF and back", () => {
     expect(kinds.filter((kind) => kind === "audio").length).toBeGreaterThan(90);
   });
 
+  test("pictures wait for sound that says what it is with its first frame, and none is lost", () => {
+    const feed = new CmafFeed({ video: true, audio: true });
+    const late = sent.filter(({ type, timestampMs }) => type !== "audio" || timestampMs > 300);
+    const config = sent.find(({ type, payload }) => type === "audio" && payload[1] === 0)!;
+    const tags = [...late.slice(0, 40), config, ...late.slice(40)];
+    const events = new Fmp4Reader().push(concat(tags.flatMap((tag) => feed.push(tag))));
+    const all = events.filter((event) => event.type === "sample" && event.sample.track.kind === "video");
+    expect(all).toHaveLength(
+      sent.filter(({ type, payload }) => type === "video" && readVideo(payload).type === "frame").length,
+    );
+    expect(feed.starved).toBe(false);
+  });
+
+  test("sound that never comes is not waited for without end", () => {
+    const feed = new CmafFeed({ video: true, audio: true });
+    const [picture] = sent.filter(({ type }) => type === "video");
+    for (let i = 0; i < 1_000; i++) expect(feed.push(picture!)).toEqual([]);
+    expect(feed.starved).toBe(true);
+  });
+
   test("another configuration makes it stale, and it says no more", () => {
     const feed = new CmafFeed({ video: false, audio: true });
     for (const tag of sent) feed.push(tag);

@@ -6,6 +6,8 @@ import { messagesOf } from "./opening.ts";
 import { writeAudio, writeVideo } from "./tags.ts";
 import type { AudioTrack, Sample, VideoTrack } from "./track.ts";
 
+/** Tags that wait for another track: a few seconds of picture and sound. */
+const mostHeld = 500;
 /** What the first frame is taken to last, until a second one tells. */
 const guessSeconds = 0.033;
 
@@ -21,6 +23,8 @@ export class CmafFeed {
   #sequence = 0;
   #begun = false;
   #stale = false;
+  /** What came since the first keyframe, while the other track is not known. */
+  #held: { readonly tag: FlvTag; readonly ms: number }[] = [];
 
   /** Nothing comes before all that is wanted is there: the picture from a keyframe on. */
   constructor(wants: { readonly video: boolean; readonly audio: boolean }) {
@@ -32,8 +36,34 @@ export class CmafFeed {
     return this.#stale;
   }
 
+  /** What is wanted has not come within so many seconds of the rest that nothing can be expected of it any more. */
+  get starved(): boolean {
+    return !this.#begun && this.#held.length >= mostHeld;
+  }
+
   /** The bytes that this tag adds, in order; `timestampMs` replaces the tag's and never runs back. Throws BadMedia. */
   push(tag: FlvTag, timestampMs: number = tag.timestampMs): Uint8Array[] {
+    if (tag.type === "script" || !this.#wants[tag.type]) return [];
+    if (this.#begun || !this.#wants.video || !this.#wants.audio) return this.#take(tag, timestampMs);
+    if (this.#held.length < mostHeld) this.#held.push({ tag, ms: timestampMs });
+    this.#look(tag.type, tag);
+    if (!this.#lanes.video.track || !this.#lanes.audio.track) return [];
+    const held = this.#held;
+    this.#held = [];
+    return held.flatMap(({ tag: one, ms }) => this.#take(one, ms));
+  }
+
+  /** Learns of a track, from a configuration or from a frame that says it all. */
+  #look(kind: "video" | "audio", tag: FlvTag): void {
+    const lane = this.#lanes[kind];
+    for (const message of messagesOf(tag)) {
+      if ((message.type !== "config" && message.type !== "frame") || message.track !== 0) continue;
+      if (message.type === "config") lane.configure(message.entry, message.config, {});
+      else lane.read(message.entry, message.data, {});
+    }
+  }
+
+  #take(tag: FlvTag, timestampMs: number): Uint8Array[] {
     const out: Uint8Array[] = [];
     if (tag.type === "script" || !this.#wants[tag.type]) return out;
     const lane = this.#lanes[tag.type];

@@ -107,6 +107,11 @@ export class Timeline {
     return undefined;
   }
 
+  /** The same of a frame of sound, whose encoder may have another clock than its pictures have. */
+  againBeside(rawMs: number): { raw: number; offset: number } | undefined {
+    return this.again(rawMs + this.#audioOffset);
+  }
+
   /** What to add to the raw time of another picture of this publish; undefined where none of the reference has been. */
   with(rawMs: number): number | undefined {
     if (this.#offset === undefined || this.#raw === undefined) return undefined;

@@ -4,12 +4,14 @@ import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import { z } from "../lib/schema.ts";
-import type { LadderJob, Rung } from "../live/ladder.ts";
+import { isPicture, type LadderJob, type Rung } from "../live/ladder.ts";
 import {
+  audioTag,
   type Config,
   FlvReader,
   type FlvTag,
   flvHeader,
+  readAudio,
   readScript,
   readVideo,
   scriptTag,
@@ -24,7 +26,7 @@ import { keyGridMs } from "../packager/timeline.ts";
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
 import { type Encoder, encodedBy } from "./hardware.ts";
-import { commandFor, readsAsFlv } from "./ladder.ts";
+import { commandFor, needs, readsAsFlv } from "./ladder.ts";
 import { Pace } from "./pace.ts";
 import { Retimer } from "./retimer.ts";
 import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
@@ -93,11 +95,13 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
   let attempt = 0;
   let mute = 0;
   let stuck = 0;
+  let deaf = false;
   const dropped = new Set<string>();
   let troubledSince: number | undefined;
   while (!signal.aborted) {
     const began = performance.now();
-    const end = await encodeOnce({ job, tools, signal, log, dropped });
+    const end = await encodeOnce({ job, tools, signal, log, dropped, deaf });
+    deaf = end.how === "broke" && end.deaf === true;
     if (end.how === "failed") return giveUp(job, tools, end.why);
     const healthy = performance.now() - began > healthyMs;
     stuck = end.how === "broke" && end.stuck && !healthy ? stuck + 1 : 0;
@@ -143,13 +147,14 @@ async function tellOrigin(
 /** How one run of ffmpeg, or the try at one, ended. */
 type RunEnd =
   | JobEnd
-  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. `stuck`: it hung. `top`: its first rung. */
+  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. `stuck`: it hung. `top`: its first rung. `deaf`: without sound. */
   | {
       readonly how: "broke";
       readonly why: string;
       readonly pictures: number;
       readonly mute?: boolean;
       readonly stuck?: boolean;
+      readonly deaf?: boolean;
       readonly top?: string;
     }
   /** To be tried again without the rung `top`. */
@@ -170,8 +175,10 @@ async function encodeOnce(options: {
   readonly log: Log;
   /** Rungs that this machine was too slow for. */
   readonly dropped: ReadonlySet<string>;
+  /** The source has no sound at this moment. */
+  readonly deaf: boolean;
 }): Promise<RunEnd> {
-  const { job, tools, signal, log, dropped } = options;
+  const { job, tools, signal, log, dropped, deaf } = options;
   const stop = new AbortController();
   const forward = () => stop.abort();
   signal.addEventListener("abort", forward, { once: true });
@@ -180,11 +187,14 @@ async function encodeOnce(options: {
     if (grant.how !== "granted") return grant;
     const { epoch } = grant;
     const rungs = job.rungs.filter(
-      ({ name }) => !dropped.has(name) && (!grant.names || grant.names.includes(name)),
+      (rung) =>
+        !dropped.has(rung.name) &&
+        (!grant.names || grant.names.includes(rung.name)) &&
+        (isPicture(rung) || !deaf),
     );
     if (rungs.length === 0) return { how: "done", why: "no rung is wanted" };
     const feed = await openInternal(job.feed, job.path, { signal: stop.signal, secret: tools.secret });
-    return await new Run({ job, tools, log, epoch, rungs, feed, signal: stop.signal }).ended;
+    return await new Run({ job, tools, log, epoch, rungs, deaf, feed, signal: stop.signal }).ended;
   } catch (error) {
     if (signal.aborted) return { how: "stopped", why: "told to stop" };
     if (!(error instanceof Failure)) throw error;
@@ -235,6 +245,7 @@ class Run {
   readonly #retimer = new Retimer();
   readonly #rungs: readonly {
     readonly name: string;
+    readonly isPicture: boolean;
     readonly upload: Upload;
     readonly reader: FlvReader;
     /** Its newest picture, in the encoder's time. */
@@ -253,6 +264,10 @@ class Run {
   #pictures = 0;
   #publishEnded = false;
   readonly #isSparse: boolean;
+  /** What the rungs are made of. */
+  readonly #needs: ReturnType<typeof needs>;
+  /** A rung of sound is left out until the source has sound again. */
+  readonly #isDeaf: boolean;
   /** When the first picture is shown, in the encoder's time. */
   #firstMs: number | undefined;
 
@@ -262,26 +277,30 @@ class Run {
     readonly log: Log;
     readonly epoch: number;
     readonly rungs: readonly Rung[];
+    readonly deaf: boolean;
     readonly feed: IncomingMessage;
     readonly signal: AbortSignal;
   }) {
-    const { job, tools, log, epoch, rungs, feed, signal } = options;
+    const { job, tools, log, epoch, rungs, deaf, feed, signal } = options;
     this.#tools = tools;
     this.#log = log;
     this.#feed = feed;
     this.#isSparse = job.source.sparse === true;
-    this.#rungs = rungs.map(({ name }) => ({
-      name,
+    this.#rungs = rungs.map((rung) => ({
+      name: rung.name,
+      isPicture: isPicture(rung),
       outMs: undefined,
       reader: new FlvReader(),
       upload: openUpload({
         address: job.origin,
-        path: `/internal/rungs/${job.video}/${encodeURIComponent(name)}?epoch=${epoch}`,
+        path: `/internal/rungs/${job.video}/${encodeURIComponent(rung.name)}?epoch=${epoch}`,
         secret: tools.secret,
         onDropped: tools.figures.dropped,
       }),
     }));
-    this.#cmaf = readsAsFlv(job.source.codec) ? undefined : new CmafFeed({ video: true, audio: false });
+    this.#needs = needs(rungs);
+    this.#isDeaf = deaf;
+    this.#cmaf = readsAsFlv(rungs, job.source) ? undefined : new CmafFeed(this.#needs);
     const command = commandFor(rungs, job.source, tools.ffmpeg.version);
     const args = ffmpegArguments(encodedBy(tools.encoder, command));
     this.#encode = runEncode({
@@ -306,8 +325,8 @@ class Run {
       },
     });
     this.#watch = setInterval(() => this.#look(), paceMs);
-    for (const { upload } of this.#rungs) upload.write(videoOnly(), "config");
-    if (!this.#cmaf) this.#encode.write(videoOnly());
+    for (const rung of this.#rungs) rung.upload.write(beginning(rung.isPicture), "config");
+    if (!this.#cmaf) this.#encode.write(beginning(true));
     // ffmpeg does not look for the frame rate; its rate control begins with this one.
     const { frameRate } = job.source;
     if (frameRate && !this.#cmaf)
@@ -333,17 +352,24 @@ class Run {
     try {
       for (const tag of this.#feedReader.push(bytes)) {
         if (tag.type === "script") this.#publishEnded ||= readScript(tag.payload).name === "onPublishEnd";
+        if (tag.type === "audio") {
+          if (this.#isDeaf) return this.#finish(this.#broken("the source's sound is back"));
+          const at = this.#needs.audio ? this.#retimer.beside(tag.timestampMs) : undefined;
+          if (at !== undefined) this.#feedCmaf(tag, at);
+        }
         if (tag.type !== "video") continue;
         const message = readVideo(tag.payload);
         // ffmpeg knows of no tracks within a tag.
         if ((message.type !== "config" && message.type !== "frame") || message.track !== 0) continue;
         const ms = this.#retimer.toEncoder(tag.timestampMs);
+        if (!this.#needs.video) continue;
         if (message.type === "frame") {
           this.#remember(tag.timestampMs + message.compositionMs);
           if (this.#firstMs === undefined) this.#lead(tag, message, ms);
         }
         this.#feedEncoder(tag, message, ms);
         if (this.#cmaf?.stale) return this.#finish(this.#broken("the source has another configuration"));
+        if (this.#cmaf?.starved) return this.#finish(this.#broken("the source's sound is away", true));
       }
     } catch (error) {
       this.#finish(this.#broken(`the feed cannot be read: ${messageOf(error)}`));
@@ -352,14 +378,15 @@ class Run {
 
   /** One message in the encoder's time, in the form that it reads. */
   #feedEncoder(tag: FlvTag, message: Config | VideoFrame, ms: number): void {
-    if (this.#cmaf) {
-      for (const bytes of this.#cmaf.push(tag, ms)) this.#encode.write(bytes);
-      return;
-    }
+    if (this.#cmaf) return this.#feedCmaf(tag, ms);
     // H.264 may come with the enhanced header, too.
     const enhanced = tag.payload[0]! >= 0x80;
     const data = message.type === "frame" ? message.data : message.config;
     this.#encode.write(tagBytes(videoTag, ms, enhanced ? writeVideo({ ...message, data }) : tag.payload));
+  }
+
+  #feedCmaf(tag: FlvTag, ms: number): void {
+    for (const bytes of this.#cmaf!.push(tag, ms)) this.#encode.write(bytes);
   }
 
   /**
@@ -375,8 +402,9 @@ class Run {
 
   /** A machine that cannot encode as fast as the source comes gives up a rung before all of them have holes. */
   #look(): void {
-    const times = this.#rungs.map(({ outMs }) => outMs);
-    if (times.includes(undefined)) return;
+    // Sound may pause, and costs next to nothing.
+    const times = this.#rungs.flatMap((rung) => (rung.isPicture ? [rung.outMs] : []));
+    if (times.length === 0 || times.includes(undefined)) return;
     const outMs = Math.min(...(times as number[]));
     if (this.#pace.isSlow({ atMs: performance.now(), fedMs: this.#retimer.newest, outMs }))
       this.#finish(this.#slow());
@@ -398,8 +426,13 @@ class Run {
     const { reader, upload } = rung;
     try {
       for (const tag of reader.push(bytes)) {
-        if (tag.type !== "video") continue;
         const timestampMs = this.#retimer.toRaw(tag.timestampMs);
+        if (tag.type === "audio") {
+          const { type } = readAudio(tag.payload);
+          if (type === "frame") this.#pictures++;
+          upload.write(tagBytes(audioTag, timestampMs, tag.payload), type === "config" ? "config" : "key");
+        }
+        if (tag.type !== "video") continue;
         const message = readVideo(tag.payload);
         if (message.type !== "config" && message.type !== "frame") continue;
         if (message.type === "frame") {
@@ -448,8 +481,8 @@ class Run {
     );
   }
 
-  #broken(why: string): RunEnd {
-    return { how: "broke", why, pictures: this.#pictures };
+  #broken(why: string, deaf = false): RunEnd {
+    return { how: "broke", why, pictures: this.#pictures, deaf };
   }
 
   #finish(end: RunEnd): void {
@@ -475,10 +508,10 @@ function verdict({ how, exit, code, said }: EncodeEnd, pictures: number, top: st
   return { how: "broke", why, pictures, mute: byItself, stuck: how === "stuck", top };
 }
 
-/** How an FLV of video alone begins: whoever reads it does not wait for sound. */
-function videoOnly(): Uint8Array {
+/** How an FLV of one kind begins: whoever reads it does not wait for the other. */
+function beginning(isPicture: boolean): Uint8Array {
   const header = flvHeader();
-  header[4] = 1;
+  header[4] = isPicture ? 1 : 4;
   return header;
 }
 

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { LadderChoice, Source } from "../live/ladder.ts";
+import type { LadderChoice, Rung, Source } from "../live/ladder.ts";
 import { ffmpegArguments } from "./ffmpeg.ts";
-import { commandFor, planLadder } from "./ladder.ts";
+import { commandFor, planLadder, planRungs } from "./ladder.ts";
 
 const source = (width: number, height: number, more: Partial<Source> = {}): Source => ({
   width,
@@ -119,6 +119,22 @@ test.for([
 });
 
 test.for([
+  { sounds: ["ac-3"], rungs: "480p 360p aac" },
+  { sounds: ["opus", "ec-3"], rungs: "480p 360p aac" },
+  { sounds: ["mp4a.40.42"], rungs: "480p 360p aac" },
+  { sounds: ["mp4a.40.2"], rungs: "480p 360p" },
+  { sounds: ["opus", "mp4a.40.5"], rungs: "480p 360p" },
+  { sounds: [], rungs: "480p 360p" },
+  { sounds: undefined, rungs: "480p 360p" },
+  { sounds: ["fLaC"], choice: "none", rungs: "" },
+  { sounds: ["fLaC"], choice: "light", small: true, rungs: "aac" },
+] as const)("with sound in $sounds there is $rungs", ({ sounds, choice, small, rungs }) => {
+  const [width, height] = small ? [320, 180] : [1280, 720];
+  const planned = planRungs(source(width, height, { sounds }), choice);
+  expect(planned.map(({ name }) => name).join(" ")).toBe(rungs);
+});
+
+test.for([
   { size: source(1280, 720), choice: [{ height: 480, kbps: 1200 }], codecs: "avc1.64001f" },
   { size: source(640, 480), choice: [{ height: 360, kbps: 700 }], codecs: "avc1.64001e" },
   { size: source(2560, 1440), choice: [{ height: 1080, kbps: 4500 }], codecs: "avc1.640028" },
@@ -150,7 +166,7 @@ test("every rung is even, smaller than the source, unlike the others and honest 
 });
 
 const rungs = planLadder(source(1280, 720, { kbps: 3000 }));
-const commandLine = (major: number, minor: number, of = rungs, codec = "avc1.64001f") =>
+const commandLine = (major: number, minor: number, of: readonly Rung[] = rungs, codec = "avc1.64001f") =>
   ffmpegArguments(commandFor(of, { codec }, { major, minor })).join(" ");
 const golden = (timing: string) =>
   "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
@@ -179,6 +195,22 @@ test.for([
 test("a source that ffmpeg's FLV does not know goes in as CMAF", () => {
   for (const codec of ["hvc1.1.6.L93.90", "av01.0.04M.08", "vp09.00.31.08"])
     expect(commandLine(5, 1, rungs, codec)).toBe(golden("-fps_mode").replace("-f flv -i", "-f mp4 -i"));
+});
+
+const soundWords =
+  " -f flv -map 0:a:0 -c:a aac -b:a 128k -ar 48000 -ac 2" +
+  " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1";
+
+test("sound is an output of its own, and its source goes in as CMAF", () => {
+  const planned = planRungs(source(1280, 720, { kbps: 3000, sounds: ["ac-3"] }));
+  expect(commandLine(5, 1, planned)).toBe(
+    `${golden("-fps_mode").replace("-f flv -i", "-f mp4 -i")}${soundWords} pipe:5`,
+  );
+});
+
+test("of sound alone no picture is decoded", () => {
+  const line = commandLine(5, 1, planRungs(source(320, 180, { sounds: ["ac-3"] })));
+  expect(line.endsWith(` -threads 1 -f mp4 -i pipe:0${soundWords} pipe:3`)).toBe(true);
 });
 
 test("of a source with few keyframes one rung has its size, and all set keyframes by time", () => {

@@ -1,4 +1,13 @@
-import type { LadderChoice, LadderName, Rung, RungWish, Source } from "../live/ladder.ts";
+import {
+  isPicture,
+  type LadderChoice,
+  type LadderName,
+  type PictureRung,
+  type Rung,
+  type RungWish,
+  type SoundRung,
+  type Source,
+} from "../live/ladder.ts";
 import { keyGridMs } from "../packager/timeline.ts";
 import { shownSize } from "../packager/track.ts";
 import type { Command, Version } from "./ffmpeg.ts";
@@ -23,12 +32,19 @@ const profiles: Readonly<Record<LadderName, readonly RungWish[]>> = {
   none: [],
 };
 
+/** All that is made of `source`: its pictures (`planLadder`), and sound that every browser plays where the source has none. */
+export function planRungs(source: Source, choice: LadderChoice = "default"): Rung[] {
+  const { sounds = [] } = source;
+  const silent = choice === "none" || sounds.length === 0 || sounds.some(isHeardEverywhere);
+  return silent ? planLadder(source, choice) : [...planLadder(source, choice), soundRung];
+}
+
 /**
- * The rungs for `source`, highest first; the source itself is never among them, and nothing is larger than it is. A source that
+ * The pictures for `source`, highest first; the source itself is never among them, and nothing is larger than it is. A source that
  * not every browser plays, or that has few keyframes, comes again at its own size, as the first, unless nothing at all is to
  * be encoded.
  */
-export function planLadder(source: Source, choice: LadderChoice = "default"): Rung[] {
+export function planLadder(source: Source, choice: LadderChoice = "default"): PictureRung[] {
   const shown = shownSize(source);
   const short = Math.min(shown.width, shown.height);
   if (!(short >= minSide) || choice === "none") return [];
@@ -44,7 +60,7 @@ export function planLadder(source: Source, choice: LadderChoice = "default"): Ru
   return wishes.map((wish, index) => planRung(source, wish, index > 0));
 }
 
-function planRung(source: Source, { height, fps, kbps }: RungWish, halved: boolean): Rung {
+function planRung(source: Source, { height, fps, kbps }: RungWish, halved: boolean): PictureRung {
   const size = scaled(shownSize(source), height);
   const { frameRate: from } = source;
   const fast = from !== undefined && from > fastFrameRate;
@@ -78,39 +94,71 @@ export function commandFor(
   source: Pick<Source, "codec" | "sparse">,
   version: Version,
 ): Command {
+  const pictures = rungs.filter(isPicture);
   const keys = source.sparse ? `expr:isnan(prev_forced_t)+${newStretch("prev_forced_t")}` : "source";
   return {
     global: ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning", "-copyts"],
     inputs: [
       {
         source: "pipe:0",
-        format: readsAsFlv(source.codec) ? "flv" : "mp4",
+        format: readsAsFlv(rungs, source) ? "flv" : "mp4",
         // Without these ffmpeg looks at seconds of the source before it begins. `-fflags nobuffer` would be shorter, but throws
         // away what was looked at, and with it the first GOP. One decoder thread: each more delays by a frame.
         options: words("-flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1"),
       },
     ],
-    filter: filterFor(rungs, source.sparse === true),
+    ...(pictures.length > 0 && { filter: filterFor(pictures, source.sparse === true) }),
     outputs: rungs.map((rung, index) => ({
       target: `pipe:${firstPipe + index}`,
       format: "flv",
-      options: words(
-        `-map [v${index}] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v ${levelOf(rung)} -threads 1`,
-        `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
-        // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
-        `-force_key_frames ${keys} -sc_threshold 0 -g 600`,
-        // The encoder's own time base of 1/fps would move timestamps by up to half a frame.
-        `${version.major > 5 || version.minor >= 1 ? "-fps_mode" : "-vsync"} passthrough -enc_time_base 1:1000`,
-        "-flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1",
-      ),
+      options: isPicture(rung) ? pictureWords(rung, pictures.indexOf(rung)) : soundWords(rung),
     })),
   };
+
+  function pictureWords(rung: PictureRung, index: number): string[] {
+    return words(
+      `-map [v${index}] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v ${levelOf(rung)} -threads 1`,
+      `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
+      // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
+      `-force_key_frames ${keys} -sc_threshold 0 -g 600`,
+      // The encoder's own time base of 1/fps would move timestamps by up to half a frame.
+      `${version.major > 5 || version.minor >= 1 ? "-fps_mode" : "-vsync"} passthrough -enc_time_base 1:1000`,
+      flvWords,
+    );
+  }
 }
 
-/** Whether ffmpeg takes this source as FLV; before 6.1 that is H.264 alone, and all others reach it as CMAF. */
-export function readsAsFlv(codec: string): boolean {
-  return codec.startsWith("avc1");
+function soundWords({ channels, kbps }: SoundRung): string[] {
+  return words(`-map 0:a:0 -c:a aac -b:a ${kbps}k -ar 48000 -ac ${channels}`, flvWords);
 }
+
+const flvWords = "-flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1";
+
+/** What of the source these rungs are made of. */
+export function needs(rungs: readonly Rung[]): { readonly video: boolean; readonly audio: boolean } {
+  return { video: rungs.some(isPicture), audio: !rungs.every(isPicture) };
+}
+
+/**
+ * Whether ffmpeg takes what these rungs need of the source as FLV; before 6.1 that is H.264 alone, and all others reach it as
+ * CMAF, as do those whose sound is wanted.
+ */
+export function readsAsFlv(rungs: readonly Rung[], { codec }: Pick<Source, "codec">): boolean {
+  return codec.startsWith("avc1") && !needs(rungs).audio;
+}
+
+/** Sound that every browser plays. AAC-LC in two channels of 48 kHz; a chunk has four frames. */
+const soundRung: SoundRung = {
+  name: "aac",
+  codec: "aac",
+  codecs: "mp4a.40.2",
+  channels: 2,
+  kbps: 128,
+  bandwidth: { peak: 180_000, average: 140_000 },
+};
+
+/** AAC-LC, HE-AAC and HE-AAC v2. */
+const isHeardEverywhere = (codec: string) => /^mp4a\.40\.(2|5|29)$/.test(codec);
 
 interface Size {
   readonly width: number;
@@ -133,9 +181,9 @@ const fastShare = 1.4;
 const newStretch = (before: string) =>
   `gt(floor((t+0.0005)/${keyGridMs / 1000}),floor((${before}+0.0005)/${keyGridMs / 1000}))`;
 
-function filterFor(rungs: readonly Rung[], sparse: boolean): string {
+function filterFor(rungs: readonly PictureRung[], sparse: boolean): string {
   const key = sparse ? newStretch("prev_selected_t") : "key";
-  const branch = ({ width, height, maxFrameRate }: Rung, from: string, index: number) => {
+  const branch = ({ width, height, maxFrameRate }: PictureRung, from: string, index: number) => {
     // By time, not by count, so that it begins again at each keyframe: none may be left out.
     const thin =
       maxFrameRate === undefined
@@ -208,6 +256,6 @@ function levelFor({ width, height }: Size, frameRate = 30): number {
   return (level ?? levels.at(-1)!)[0];
 }
 
-const levelOf = ({ codecs }: Rung) => (Number.parseInt(codecs.slice(-2), 16) / 10).toFixed(1);
+const levelOf = ({ codecs }: PictureRung) => (Number.parseInt(codecs.slice(-2), 16) / 10).toFixed(1);
 
 const words = (...lines: readonly string[]) => lines.flatMap((line) => line.split(" "));

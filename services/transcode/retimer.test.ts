@@ -37,6 +37,17 @@ test("after 25 days ffmpeg's lost bit does not matter", () => {
   }
 });
 
+test("sound keeps its distance from the pictures, and has no time far from them", () => {
+  const retimer = new Retimer();
+  expect(retimer.beside(5_000)).toBeUndefined();
+  const picture = retimer.toEncoder(top - 10);
+  expect(retimer.beside(top - 31)).toBe(picture - 21);
+  expect(retimer.beside(4)).toBe(picture + 14);
+  expect(retimer.beside(60_000)).toBeUndefined();
+  expect(retimer.toRaw(retimer.beside(4)!)).toBe(4);
+  expect(retimer.toEncoder(20)).toBe(picture + 30);
+});
+
 test("the grid of keyframes is the source's, also behind a jump and after a wrap", () => {
   const retimer = new Retimer();
   for (const raw of [top - 5_000, top - 100, 40, 3_000, 700, 4_100])

@@ -43,6 +43,12 @@ export class Retimer {
     return this.#last;
   }
 
+  /** The encoder's time of a frame that comes beside those; undefined before the first of them, and far from the last. */
+  beside(rawMs: number): number | undefined {
+    const step = (rawMs - this.#lastRaw) | 0;
+    return this.#runs.length > 0 && Math.abs(step) < gapMs / 2 ? this.#last + step : undefined;
+  }
+
   /** The newest time that the encoder was given. */
   get newest(): number {
     return this.#last;

@@ -58,6 +58,24 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
   });
 
   test.for([
+    { video: "avc1", shown: "source" },
+    { video: "hvc1", shown: "360p" },
+  ] as const)("$video and AC-3 play in Chromium as H.264 and AAC", async ({ video, shown }) => {
+    await onAir({ video: [videoEncoders[video]], audio: [audioEncoders["ac-3"]] });
+    const { http, uid } = sluice.ready;
+    const viewer = await openViewer(`${http}/${uid}`);
+    for (const name of [shown, "aac"])
+      await viewer.follow(name, (segments) => segments.filter((one) => !one.gap).length >= 2, 30_000);
+    const { before, after } = await watch(8);
+    expect(after.state).toBe("playing");
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(7);
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(8 * 30 * 0.8);
+    expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
+    expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
+    expect(viewer.judge.violations).toEqual([]);
+  });
+
+  test.for([
     {
       name: "another size",
       before: [videoEncoders.avc1, audioEncoders.mp4a],
