@@ -7,8 +7,11 @@ import Hls, {
   type Part,
 } from "hls.js";
 
-/** Seconds. Playlists round durations, browsers round what is buffered; no part is this short. */
-const ROUNDING = 2e-4;
+/**
+ * Seconds. Playlists round durations, browsers round what is buffered, and audio is put beside video by dates in whole
+ * milliseconds; no part is this short.
+ */
+const ROUNDING = 1.5e-3;
 
 // biome-ignore lint/suspicious/noExplicitAny: the only shape that TypeScript takes for the base of a mixin
 type Loader = new (...args: any[]) => BaseStreamController;
