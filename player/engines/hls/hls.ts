@@ -12,6 +12,7 @@ import { SOUND_ALONE } from "../quality.ts";
 import { LiveAbr } from "./abr.ts";
 import { Choices } from "./choices.ts";
 import { behindGap, gapAt, type Stretch } from "./gap.ts";
+import { LiveHls } from "./levels.ts";
 import { AudioLoader, VideoLoader } from "./loaders.ts";
 
 /** True where hls.js can play: Media Source, or Managed Media Source on iPhones. */
@@ -69,7 +70,7 @@ let bandwidth = 3_000_000;
 
 /** Plays low-latency HLS through hls.js. */
 export function openHls({ video, url, choice, onEvent }: EngineOptions): Engine {
-  const hls = new Hls({
+  const hls = new LiveHls({
     ...config,
     abrEwmaDefaultEstimate: bandwidth,
     autoStartLoad: choice !== SOUND_ALONE,
