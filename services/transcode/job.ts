@@ -413,7 +413,9 @@ class Run {
   #slow(): RunEnd {
     const { speed, lagMs } = this.#pace;
     const pace = speed === undefined ? "slower than real time" : `at ${speed.toFixed(2)} of real time`;
-    const names = this.#rungs.map(({ name }) => name);
+    // Sound costs next to nothing, so it is never what is too much unless it is all there is.
+    const pictures = this.#rungs.filter((rung) => rung.isPicture);
+    const names = (pictures.length > 0 ? pictures : this.#rungs).map(({ name }) => name);
     return {
       how: "slow",
       why: `${names.join(" and ")} encoded ${pace}, ${(lagMs / 1000).toFixed(1)} s behind the source`,
