@@ -300,7 +300,7 @@ export class SluicePlayer extends HTMLElement {
       this.#meter.error(event.message);
       this.dispatchEvent(new CustomEvent("error", { detail: event.message }));
     }
-    if (event.type === "trouble") this.#meter.warn(event.message);
+    if (event.type === "trouble" || event.type === "unfit") this.#meter.warn(event.message);
     const { timeline } = this;
     if (event.type === "drained" && this.#flag("loop") && !this.#state.isInput && timeline) {
       this.#engine?.seek(timeline.start);

@@ -177,6 +177,18 @@ test.for<{ name: string; events: Event[]; phase: Phase; last?: Effect["do"][] }>
     last: ["retry", "ask"],
   },
   {
+    name: "the broadcast changed to what the engine cannot append",
+    events: [...watching, { type: "unfit" }],
+    phase: "starting",
+    last: ["load"],
+  },
+  {
+    name: "it cannot append it with new engines either",
+    events: [...watching, { type: "unfit" }, { type: "unfit" }, { type: "unfit" }],
+    phase: "retrying",
+    last: ["retry", "ask"],
+  },
+  {
     name: "the codec is unknown to this browser",
     events: [play, on("live"), failed("unsupported")],
     phase: "failed",

@@ -48,6 +48,8 @@ export type Event =
   | { type: "trouble" }
   | { type: "recovered" }
   | { type: "failed"; kind: "network" | "media" | "unsupported" }
+  /** The broadcast has changed to what the engine cannot append: another one is built at the live edge. */
+  | { type: "unfit" }
   | { type: "drained" }
   /** What was chosen needs another engine. */
   | { type: "reload" }
@@ -123,6 +125,10 @@ function change(state: State, event: Event, effects: Effect[]): State {
       return state.engine === "troubled" ? { ...state, engine: "on" } : state;
     case "failed":
       return failed(state, event.kind, effects);
+    case "unfit":
+      if (state.engine === "resting" || state.engine === "off") return state;
+      if (state.recoveries >= RECOVERIES) return failed(state, "media", effects);
+      return { ...state, engine: "off", motion: "none", recoveries: state.recoveries + 1 };
     case "drained":
       effects.push({ do: "ask" });
       return { ...state, engine: "drained", motion: "none" };

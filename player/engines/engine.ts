@@ -9,6 +9,8 @@ export type EngineEvent =
   | { type: "recovered" }
   /** The engine gave up: the player recovers it, loads it anew, or says so. */
   | { type: "failed"; kind: "network" | "media" | "unsupported"; message: string }
+  /** What is broadcast now does not go with what is buffered: only a new engine at the live edge takes it. */
+  | { type: "unfit"; message: string }
   /** The playlist has ended and the last frame was shown. */
   | { type: "drained" };
 

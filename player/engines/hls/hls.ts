@@ -93,7 +93,8 @@ export function openHls({ video, url, choice, onEvent }: EngineOptions): Engine 
   };
   hls.on(Events.ERROR, (_, data) => {
     const message = describe(data);
-    if (data.fatal) onEvent({ type: "failed", kind: kindOf(data), message });
+    if (isUnfit(data) && hls.latestLevelDetails?.live) onEvent({ type: "unfit", message });
+    else if (data.fatal) onEvent({ type: "failed", kind: kindOf(data), message });
     else if (data.details === ErrorDetails.BUFFER_STALLED_ERROR) giveWay(hls, video);
     else if (
       data.details === ErrorDetails.LEVEL_EMPTY_ERROR ||
@@ -259,6 +260,15 @@ function bufferedAhead({ buffered, currentTime }: HTMLVideoElement): number {
       return buffered.end(i) - currentTime;
   }
   return 0;
+}
+
+/**
+ * True when the browser does not take what comes, as when the sound of a broadcast changes its codec. hls.js 1.7 recovers from
+ * it into a Media Source that stays empty.
+ */
+function isUnfit({ fatal, details }: ErrorData): boolean {
+  if (details === ErrorDetails.MEDIA_SOURCE_REQUIRES_RESET) return true;
+  return fatal && details === ErrorDetails.BUFFER_APPEND_ERROR;
 }
 
 function kindOf({ type, details }: ErrorData): "network" | "media" | "unsupported" {
