@@ -4,10 +4,10 @@ export type Log = Logger;
 
 /** `pretty` for a person's terminal, JSON lines otherwise. Stream keys, tokens and cookies never reach the output. */
 export function createLog(role: string, level: string, pretty: boolean): Log {
-  return pino({
-    ...options(role, level),
-    ...(pretty && { transport: { target: "pino-pretty", options: look } }),
-  });
+  const own = options(role, level);
+  if (pretty) return pino({ ...own, transport: { target: "pino-pretty", options: look } });
+  // Written at once: what is left for the exit is tried for ever when whoever read it was killed (sonic-boom 4), and the process stays.
+  return pino(own, pino.destination({ dest: 1, sync: true }));
 }
 
 /** A log whose JSON lines, newline included, go to `write`: for the process that owns the terminal. */
