@@ -86,14 +86,9 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
       before: [videoEncoders.avc1, audioEncoders.mp4a],
       after: [videoEncoders.av01, audioEncoders.mp4a],
     },
-    {
-      name: "one channel of sound",
-      before: [videoEncoders.avc1, audioEncoders.mp4a],
-      after: [videoEncoders.avc1, audioEncoders.mp4a.replace("-ac 2", "-ac 1")],
-    },
   ])("$name in mid-broadcast interrupts nobody", async ({ before: first, after: second }) => {
     onTestFailed(() => console.error(sluice.log()));
-    const half = 16;
+    const half = 10;
     const [a, b] = await Promise.all(
       [first, second].map(([video, audio]) =>
         encode({ seconds: half, size: "640x360", video: [video!], audio: [audio!] }),
@@ -106,11 +101,11 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
     const { http, uid } = sluice.ready;
     const viewer = await openViewer(`${http}/${uid}`);
     await viewer.follow("audio", (segments) => segments.length > 1, 10_000);
-    const { before, after } = await watch(22);
+    const { before, after } = await watch(12);
     expect(after.state).toBe("playing");
     expect(after.loadedAt).toBe(before.loadedAt);
-    expect(after.currentTime - before.currentTime).toBeGreaterThan(20);
-    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(20 * 30 * 0.8);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(10);
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(10 * 30 * 0.8);
     expect(after.stats.errors).toEqual([]);
     const source = await viewer.follow("source", (segments) => segments.length > 0);
     expect(source.filter((one) => one.gap)).toEqual([]);

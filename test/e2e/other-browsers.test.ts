@@ -13,7 +13,7 @@ import {
 } from "../support/webdriver.ts";
 
 /** As long as a person asks for; the short form finds a player that does not start or does not keep up. */
-const seconds = Number(process.env.SLUICE_SOAK_SECONDS ?? 20);
+const seconds = Number(process.env.SLUICE_SOAK_SECONDS ?? 12);
 
 const browsers: {
   name: string;
