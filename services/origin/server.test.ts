@@ -4,45 +4,17 @@ import http2api from "node:http2";
 import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { openHandler } from "../../test/support/handler.ts";
 import { publish } from "../../test/support/simulate.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { noTape } from "../live/tape.ts";
 import { profiles } from "../packager/profiles.ts";
 import { http1, http2 } from "./exchange.ts";
-import { Guard } from "./guard.ts";
-import { Manifests } from "./manifests.ts";
-import { Pages } from "./pages.ts";
-import { Playlists } from "./playlists.ts";
-import { createHandler } from "./server.ts";
-import { Viewers } from "./viewers.ts";
 
 const input = "0123456789abcdef0123456789abcdef";
 const video = "fedcba9876543210fedcba9876543210";
 const startMs = Date.UTC(2026, 0, 1);
-
-/** Lets everybody see everything. */
-function openToAll(): Guard {
-  const open = {
-    uid: input,
-    name: "",
-    enabled: true,
-    timeoutSeconds: 1,
-    profile: "low" as const,
-    record: false,
-  };
-  return new Guard({
-    inputs: {
-      get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),
-      onChange: () => () => {},
-    },
-    records: { get: () => undefined, values: () => [].values(), onChange: () => () => {}, contactMs: 0 },
-    geo: {},
-    staleMs: 1_000,
-    ownerOf: () => undefined,
-    refused: () => {},
-  });
-}
 
 /** A broadcast whose media come when a test says so. */
 async function stage() {
@@ -96,19 +68,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
 
   beforeAll(async () => {
     set = await stage();
-    const handler = createHandler({
-      directory: set.directory,
-      playlists: new Playlists(),
-      manifests: new Manifests(),
-      pages: new Pages("/nonexistent"),
-      viewers: new Viewers(),
-      guard: openToAll(),
-      control: "unix:/nonexistent/control.sock",
-      secret: undefined,
-      recordings: undefined,
-      failed: (error) => failures.push(error),
-      answered: () => {},
-    });
+    const handler = openHandler({ directory: set.directory, playerDir: "/nonexistent", failures });
     server = protocol === "HTTP/1.1" ? http.createServer(http1(handler)) : http2api.createServer();
     if (protocol === "HTTP/2") (server as http2api.Http2Server).on("stream", http2(handler));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -6,16 +6,11 @@ import { Directory } from "../../services/live/directory.ts";
 import type { Rung } from "../../services/live/ladder.ts";
 import { noTape } from "../../services/live/tape.ts";
 import { http1 } from "../../services/origin/exchange.ts";
-import { Guard } from "../../services/origin/guard.ts";
-import { Manifests } from "../../services/origin/manifests.ts";
-import { Pages } from "../../services/origin/pages.ts";
-import { Playlists } from "../../services/origin/playlists.ts";
-import { createHandler } from "../../services/origin/server.ts";
-import { Viewers } from "../../services/origin/viewers.ts";
 import type { FlvTag } from "../../services/packager/flv.ts";
 import { profiles } from "../../services/packager/profiles.ts";
 import { productFolder } from "../../services/supervisor/programs.ts";
 import { makeFlv } from "./flv.ts";
+import { openHandler } from "./handler.ts";
 
 const input = "0123456789abcdef0123456789abcdef";
 const video = "fedcba9876543210fedcba9876543210";
@@ -85,21 +80,7 @@ export async function startPremade(source: PremadeSize, smaller: readonly Premad
 
   const failures: unknown[] = [];
   const server = http.createServer(
-    http1(
-      createHandler({
-        directory,
-        playlists: new Playlists(),
-        manifests: new Manifests(),
-        pages: new Pages(join(productFolder, "player/dist")),
-        viewers: new Viewers(),
-        guard: openToAll(),
-        control: "unix:/nonexistent/control.sock",
-        secret: undefined,
-        recordings: undefined,
-        failed: (error) => failures.push(error),
-        answered: () => {},
-      }),
-    ),
+    http1(openHandler({ directory, playerDir: join(productFolder, "player/dist"), failures })),
   );
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
@@ -133,26 +114,4 @@ function looped(tags: readonly FlvTag[], seconds: number, give: (tag: FlvTag) =>
       loop++;
     }
   };
-}
-
-function openToAll(): Guard {
-  const open = {
-    uid: input,
-    name: "",
-    enabled: true,
-    timeoutSeconds: 1,
-    profile: "low" as const,
-    record: false,
-  };
-  return new Guard({
-    inputs: {
-      get: () => ({ ...open, requireSignedURLs: false, allowedOrigins: [] }),
-      onChange: () => () => {},
-    },
-    records: { get: () => undefined, values: () => [].values(), onChange: () => () => {}, contactMs: 0 },
-    geo: {},
-    staleMs: 1_000,
-    ownerOf: () => undefined,
-    refused: () => {},
-  });
 }

@@ -2,7 +2,7 @@ import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
 import { BitReader, equal, hex } from "./bits.ts";
 import { cleanUnits, rolesOf, startsWithStartCode, unescaped, withoutPadding } from "./nal.ts";
-import { aspects, chooseFrameRate } from "./picture.ts";
+import { chooseFrameRate, readDisplay } from "./picture.ts";
 
 /** avcC taken apart, ISO/IEC 14496-15 5.3.3.1. */
 export interface AvcConfig {
@@ -168,32 +168,15 @@ const noUsability: Usability = { pixelAspect: [1, 1], colour: undefined, frameRa
 
 /** VUI, E.1.1, as far as the frame rate. */
 function readUsability(bits: BitReader): Usability {
-  let { pixelAspect, colour, frameRate } = noUsability;
-  if (bits.flag()) {
-    const idc = bits.read(8);
-    const [across, down] = idc === 255 ? [bits.read(16), bits.read(16)] : (aspects[idc - 1] ?? [1, 1]);
-    // 0 is "unspecified"; what no camera has would only overflow the track header.
-    if (across && down && across / down <= 4 && down / across <= 4) pixelAspect = [across, down];
-  }
-  if (bits.flag()) bits.flag(); // overscan
-  if (bits.flag()) {
-    bits.read(3); // video_format
-    const fullRange = bits.flag();
-    if (bits.flag())
-      colour = { primaries: bits.read(8), transfer: bits.read(8), matrix: bits.read(8), fullRange };
-    else if (fullRange) colour = { primaries: 2, transfer: 2, matrix: 2, fullRange }; // 2: unspecified
-  }
-  if (bits.flag()) {
-    bits.unsigned(5); // chroma sample location
-    bits.unsigned(5);
-  }
+  const display = readDisplay(bits);
+  let frameRate: number | undefined;
   if (bits.flag()) {
     const tick = bits.read(32);
     const scale = bits.read(32);
     const rate = scale / (2 * tick); // a tick is a field
     if (bits.flag() && rate >= 1 && rate <= 300) frameRate = rate;
   }
-  return { pixelAspect, colour, frameRate };
+  return { ...display, frameRate };
 }
 
 function skipScalingList(bits: BitReader, size: number): void {

@@ -3,7 +3,7 @@ import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
 import { BitReader, equal } from "./bits.ts";
 import type { Hints } from "./codec.ts";
 import { cleanUnits, rolesOf, startsWithStartCode, unescaped, withoutPadding } from "./nal.ts";
-import { aspects, chooseColour, chooseFrameRate } from "./picture.ts";
+import { chooseColour, chooseFrameRate, readDisplay } from "./picture.ts";
 
 /** hvcC taken apart, ISO/IEC 14496-15 8.3.3.1. */
 export interface HevcConfig {
@@ -261,24 +261,8 @@ const noUsability: Usability = { pixelAspect: [1, 1], colour: undefined, frameRa
 
 /** VUI, E.2.1, as far as the frame rate. */
 function readUsability(bits: BitReader): Usability {
-  let { pixelAspect, colour, frameRate } = noUsability;
-  if (bits.flag()) {
-    const idc = bits.read(8);
-    const [across, down] = idc === 255 ? [bits.read(16), bits.read(16)] : (aspects[idc - 1] ?? [1, 1]);
-    if (across && down && across / down <= 4 && down / across <= 4) pixelAspect = [across, down];
-  }
-  if (bits.flag()) bits.flag(); // overscan
-  if (bits.flag()) {
-    bits.read(3); // video_format
-    const fullRange = bits.flag();
-    if (bits.flag())
-      colour = { primaries: bits.read(8), transfer: bits.read(8), matrix: bits.read(8), fullRange };
-    else if (fullRange) colour = { primaries: 2, transfer: 2, matrix: 2, fullRange }; // 2: unspecified
-  }
-  if (bits.flag()) {
-    bits.unsigned(5); // chroma sample location
-    bits.unsigned(5);
-  }
+  const display = readDisplay(bits);
+  let frameRate: number | undefined;
   bits.read(3); // neutral chroma, fields, frame field information
   if (bits.flag()) for (let i = 0; i < 4; i++) bits.unsigned(maxSide); // default display window
   if (bits.flag()) {
@@ -286,7 +270,7 @@ function readUsability(bits: BitReader): Usability {
     const rate = bits.read(32) / tick;
     if (rate >= 1 && rate <= 300) frameRate = rate;
   }
-  return { pixelAspect, colour, frameRate };
+  return { ...display, frameRate };
 }
 
 /** By the first byte of a NAL unit. */
