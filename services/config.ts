@@ -173,7 +173,7 @@ const schema = z.strictObject({
     0,
     86_400,
     7_200,
-    "How far back viewers may seek in a broadcast that is on air; on disk, up to twice as long",
+    "How far back viewers may seek in a broadcast that is on air: of one that is recorded to its beginning, of others this far; 0 for neither",
   ),
   ladder: setting(z.enum(ladderNames).default("default"), {
     about:

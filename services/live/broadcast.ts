@@ -41,7 +41,7 @@ export interface BroadcastOptions {
   readonly tape: Tape;
   /** Seconds of a segment in the input's last broadcast, where all were alike. */
   readonly cadenceSeconds?: number | undefined;
-  /** How far back a list with a DVR goes beyond the window; 0 for none. */
+  /** How far back a list with a DVR goes beyond the window: 0 for not at all, Infinity for to the beginning. */
   readonly dvrSeconds?: number | undefined;
   /** Which rungs a source gets; none where nobody encodes. */
   readonly plan?: ((source: Source) => readonly Rung[]) | undefined;
@@ -133,6 +133,11 @@ export class Broadcast {
   get cadenceSeconds(): number | undefined {
     const ticks = this.#schedule?.cadence;
     return ticks && this.reference ? ticks / this.reference.window.timescale : undefined;
+  }
+
+  /** How far back a list with a DVR goes beyond the window; undefined: to the beginning. */
+  get dvrSeconds(): number | undefined {
+    return this.#dvrSeconds === Number.POSITIVE_INFINITY ? undefined : this.#dvrSeconds;
   }
 
   get targetDuration(): number {
@@ -451,7 +456,8 @@ export class Broadcast {
     this.#schedule.follow(
       [reference, ...others].map((one) => ({
         name: one.name,
-        window: one.window,
+        window: one.shown,
+        past: one.past,
         version: one.version,
         kind: one.track.kind,
         bits: this.bandwidthOf(one).peak,
@@ -482,10 +488,13 @@ export class Broadcast {
       if (!newest) continue;
       const rendition = this.#rendition({ name, track: newest.track, discontinuity });
       for (const init of inits) rendition.addInit(init);
+      const first = steps.find((step) => step.type === "open");
+      if (first) rendition.recall(first.row.number);
       rendition.apply(steps);
     }
     const { track } = this.renditions.get("source") ?? {};
     if (track?.kind === "video") this.#settle(track);
+    this.#divide();
     this.#wasListed = this.listed;
   }
 

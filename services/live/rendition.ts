@@ -37,7 +37,7 @@ interface Waiter {
 export class Rendition {
   readonly name: string;
   readonly window: RenditionWindow;
-  readonly #past: Past | undefined;
+  #past: Past | undefined;
   readonly #pastTicks: number;
   readonly #reel: TapeReel;
   /** What left the playlist and is not on disk: it stays in memory until its time is over. */
@@ -57,13 +57,31 @@ export class Rendition {
   #bytes = 0;
   #removed = false;
 
-  /** `reel` has what is on disk of it. A DVR goes back `dvrSeconds` from the window, none for 0. */
+  /** `reel` has what is on disk of it. A DVR goes back `dvrSeconds` from the window: none for 0, to the beginning for Infinity. */
   constructor(name: string, limits: WindowLimits, reel: TapeReel, dvrSeconds = 0) {
     this.name = name;
     this.#reel = reel;
     this.#pastTicks = dvrSeconds * limits.timescale;
     if (dvrSeconds > 0) this.#past = new Past(limits.discontinuity);
     this.window = new RenditionWindow(limits);
+  }
+
+  /**
+   * What an earlier run has written before number `number`, where its window begins again: a list with a DVR goes back to
+   * what the recording has. Call it before any step.
+   */
+  recall(number: number): void {
+    const rows = this.#past ? this.#reel.rows() : [];
+    const first = rows.findIndex(({ gap }) => !gap);
+    if (first < 0 || rows[first]!.number >= number) return;
+    const past = new Past(this.#reel.discontinuity);
+    for (let i = first; i < rows.length && rows[i]!.number < number; i++) {
+      const row = rows[i]!;
+      past.add(row, this.#pastTicks);
+      if (this.#pastTicks < Number.POSITIVE_INFINITY)
+        this.#aside.push({ number: row.number, until: row.dts + row.duration + 3 * this.#pastTicks });
+    }
+    this.#past = past;
   }
 
   /** What a playlist shows: while live a window, after the end all that is recorded. */
@@ -159,7 +177,10 @@ export class Rendition {
   nothing(number: number, version: number): Uint8Array | undefined {
     const { open, edge } = this.window;
     const track = this.init(version)?.track;
-    const gap = open?.number === number ? open : this.window.segment(number);
+    const old = this.#past?.find(number);
+    // What was served once is missing later, never another thing.
+    const before = old?.byteLength === 0 ? old : undefined;
+    const gap = open?.number === number ? open : (this.window.segment(number) ?? before);
     if (!track) return undefined;
     if (gap?.gap && gap.version === version) return emptySegment(track, gap.dts, gap.duration);
     return this.isPastEnd(number, version) ? emptySegment(track, edge, 0) : undefined;
@@ -240,11 +261,12 @@ export class Rendition {
   /** rfc8216bis 6.2.2: it stays fetchable a while; half of what a broadcast would hold, asked for by almost nobody. */
   #putAside(evicted: Evicted): void {
     const { segment, until } = evicted;
-    const kept = this.#reel.has(segment.number, segment.version);
+    const row = this.#reel.row(segment.number, segment.version);
     // A list with a DVR keeps its place, but promises only what is on disk.
-    this.#past?.add(kept ? segment : { ...segment, gap: true }, this.#pastTicks);
+    this.#past?.add(row ?? { ...segment, gap: true }, this.#pastTicks);
     // As long as the longest playlist lists it, and as long once more after it has left that.
-    if (kept) this.#aside.push({ number: segment.number, until: until + 2 * this.#pastTicks });
+    if (row && this.#pastTicks === Number.POSITIVE_INFINITY) return;
+    if (row) this.#aside.push({ number: segment.number, until: until + 2 * this.#pastTicks });
     else if (!segment.gap) this.#late.push(evicted);
   }
 

@@ -25,7 +25,10 @@ export interface Tape {
 export interface TapeReel {
   /** Every complete segment on disk, oldest first, without parts and without a hole in their numbers. */
   rows(): readonly Segment[];
-  has(number: number, version: number): boolean;
+  /** Discontinuities of the broadcast before its first segment. */
+  readonly discontinuity: number;
+  /** The segment, if it is on disk, without parts. */
+  row(number: number, version: number): Segment | undefined;
   /** The bytes of a segment or of one of its parts; undefined when it is not here. */
   read(number: number, version: number, part?: number): Promise<Uint8Array | undefined>;
   /** Nobody may ask any more for segments up to this number; a temporary tape forgets them. */
@@ -61,7 +64,8 @@ export const noTape: Tape = {
   write: () => undefined,
   reel: () => ({
     rows: () => [],
-    has: () => false,
+    discontinuity: 0,
+    row: () => undefined,
     read: () => Promise.resolve(undefined),
     release: () => undefined,
   }),

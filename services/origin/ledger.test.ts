@@ -38,3 +38,19 @@ test("an ended broadcast leaves nothing, and a file that is no ledger is no broa
   await writeFile(join(folder, `${"f".repeat(32)}.json`), "{torn");
   expect((await Ledger.open(folder)).inputs()).toEqual([]);
 });
+
+test("the next origin knows what an input's last broadcast was like", async () => {
+  const other = "f".repeat(32);
+  const ledger = await Ledger.open(folder);
+  expect(ledger.habit(input)).toEqual({});
+  await ledger.keepHabit(input, { sparse: false, cadenceSeconds: 2.002 });
+  await ledger.keepHabit(other, { sparse: true });
+  const next = await Ledger.open(folder);
+  expect([next.habit(input), next.habit(other)]).toEqual([
+    { sparse: false, cadenceSeconds: 2.002 },
+    { sparse: true, cadenceSeconds: undefined },
+  ]);
+  await writeFile(join(folder, "habits"), `${input} {"cadenceSeconds":-1}\n${other} {torn}\nno line of ours`);
+  const third = await Ledger.open(folder);
+  expect([third.habit(input).cadenceSeconds, third.habit(other)]).toEqual([undefined, {}]);
+});

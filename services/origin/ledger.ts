@@ -9,6 +9,14 @@ export interface Entry {
   readonly epoch: number;
 }
 
+/** What an input's last broadcast was like: an encoder seldom changes its settings. */
+export interface Habit {
+  /** Its keyframes were too far apart; undefined while that is not known. */
+  readonly sparse?: boolean | undefined;
+  /** Seconds of a segment, where all were alike. */
+  readonly cadenceSeconds?: number | undefined;
+}
+
 /** How many epochs one write takes. */
 const block = 1000;
 /** Inputs whose habits are remembered. */
@@ -23,12 +31,12 @@ export class Ledger {
   #taken: number;
   #taking: Promise<void> | undefined;
   readonly #writes = new Map<string, Promise<void>>();
-  /** Inputs whose last broadcast had sparse keyframes, the oldest first. */
-  readonly #sparse: Set<string>;
+  /** By input, the oldest first. */
+  readonly #habits: Map<string, Habit>;
 
-  private constructor(folder: string, taken: number, sparse: Iterable<string>) {
+  private constructor(folder: string, taken: number, habits: Iterable<readonly [string, Habit]>) {
     this.#folder = folder;
-    this.#sparse = new Set(sparse);
+    this.#habits = new Map(habits);
     this.#epoch = taken;
     this.#taken = taken;
   }
@@ -37,11 +45,11 @@ export class Ledger {
   static async open(folder: string): Promise<Ledger> {
     await mkdir(folder, { recursive: true });
     const taken = Number(await readFile(join(folder, "epochs"), "utf8").catch(() => "0"));
-    const sparse = await readFile(join(folder, "sparse"), "utf8").catch(() => "");
+    const habits = await readFile(join(folder, "habits"), "utf8").catch(() => "");
     const ledger = new Ledger(
       folder,
       Number.isSafeInteger(taken) ? taken : 0,
-      sparse.split("\n").filter((line) => /^[0-9a-f]{32}$/.test(line)),
+      habits.split("\n").flatMap(habitOf),
     );
     const names = await readdir(folder);
     for (const name of names) {
@@ -79,19 +87,20 @@ export class Ledger {
     return epoch;
   }
 
-  /** Whether the keyframes of this input's last broadcast were too far apart. */
-  habit(input: string): boolean {
-    return this.#sparse.has(input);
+  /** What this input's last broadcast was like, as far as it is known. */
+  habit(input: string): Habit {
+    return this.#habits.get(input) ?? {};
   }
 
   /** Remembers that for the next broadcast. */
-  async keepHabit(input: string, sparse: boolean): Promise<void> {
-    if (this.#sparse.has(input) === sparse) return;
-    if (sparse) this.#sparse.add(input);
-    else this.#sparse.delete(input);
-    if (this.#sparse.size > maxHabits) this.#sparse.delete(this.#sparse.values().next().value!);
-    const file = join(this.#folder, "sparse");
-    await this.#queue("sparse", () => replaceFile(file, [...this.#sparse].join("\n")));
+  async keepHabit(input: string, { sparse, cadenceSeconds }: Habit): Promise<void> {
+    const known = this.habit(input);
+    if (known.sparse === sparse && known.cadenceSeconds === cadenceSeconds) return;
+    this.#habits.delete(input);
+    this.#habits.set(input, { sparse, cadenceSeconds });
+    if (this.#habits.size > maxHabits) this.#habits.delete(this.#habits.keys().next().value!);
+    const lines = [...this.#habits].map(([uid, habit]) => `${uid} ${JSON.stringify(habit)}`);
+    await this.#queue("habits", () => replaceFile(join(this.#folder, "habits"), lines.join("\n")));
   }
 
   async drop(input: string): Promise<void> {
@@ -109,5 +118,17 @@ export class Ledger {
     this.#writes.set(input, quiet);
     void quiet.then(() => this.#writes.get(input) === quiet && this.#writes.delete(input));
     return done;
+  }
+}
+
+function habitOf(line: string): (readonly [string, Habit])[] {
+  const [, uid, text] = /^([0-9a-f]{32}) (\{.*\})$/.exec(line) ?? [];
+  if (!uid || !text) return [];
+  try {
+    const { sparse, cadenceSeconds } = JSON.parse(text) as Habit;
+    const cadence = Number(cadenceSeconds) > 0 ? Number(cadenceSeconds) : undefined;
+    return [[uid, { sparse: sparse === undefined ? undefined : sparse === true, cadenceSeconds: cadence }]];
+  } catch {
+    return [];
   }
 }

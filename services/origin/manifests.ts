@@ -6,9 +6,10 @@ import { Schedule } from "../packager/periods.ts";
 import type { Track } from "../packager/track.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Mode } from "./playlists.ts";
 
-/** What a playlist shows at the least, so also what can be played back to. */
-const depthSeconds = 12;
+/** What a playlist shows at the least, so also what can be played back to without a DVR. */
+const windowSeconds = 12;
 
 interface Rendered {
   /** Of all renditions when it was last looked at. */
@@ -20,11 +21,12 @@ interface Rendered {
 
 /** Renders the manifest of DASH once per change, for the first who asks; all others share its bytes. */
 export class Manifests {
-  readonly #rendered = new WeakMap<Broadcast, Rendered>();
+  readonly #rendered = new WeakMap<Broadcast, { live?: Rendered; dvr?: Rendered }>();
   readonly #recorded = new WeakMap<Programme, Rendered>();
 
-  answer(exchange: Exchange, broadcast: Broadcast): void {
-    this.#send(exchange, this.#render(broadcast), cacheControl("manifest", broadcast.targetDuration));
+  /** With a DVR it goes back as far as lists of HLS do. */
+  answer(exchange: Exchange, broadcast: Broadcast, { dvr }: Pick<Mode, "dvr">): void {
+    this.#send(exchange, this.#render(broadcast, dvr), cacheControl("manifest", broadcast.targetDuration));
   }
 
   #send(exchange: Exchange, rendered: Rendered, cache: string): void {
@@ -50,40 +52,45 @@ export class Manifests {
     this.#send(exchange, rendered, cacheControl("ended playlist", programme.targetDuration));
   }
 
-  #render(broadcast: Broadcast): Rendered {
+  #render(broadcast: Broadcast, dvr: boolean): Rendered {
     let revision = 0;
     for (const rendition of broadcast.renditions.values()) revision += rendition.revision;
-    const known = this.#rendered.get(broadcast);
+    const both = this.#rendered.get(broadcast) ?? {};
+    const known = dvr ? both.dvr : both.live;
     if (known?.revision === revision) return known;
     let rendered: Rendered | undefined;
     if (known) {
       // Most changes of a window are none of the manifest.
-      const same = known.plain.equals(textOf(broadcast, known.publishMs));
+      const same = known.plain.equals(textOf(broadcast, { publishMs: known.publishMs, dvr }));
       if (same) rendered = { ...known, revision };
     }
     if (!rendered) {
       // 5.4: @publishTime tells versions apart, so it moves on with each of them.
       const publishMs = Math.max(Date.now(), (known?.publishMs ?? 0) + 1);
-      rendered = { revision, publishMs, plain: textOf(broadcast, publishMs), gzip: undefined };
+      rendered = { revision, publishMs, plain: textOf(broadcast, { publishMs, dvr }), gzip: undefined };
     }
-    this.#rendered.set(broadcast, rendered);
+    this.#rendered.set(broadcast, { ...both, [dvr ? "dvr" : "live"]: rendered });
     return rendered;
   }
 }
 
-function textOf(broadcast: Broadcast, publishMs: number): Buffer {
+function textOf(
+  broadcast: Broadcast,
+  { publishMs, dvr }: { readonly publishMs: number; readonly dvr: boolean },
+): Buffer {
   const { reference, renditions, schedule, video } = broadcast;
   const others = [...renditions.values()].filter((one) => one !== reference);
   const text = manifest({
     periods: schedule?.periods ?? [],
     renditions: [reference!, ...others].map((rendition) => ({
       name: rendition.name,
-      window: rendition.window,
+      window: rendition.shown,
+      past: dvr ? rendition.past : undefined,
       track: (version) => rendition.init(version)?.track,
     })),
     media: video,
     clock: "../../time",
-    depthSeconds,
+    depthSeconds: windowSeconds + (dvr ? (broadcast.dvrSeconds ?? Number.POSITIVE_INFINITY) : 0),
     type: "dynamic",
     publishMs,
   });
@@ -115,7 +122,7 @@ async function recordedText({ renditions, video }: Programme): Promise<Buffer> {
     })),
     media: video,
     clock: "../../time",
-    depthSeconds: undefined,
+    depthSeconds: Number.POSITIVE_INFINITY,
     type: "static",
     publishMs: 0,
   });

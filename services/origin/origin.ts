@@ -170,6 +170,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       throw new Failure("bad_request", "trustedProxies: must be addresses and networks, like 10.0.0.0/8");
     const client: ClientAddress = (peer, forwarded) => clientAddress(peer, forwarded, trusted);
     const handler = createHandler({
+      dvr: options.dvrSeconds > 0,
       directory,
       viewers,
       guard,

@@ -4,6 +4,7 @@ import http2api from "node:http2";
 import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { createMpdJudge } from "../../test/conformance/mpd-rules.ts";
 import { openHandler } from "../../test/support/handler.ts";
 import { publish } from "../../test/support/simulate.ts";
 import { Broadcast } from "../live/broadcast.ts";
@@ -383,6 +384,17 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     const held = get(`${playlist}?dvrEnabled=true&_HLS_msn=${next.number}&_HLS_part=${next.part}`);
     set.play(set.now + 0.6);
     expect((await held).body.toString()).toContain("\nsource/0/1.m4s\n");
+  });
+
+  test("with a DVR the manifest goes back as far as that", async () => {
+    const [live, dvr] = await Promise.all(
+      ["", "?dvrEnabled=true"].map(async (query) =>
+        (await get(`/${input}/manifest/video.mpd${query}`)).body.toString(),
+      ),
+    );
+    expect(live).toContain(' timeShiftBufferDepth="PT12S"');
+    expect(dvr).toContain(' timeShiftBufferDepth="PT3612S"');
+    for (const text of [live!, dvr!]) expect(createMpdJudge().manifest(text, startMs)).toEqual([]);
   });
 
   test("a number that is a gap is a segment of nothing, so that nobody gives up on it", async () => {

@@ -26,6 +26,8 @@ export interface ServerOptions {
   readonly viewers: Viewers;
   /** Who may watch. */
   readonly guard: Guard;
+  /** Whether viewers may go back in what is on air. */
+  readonly dvr: boolean;
   /** Control's internal address and the secret between machines. */
   readonly control: string;
   readonly secret: string | undefined;
@@ -106,7 +108,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       saw(exchange, options, broadcast);
       if (to.pictures && rendition.track.kind !== "video") return missing(exchange);
-      const mode = { ...modeOf(exchange.query), pictures: to.pictures };
+      const mode = { ...modeOf(exchange.query, options), pictures: to.pictures };
       return options.playlists.media(exchange, broadcast, rendition, { directives, mode });
     }
     default: {
@@ -146,12 +148,13 @@ async function onAir(
 async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
   const { directory, recordings, playlists } = options;
   const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
-  if (recorded) return playlists.multivariant(exchange, recorded, modeOf(exchange.query));
+  const mode = modeOf(exchange.query, options);
+  if (recorded) return playlists.multivariant(exchange, recorded, mode);
   const broadcast = await onAir(exchange, options, playback, {
     ready: ({ listed }) => listed,
     over: ({ state, input }) => state === "ended" && input === playback,
   });
-  if (broadcast) playlists.multivariant(exchange, broadcast, modeOf(exchange.query));
+  if (broadcast) playlists.multivariant(exchange, broadcast, mode);
 }
 
 async function manifest(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
@@ -163,7 +166,7 @@ async function manifest(exchange: Exchange, options: ServerOptions, playback: st
   const broadcast = await onAir(exchange, options, playback, { ready, over: () => false });
   if (!broadcast) return;
   saw(exchange, options, broadcast);
-  manifests.answer(exchange, broadcast);
+  manifests.answer(exchange, broadcast, modeOf(exchange.query, options));
 }
 
 function isHere(directory: Directory, playback: string): boolean {
@@ -217,9 +220,9 @@ function until(
 }
 
 /** As at Cloudflare: `dvrEnabled=true` gives the broadcast so far. A `t` is carried on to every address. */
-function modeOf(query: string): Mode {
+function modeOf(query: string, { dvr }: Pick<ServerOptions, "dvr">): Mode {
   const asked = new URLSearchParams(query);
-  return { dvr: asked.get("dvrEnabled") === "true", parameter: asked.has("t") ? "t" : undefined };
+  return { dvr: dvr && asked.get("dvrEnabled") === "true", parameter: asked.has("t") ? "t" : undefined };
 }
 
 /** The video, live or recorded, if this playback may show it; else answers and returns undefined. */
@@ -275,10 +278,10 @@ async function segment(
   if (live && growing) {
     if (!(await arrived(exchange, live, growing, to))) return;
     if (grow(exchange, growing, to, mediaHeaders(rendition))) return;
-    const nothing = growing.nothing(to.number, to.version);
-    if (nothing) return media(exchange, rendition, [nothing]);
   }
-  media(exchange, rendition, await rendition.segment(to.number, to.version));
+  const body = await rendition.segment(to.number, to.version);
+  const nothing = body ? undefined : growing?.nothing(to.number, to.version);
+  media(exchange, rendition, nothing ? [nothing] : body);
 }
 
 function media(exchange: Exchange, rendition: Readable, body: readonly Uint8Array[] | undefined): void {

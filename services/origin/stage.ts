@@ -14,7 +14,7 @@ import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { noTape, type Restored, type Tape } from "../live/tape.ts";
 import { profileOf, profiles } from "../packager/profiles.ts";
 import { readFeed } from "./intake.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Habit, Ledger } from "./ledger.ts";
 import { RungGate } from "./rungs.ts";
 
 /** What a worker says when it asks for the rungs of a video. */
@@ -28,7 +28,7 @@ export interface StageOptions {
   readonly ledger: Ledger;
   /** Absent where there is no disk to speak of. */
   readonly recordings: Recordings | undefined;
-  /** How far back viewers may go in a broadcast that is on air; 0 for the live window alone. */
+  /** How far back viewers may go in a broadcast that is on air and not recorded; 0 for the live window alone. */
   readonly dvrSeconds: number;
   readonly snapshot: Snapshot<OriginInput>;
   readonly events: Events;
@@ -79,8 +79,6 @@ interface Act {
 export class Stage implements Running {
   readonly #options: StageOptions;
   readonly #acts = new Map<string, Act>();
-  /** Seconds of a segment in the last broadcast of an input, where all were alike: an encoder seldom changes its settings. */
-  readonly #cadences = new Map<string, number>();
   readonly #ticker: NodeJS.Timeout;
   readonly #done = Promise.withResolvers<void>();
   #closing = false;
@@ -162,18 +160,21 @@ export class Stage implements Running {
   #act({ about, tape, restored }: { about: TapeAbout; tape: Tape; restored?: Restored }): Act {
     const { snapshot, ladder, ledger, directory } = this.#options;
     const input = snapshot.get(about.input);
+    const { sparse, cadenceSeconds } = ledger.habit(about.input);
     const broadcast = new Broadcast({
       input: about.input,
       video: about.video,
       profile: restored
         ? profileOf({ ...about, partTarget: restored.resume.partTarget })
         : profiles[input?.profile ?? "low"],
-      dvrSeconds: this.#options.dvrSeconds,
+      // All of what is on disk is there for the taking.
+      dvrSeconds:
+        this.#options.recordings && !about.temporary ? Number.POSITIVE_INFINITY : this.#options.dvrSeconds,
       restored,
       tape,
-      cadenceSeconds: this.#cadences.get(about.input),
+      cadenceSeconds,
       plan: ladder && ((source) => ladder.plan(source, input?.ladder)),
-      sparse: ledger.habit(about.input),
+      sparse,
       changed: (changed) => this.#changed(changed),
     });
     const act: Act = {
@@ -356,8 +357,7 @@ export class Stage implements Running {
   async #end(act: Act): Promise<void> {
     const { input, video, cadenceSeconds } = act.broadcast;
     clearTimeout(act.timeout);
-    if (cadenceSeconds === undefined) this.#cadences.delete(input);
-    else this.#cadences.set(input, cadenceSeconds);
+    this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds });
     await act.broadcast.end(Date.now());
     this.#closed({ input, video }, act.tape);
     act.removal = setTimeout(() => {
@@ -394,9 +394,17 @@ export class Stage implements Running {
   }
 
   /** An encoder seldom changes its keyframe interval. */
-  #learn({ input, habit }: Broadcast): void {
+  #learn({ input, habit, cadenceSeconds }: Broadcast): void {
+    const known = this.#options.ledger.habit(input);
+    // What this one does not show yet is as it was.
+    this.#keep(input, {
+      sparse: habit ?? known.sparse,
+      cadenceSeconds: cadenceSeconds ?? known.cadenceSeconds,
+    });
+  }
+
+  #keep(input: string, habit: Habit): void {
     const { ledger, log } = this.#options;
-    if (habit === undefined) return;
     ledger
       .keepHabit(input, habit)
       .catch((error) => log.error({ err: error, uid: input }, "ledger cannot be written"));

@@ -1,4 +1,5 @@
-import { belongs, type Member, type Period } from "./periods.ts";
+import type { Past } from "./past.ts";
+import { type Member, oldestOf, type Period, wholeIn } from "./periods.ts";
 import type { AudioTrack, Segment, Track, VideoTrack } from "./track.ts";
 import type { Window } from "./window.ts";
 
@@ -7,6 +8,8 @@ export interface Representation {
   /** Also its folder below `Presentation.media`. */
   readonly name: string;
   readonly window: Window;
+  /** What is shown before the window: a DVR. */
+  readonly past?: Past | undefined;
   /** What an init version decodes; undefined for one that is not known here. */
   readonly track: (version: number) => Track | undefined;
 }
@@ -20,8 +23,8 @@ export interface Presentation {
   readonly media: string;
   /** Address of our clock, relative to the manifest: xs:dateTime in the body. */
   readonly clock: string;
-  /** Seconds back from the live edge that can be played; undefined: all of it. */
-  readonly depthSeconds: number | undefined;
+  /** Seconds back from the live edge that can be played; Infinity: all of it. */
+  readonly depthSeconds: number;
   /** `static` is for a recording: the first Period begins at 0. A broadcast that is over keeps its times. */
   readonly type: "dynamic" | "static";
   /** Milliseconds since 1970 of the last change of this text. */
@@ -50,8 +53,9 @@ const updateSeconds = { number: 2, timeline: 1 };
  */
 export function manifest(presentation: Presentation): string {
   const { periods, renditions, type, clock, publishMs } = presentation;
-  const shown = periods.filter((period) => period.shown);
-  const window = renditions[0]!.window;
+  const { window } = renditions[0]!;
+  const oldest = oldestOf(renditions[0]!);
+  const shown = periods.filter(({ shown, until }) => shown && (until === undefined || until > oldest));
   const timescale = window.timescale;
   const first = type === "static" ? (shown[0]?.start ?? 0) : 0;
   const last = shown.at(-1);
@@ -66,7 +70,8 @@ export function manifest(presentation: Presentation): string {
     text += ` availabilityStartTime="${date(window.epochMs)}" publishTime="${date(publishMs)}"`;
   if (!over) {
     text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
-    if (presentation.depthSeconds !== undefined)
+    // 5.3.1.2: without one it goes back to the beginning.
+    if (presentation.depthSeconds < Number.POSITIVE_INFINITY)
       text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
   }
   if (over) text += ` mediaPresentationDuration="${duration((end - first) / timescale)}"`;
@@ -236,10 +241,12 @@ function template(presentation: Presentation, place: Place, { member, rendition,
   let text = `        <SegmentTemplate timescale="${own}" presentationTimeOffset="${ticks(period.start)}"`;
   text += ` initialization="${folder}/init.mp4" media="${folder}/$Number$.m4s"`;
   if (period.grid === undefined) {
-    const list = rendition.window.segments.filter((one) => belongs(one, period, member.version));
     const lead = track.kind === "video" ? ticks(period.lead) : 0;
-    text += ` startNumber="${list[0]?.number ?? period.number}">\n`;
-    return `${text}${timeline(list, lead)}        </SegmentTemplate>\n`;
+    const { first, lines } = timeline(rendition, period, { version: member.version, lead });
+    const until = period.until ?? Number.POSITIVE_INFINITY;
+    const missing = gapsOf(rendition).filter(({ number }) => number > first && number < until);
+    text += ` startNumber="${first}">\n${failover(missing)}`;
+    return `${text}          <SegmentTimeline>\n${lines}          </SegmentTimeline>\n        </SegmentTemplate>\n`;
   }
   text += ` startNumber="${period.number}"`;
   const over = presentation.renditions[0]!.window.ended || presentation.type === "static";
@@ -252,9 +259,8 @@ function template(presentation: Presentation, place: Place, { member, rendition,
     const offset = period.grid / reference - chunkSeconds;
     text += ` availabilityTimeOffset="${decimal(offset)}" availabilityTimeComplete="false"`;
   }
-  const missing = rendition.window.segments.filter(
+  const missing = gapsOf(rendition).filter(
     (one) =>
-      one.gap &&
       one.number >= period.number &&
       (until === undefined || one.number < until) &&
       one.dts + one.duration > ticks(period.start),
@@ -262,26 +268,48 @@ function template(presentation: Presentation, place: Place, { member, rendition,
   return missing.length > 0 ? `${text}>\n${failover(missing)}        </SegmentTemplate>\n` : `${text}/>\n`;
 }
 
-/** 5.3.9.6: segments of one length in a row are one line. */
-function timeline(segments: readonly Segment[], lead: number): string {
-  let text = "          <SegmentTimeline>\n";
+function gapsOf({ past, window }: Representation): Segment[] {
+  return [...(past?.gaps ?? []), ...window.segments.filter((one) => one.gap)];
+}
+
+/**
+ * 5.3.9.6: what of a rendition a Period lists, from the first segment that there is. A gap behind it stays, because numbers
+ * are counted from there.
+ */
+function timeline(
+  rendition: Representation,
+  period: Period,
+  { version, lead }: { readonly version: number; readonly lead: number },
+): { readonly first: number; readonly lines: string } {
+  const { name, window, past } = rendition;
+  const until = period.until ?? Number.POSITIVE_INFINITY;
+  const first = wholeIn(rendition, period, version).next().value?.number ?? until;
+  const old = past?.text({ key: `dash ${name} ${lead}`, from: first, until }, (rows) => runs(rows, lead));
+  const own = window.segments.filter(({ number }) => number >= first && number < until);
+  return { first: first === until ? period.number : first, lines: (old ?? "") + runs(own, lead) };
+}
+
+/** Segments of one length in a row are one line, and what goes on from the line before needs no time. */
+function runs(segments: readonly Segment[], lead: number): string {
+  let text = "";
+  let end: number | undefined;
   for (let i = 0; i < segments.length; ) {
-    const segment = segments[i]!;
+    const { dts, duration: d } = segments[i]!;
     let same = 1;
     for (let next = segments[i + same]; next; next = segments[i + same]) {
-      const previous = segments[i + same - 1]!;
-      if (next.duration !== segment.duration || next.dts !== previous.dts + previous.duration) break;
+      if (next.duration !== d || next.dts !== dts + same * d) break;
       same++;
     }
-    const t = segment.dts + lead;
-    text += `            <S t="${t}" d="${segment.duration}"${same > 1 ? ` r="${same - 1}"` : ""}/>\n`;
+    text += `<S${dts === end ? "" : ` t="${dts + lead}"`} d="${d}"${same > 1 ? ` r="${same - 1}"` : ""}/>\n`;
+    end = dts + same * d;
     i += same;
   }
-  return `${text}          </SegmentTimeline>\n`;
+  return text;
 }
 
 /** 5.3.9.7: what this rendition alone lacks. */
 function failover(missing: readonly Segment[]): string {
+  if (missing.length === 0) return "";
   const ranges = missing.map((one) => `            <FCS t="${one.dts}" d="${one.duration}"/>\n`);
   return `          <FailoverContent valid="false">\n${ranges.join("")}          </FailoverContent>\n`;
 }

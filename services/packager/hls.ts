@@ -76,7 +76,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
     }
     return text;
   };
-  if (past && skipped === 0) text += past.text({ name, epochMs: window.epochMs }, write);
+  if (past && skipped === 0) text += past.text({ key: `${name} ${window.epochMs}` }, write);
   else
     for (let i = skipped; i < old; i++) {
       const row = listed(i)!;

@@ -66,6 +66,14 @@ test("twelve hours cost a delta update nothing and a whole list the writing of i
   const all = Array.from({ length: 21_600 }, (_, i) => segment(i + 1));
   const past = pastOf(all.slice(0, -7));
   const window = windowOf(all.slice(-7));
+  const [hour, half] = [pastOf(all.slice(-1_807, -7)), pastOf(all.slice(-10_807, -7))];
+  const bytes = (skip: "none" | "YES", of: Past): number =>
+    mediaPlaylist(window, { ...plain, skip, past: of }).length;
+  // The same at any length, but for the number of what is left out.
+  expect(bytes("YES", past) - bytes("YES", hour)).toBeLessThan(10);
+  expect(bytes("YES", past)).toBeLessThan(3_000);
+  expect(bytes("none", past) / bytes("none", half)).toBeCloseTo(2, 1);
+  expect(bytes("none", past)).toBeLessThan(110 * all.length);
   const time = (skip: "none" | "YES"): number => {
     mediaPlaylist(window, { ...plain, skip, past });
     const begin = performance.now();

@@ -12,8 +12,10 @@ export class Past {
   #from = 0;
   #ticks = 0;
   #unclean = 0;
+  /** Those without media among them. */
+  #gaps: Segment[] = [];
   #discontinuitySequence: number;
-  #text: { readonly name: string; readonly epochMs: number; readonly blocks: string[] } | undefined;
+  readonly #texts = new Map<string, string[]>();
 
   /** `discontinuity`: the broadcast's count before the first segment. */
   constructor(discontinuity: number) {
@@ -38,10 +40,22 @@ export class Past {
     return this.#rows[this.#from + index];
   }
 
+  /** The segment of this number. */
+  find(number: number): Segment | undefined {
+    const row = this.#rows[this.#indexOf(number)];
+    return row?.number === number ? row : undefined;
+  }
+
+  /** Those that have no media, oldest first. */
+  get gaps(): readonly Segment[] {
+    return this.#gaps;
+  }
+
   /** The segment that left the window, and with it the oldest while the rest alone lasts `mostTicks`. */
   add(segment: Segment, mostTicks: number): void {
-    this.#rows.push({ ...segment, parts: [] });
+    this.#rows.push(segment.parts.length > 0 ? { ...segment, parts: none } : segment);
     this.#ticks += segment.duration;
+    if (segment.gap) this.#gaps.push(this.#rows.at(-1)!);
     if (unclean(segment)) this.#unclean++;
     for (;;) {
       const oldest = this.#rows[this.#from];
@@ -49,42 +63,58 @@ export class Past {
       this.#from++;
       this.#ticks -= oldest.duration;
       if (unclean(oldest)) this.#unclean--;
+      if (this.#gaps[0] === oldest) this.#gaps.shift();
       this.#discontinuitySequence = oldest.discontinuity;
       if (this.#from === blockRows) {
         this.#rows = this.#rows.slice(blockRows);
         this.#from = 0;
-        this.#text?.blocks.shift();
+        for (const blocks of this.#texts.values()) blocks.shift();
       }
     }
   }
 
   /**
-   * All of it as text: `render` writes rows that follow each other, the first behind `before` or none. It is called anew for
-   * the oldest and the newest rows, and once for all others.
+   * The rows with numbers from `from` and below `until`, all by default, as text: `render` writes rows that follow each other,
+   * the first behind `before` or none. It is called anew for the oldest and the newest rows, and once under this `key` for others.
    */
   text(
-    { name, epochMs }: { readonly name: string; readonly epochMs: number },
+    { key, from, until }: { readonly key: string; readonly from?: number; readonly until?: number },
     render: (rows: readonly Segment[], before: Segment | undefined) => string,
   ): string {
-    if (this.#text?.name !== name || this.#text.epochMs !== epochMs)
-      this.#text = { name, epochMs, blocks: [] };
-    const { blocks } = this.#text;
+    const first = from === undefined ? this.#from : Math.max(this.#from, this.#indexOf(from));
+    const end = until === undefined ? this.#rows.length : this.#indexOf(until);
+    const blocks = this.#texts.get(key) ?? [];
+    this.#texts.set(key, blocks);
     const pieces: string[] = [];
-    for (let block = 0; block * blockRows < this.#rows.length; block++) {
-      const start = block * blockRows;
-      const from = Math.max(start, this.#from);
-      const rows = (): readonly Segment[] => this.#rows.slice(from, start + blockRows);
-      const full = start + blockRows <= this.#rows.length;
+    for (let block = Math.floor(first / blockRows); block * blockRows < end; block++) {
+      const start = Math.max(block * blockRows, first);
+      const stop = Math.min((block + 1) * blockRows, end);
+      const write = (): string =>
+        render(this.#rows.slice(start, stop), start === this.#from ? undefined : this.#rows[start - 1]);
       // The first of a playlist has no predecessor, so its block reads differently from what it was.
-      if (block === 0 || !full) pieces.push(render(rows(), block === 0 ? undefined : this.#rows[from - 1]));
+      if (block === 0 || stop - start < blockRows) pieces.push(write());
       else {
-        blocks[block] ??= render(rows(), this.#rows[from - 1]);
+        blocks[block] ??= write();
         pieces.push(blocks[block]!);
       }
     }
     return pieces.join("");
   }
+
+  /** Of the first row with this number or a later one. */
+  #indexOf(number: number): number {
+    let low = this.#from;
+    let high = this.#rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#rows[middle]!.number < number) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
 }
+
+const none: Segment["parts"] = Object.freeze([]);
 
 function unclean({ independent, gap }: Segment): boolean {
   return !independent && !gap;

@@ -1,10 +1,13 @@
+import type { Past } from "./past.ts";
 import type { Segment } from "./track.ts";
-import type { Window } from "./window.ts";
+import { find, type Window } from "./window.ts";
 
 /** A rendition as a schedule sees it; the reference comes first. */
 export interface Listed {
   readonly name: string;
   readonly window: Window;
+  /** What went before the window and may still be listed. */
+  readonly past?: Past | undefined;
   /** Of its newest init segment. */
   readonly version: number;
   readonly kind: "video" | "audio";
@@ -93,14 +96,17 @@ export class Schedule {
   follow(renditions: readonly Listed[]): void {
     const reference = renditions[0];
     if (!reference) return;
+    const { past } = reference;
     const { segments, open } = reference.window;
+    // An earlier run has seen these.
+    if (past && this.#seen === 0) for (let i = 0; i < past.length; i++) this.#add(past.at(i)!, renditions);
     for (let i = firstAfter(segments, this.#seen); i < segments.length; i++)
       this.#add(segments[i]!, renditions);
     if (open && open.number > this.#seen && (open.gap || open.lead !== undefined))
       this.#add(open, renditions);
     this.#reveal(renditions);
     if (reference.window.ended) this.#finish(reference.window);
-    this.#forget(segments[0]?.number ?? 0);
+    this.#forget(oldestOf(reference));
   }
 
   #add(segment: Segment, renditions: readonly Listed[]): void {
@@ -215,8 +221,8 @@ export class Schedule {
     for (const period of this.#periods) {
       if (period.shown || !period.settled) continue;
       const whole = (name: string, version: number, count: number): boolean => {
-        const segments = renditions.find((one) => one.name === name)?.window.segments ?? [];
-        return segments.filter((one) => belongs(one, period, version)).length >= count;
+        const listed = renditions.find((one) => one.name === name);
+        return listed !== undefined && [...wholeIn(listed, period, version).take(count)].length === count;
       };
       const all = period.members.every(({ name, version }) => whole(name, version, 1));
       const [reference] = period.members;
@@ -256,14 +262,25 @@ export class Schedule {
   }
 }
 
-/** Whether a whole segment is one that this Period lists for a rendition of this init version. */
-export function belongs(segment: Segment, period: Period, version: number): boolean {
-  return (
-    segment.number >= period.number &&
-    (period.until === undefined || segment.number < period.until) &&
-    segment.version === version &&
-    !segment.gap
-  );
+/** The oldest number that a list of this rendition can show. */
+export function oldestOf({ past, window }: Rows): number {
+  return (past?.at(0) ?? window.segments[0])?.number ?? 0;
+}
+
+type Rows = Pick<Listed, "past" | "window">;
+
+function segmentOf({ past, window }: Rows, number: number): Segment | undefined {
+  return find(window.segments, number) ?? past?.find(number);
+}
+
+/** The segments that a Period lists for a rendition of this init version. */
+export function* wholeIn(rows: Rows, period: Period, version: number): Generator<Segment> {
+  const last = rows.window.segments.at(-1)?.number ?? 0;
+  const end = Math.min(period.until ?? Number.POSITIVE_INFINITY, last + 1);
+  for (let number = Math.max(period.number, oldestOf(rows)); number < end; number++) {
+    const segment = segmentOf(rows, number);
+    if (segment && segment.version === version && !segment.gap) yield segment;
+  }
 }
 
 function offOf(segment: Segment, { start, lead, number, grid = 0 }: Period): number {
@@ -272,11 +289,12 @@ function offOf(segment: Segment, { start, lead, number, grid = 0 }: Period): num
 
 /** The reference with the init of this segment, sound as it was announced, and rungs that have begun. */
 function membersAt(segment: Segment, renditions: readonly Listed[]): Member[] {
-  return renditions.flatMap(({ name, window, version, kind, bits }, index) => {
+  return renditions.flatMap((listed, index) => {
+    const { name, window, version, kind, bits } = listed;
     if (index === 0) return [{ name, version: segment.version, bits }];
     const begun = kind === "audio" || window.segments.length > 0 || (window.open?.parts.length ?? 0) > 0;
     // Of what is long over, as in a recording, its own segment says the init.
-    const own = window.segments.find(({ number }) => number === segment.number)?.version;
+    const own = segmentOf(listed, segment.number)?.version;
     return begun ? [{ name, version: own ?? version, bits }] : [];
   });
 }

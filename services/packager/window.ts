@@ -240,7 +240,8 @@ function together(chunks: readonly Chunk[]): { chunks: readonly Chunk[]; bytes: 
   return { chunks: placed, bytes };
 }
 
-function find(segments: readonly Segment[], number: number): Segment | undefined {
+/** The segment of this number among some that follow each other without a hole. */
+export function find(segments: readonly Segment[], number: number): Segment | undefined {
   const first = segments[0];
   if (!first) return undefined;
   const segment = segments[number - first.number];

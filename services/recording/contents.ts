@@ -1,5 +1,6 @@
 import type { Part, Segment, Track } from "../packager/track.ts";
 import type { Draft, Entry } from "./journal.ts";
+import { pictureBytes } from "./samples.ts";
 
 /** A segment as it lies on disk. Its parts are not in memory: `lengths` says where they are. */
 export interface Row extends Segment {
@@ -16,6 +17,7 @@ interface Growing extends Row {
   gap: boolean;
   byteLength: number;
   lengths: number[];
+  keyBytes?: number | undefined;
 }
 
 /** An init segment: the first `bytes` of its file. */
@@ -128,6 +130,8 @@ export class Contents {
         // A segment that lacks a part cannot be had whole.
         open.gap ||= entry.gap;
         open.byteLength += entry.byteLength;
+        if (open.lengths.length === 0 && entry.independent && reel.inits.at(-1)?.track.kind === "video")
+          open.keyBytes = entry.samples ? pictureBytes(entry.samples) : entry.keyBytes;
         open.lengths.push(entry.byteLength);
         reel.fileBytes += entry.byteLength;
         reel.bytes += entry.byteLength;

@@ -38,7 +38,13 @@ export type Entry =
   | Mark;
 
 /** An entry before its bytes were seen: checksums and samples are whoever writes them to find. */
-export type Draft = Without<Entry, "crc" | "samples" | "initCrc">;
+export type Draft =
+  | Without<Exclude<Entry, { type: "part" }>, "initCrc">
+  | (Without<Extract<Entry, { type: "part" }>, "crc" | "samples"> & {
+      /** How many of its first bytes are a picture that needs no other, as the samples say too. */
+      readonly keyBytes?: number | undefined;
+      readonly samples?: Uint8Array | undefined;
+    });
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 type Begin = z.infer<typeof begin>;

@@ -115,10 +115,11 @@ test("what was served live is what is recorded, byte for byte, and all of it is 
 
 test("a killed process leaves every listed part, and the broadcast goes on behind it with the next numbers", async () => {
   const recorder = await open();
-  const broadcast = broadcastOn(recorder.begin(about));
-  const arrivals = publish({ gop: 2, seconds: 60, audio: 48_000 });
+  const broadcast = broadcastOn(recorder.begin(about), undefined, Number.POSITIVE_INFINITY);
+  const arrivals = publish({ gop: 2, seconds: 90, audio: 48_000 });
   broadcast.begin(startMs, 0);
-  await play(broadcast, arrivals, 33.3);
+  // Longer than what a restart takes into memory.
+  await play(broadcast, arrivals, 63.3);
   const before = new Map<string, Map<string, string>>();
   for (const [name, rendition] of broadcast.renditions) before.set(name, await listed(rendition));
   // What a kill leaves: everything that was written, and the journal's last entry torn.
@@ -130,7 +131,25 @@ test("a killed process leaves every listed part, and the broadcast goes on behin
     const next = await open({ folder: copy });
     const [unfinished] = next.unfinished();
     expect(unfinished!.about).toEqual(about);
-    const again = broadcastOn(unfinished!.tape, unfinished!.restored);
+    const again = broadcastOn(unfinished!.tape, unfinished!.restored, Number.POSITIVE_INFINITY);
+    // A DVR begins where it did, of both kinds.
+    for (const [name, { past, window }] of again.renditions) {
+      const old = broadcast.renditions.get(name)!.past!;
+      const rows = (of: typeof old) =>
+        Array.from({ length: of.length }, (_, i) => {
+          const { number, dts, duration, version, keyBytes, discontinuity } = of.at(i)!;
+          return { number, dts, duration, version, keyBytes, discontinuity };
+        });
+      expect(rows(past!).slice(0, old.length), name).toEqual(rows(old));
+      expect(past!.discontinuitySequence).toBe(old.discontinuitySequence);
+      expect(past!.at(past!.length - 1)!.number).toBe(window.segments[0]!.number - 1);
+      expect(rows(old)[0]).toMatchObject(
+        name === "source" ? { keyBytes: expect.any(Number) } : { number: 1 },
+      );
+    }
+    expect(again.schedule!.periods.map(({ id, start, grid }) => ({ id, start, grid }))).toEqual(
+      broadcast.schedule!.periods.map(({ id, start, grid }) => ({ id, start, grid })),
+    );
     for (const [name, rendition] of again.renditions) {
       const now = await listed(rendition);
       for (const [key, bytes] of before.get(name)!)
@@ -138,12 +157,15 @@ test("a killed process leaves every listed part, and the broadcast goes on behin
     }
     const newest = again.renditions.get("source")!.window.segments.at(-1)!.number;
     const later = publish({ gop: 2, seconds: 20, audio: 48_000 });
-    again.begin(startMs + 36_000, 0);
-    await play(again, later, 20, startMs + 36_000);
+    again.begin(startMs + 66_000, 0);
+    await play(again, later, 20, startMs + 66_000);
     const numbers = again.renditions.get("source")!.window.segments.map(({ number }) => number);
     expect(numbers).toEqual(numbers.map((_, i) => numbers[0]! + i));
     expect(numbers.at(-1)).toBeGreaterThan(newest);
-    await again.end(startMs + 56_000);
+    expect(again.schedule!.periods.map(({ number }) => number)).toEqual([1, expect.any(Number)]);
+    await again.end(startMs + 86_000);
+    // Nothing of it is forgotten by who watched.
+    expect(again.schedule!.periods[0]).toMatchObject({ id: "p1", number: 1 });
     for (const [name, rendition] of again.renditions) {
       const all = rendition.shown.segments;
       expect(all.map(({ number }) => number)).toEqual(all.map((_, i) => i + 1));

@@ -57,6 +57,15 @@ export function readSamples(map: Uint8Array): StoredSample[] | undefined {
   return samples;
 }
 
+/** How many of the part's first bytes are one picture, from what `mapSamples` made of it; undefined where a chunk has more. */
+export function pictureBytes(map: Uint8Array): number | undefined {
+  const from = new Reader(map);
+  const header = from.get();
+  const count = from.get();
+  const size = from.get();
+  return from.good && count === 1 ? header + size : undefined;
+}
+
 interface Found {
   /** From the chunk's first byte to its first sample. */
   readonly header: number;

@@ -39,6 +39,8 @@ interface Lane {
   fileVersion: number;
   readonly inits: Map<number, { track: Track; bytes: Uint8Array; discontinuity: number }>;
   chunks: Uint8Array[];
+  /** The first of them is one picture. */
+  single: boolean;
   /** Of the open segment: where it begins, and from there to its earliest presentation. */
   dts: number;
   lead: number | undefined;
@@ -125,9 +127,13 @@ export class DiskTape implements Tape {
         const found = reel();
         return found ? withoutHoles(found, this.contents.reels) : [];
       },
-      has: (number, version) => {
+      get discontinuity() {
+        return reel()?.discontinuity ?? 0;
+      },
+      row: (number, version) => {
         const found = reel();
-        return found !== undefined && rowOf(found, number)?.version === version;
+        const row = found && rowOf(found, number);
+        return row?.version === version ? row : undefined;
       },
       read: async (number, version, part) => {
         const found = reel();
@@ -167,7 +173,7 @@ export class DiskTape implements Tape {
       const reel = this.contents.reel(name);
       lane = {
         ...{ name, index: reel?.index ?? -1, file: reel?.file ?? -1, fileBytes: 0, fileVersion: -1 },
-        ...{ inits: new Map(), chunks: [], dts: 0, lead: undefined, writing: false },
+        ...{ inits: new Map(), chunks: [], single: false, dts: 0, lead: undefined, writing: false },
       };
       this.#lanes.set(name, lane);
     }
@@ -200,13 +206,16 @@ export class DiskTape implements Tape {
       case "chunk":
         if (!lane.writing) return;
         lane.lead ??= step.chunk.pts - lane.dts;
+        if (lane.chunks.length === 0) lane.single = step.chunk.samples === 1;
         lane.chunks.push(step.chunk.bytes);
         return;
       case "part": {
         if (!lane.writing) return;
         const byteLength = lane.chunks.reduce((sum, { length }) => sum + length, 0);
         const { duration, independent, gap } = step;
-        this.#items.push({ type: "part", rendition: lane.index, duration, independent, gap, byteLength });
+        const keyBytes = independent && lane.single ? lane.chunks[0]?.length : undefined;
+        const said = { duration, independent, gap, byteLength, keyBytes };
+        this.#items.push({ type: "part", rendition: lane.index, ...said });
         this.#bytes.push(...lane.chunks);
         lane.chunks = [];
         lane.fileBytes += byteLength;

@@ -87,6 +87,7 @@ beforeAll(async () => {
   );
   const toLog = createLogTo((line) => logged.push(line), "origin", "error");
   const handler = createHandler({
+    dvr: true,
     directory,
     viewers: new Viewers(),
     guard,

@@ -24,6 +24,7 @@ export function openHandler({
     manifests: new Manifests(),
     pages: new Pages(playerDir),
     viewers: new Viewers(),
+    dvr: true,
     guard: openToAll(),
     control: "unix:/nonexistent/control.sock",
     secret: undefined,
