@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { Violation } from "../../services/moq/codec/wire.ts";
 import { BadMedia } from "../../services/packager/bad-media.ts";
 import { concat, hexOf } from "../support/bytes.ts";
 import { aac } from "./aac.ts";
@@ -10,11 +11,25 @@ import { feed } from "./feed.ts";
 import { flv } from "./flv.ts";
 import { fmp4 } from "./fmp4.ts";
 import { journal } from "./journal.ts";
+import { moqControl, moqObjects } from "./moq.ts";
 import { rtmp } from "./rtmp.ts";
 import type { Target } from "./target.ts";
 import { url } from "./url.ts";
 
-export const targets: readonly Target[] = [flv, amf, avc, aac, ...codecs, fmp4, rtmp, url, feed, journal];
+export const targets: readonly Target[] = [
+  flv,
+  amf,
+  avc,
+  aac,
+  ...codecs,
+  fmp4,
+  rtmp,
+  url,
+  feed,
+  journal,
+  moqControl,
+  moqObjects,
+];
 
 /** No input of this size may take longer: it would hold up every other broadcast of the process. */
 const slowMs = 250;
@@ -40,7 +55,7 @@ export function fuzz(target: Target, runs: number, seed: number): FuzzResult {
       target.run(bytes);
       accepted++;
     } catch (error) {
-      if (!(error instanceof BadMedia)) {
+      if (!(error instanceof BadMedia || error instanceof Violation)) {
         throw new Error(`${target.name}, seed ${seed}, run ${i}: ${hexOf(bytes)}`, { cause: error });
       }
     }
