@@ -35,6 +35,19 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
     sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, tags);
   }
 
+  /** Publishes `half` seconds of the first pair of encoders, of picture and sound, and as many of the second behind it. */
+  async function changeOnAir(half: number, encoders: readonly (readonly string[])[]): Promise<void> {
+    const [first, second] = await Promise.all(
+      encoders.map(([video, audio]) =>
+        encode({ seconds: half, size: "640x360", video: [video!], audio: [audio!] }),
+      ),
+    );
+    const later = tagsOf(second!)
+      .slice(1)
+      .map((tag) => ({ ...tag, timestampMs: tag.timestampMs + half * 1000 }));
+    const { rtmp, streamKey } = sluice.ready;
+    sender = await startSender(`${rtmp}/${streamKey}`, [...tagsOf(first!), ...later]);
+  }
   async function watch(seconds: number): Promise<Awaited<ReturnType<typeof watchFor>>> {
     const { http, uid } = sluice.ready;
     page = await browser.open(`${http}/${uid}/watch`);
@@ -92,15 +105,7 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
   )("$name in mid-broadcast interrupts nobody", async ({ before: first, after: second }) => {
     onTestFailed(() => console.error(sluice.log()));
     const half = 10;
-    const [a, b] = await Promise.all(
-      [first, second].map(([video, audio]) =>
-        encode({ seconds: half, size: "640x360", video: [video!], audio: [audio!] }),
-      ),
-    );
-    const later = tagsOf(b!)
-      .slice(1)
-      .map((tag) => ({ ...tag, timestampMs: tag.timestampMs + half * 1000 }));
-    sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, [...tagsOf(a!), ...later]);
+    await changeOnAir(half, [first, second]);
     const { http, uid } = sluice.ready;
     const viewer = await openViewer(`${http}/${uid}`);
     await viewer.follow("audio", (segments) => segments.length > 1, 10_000);
@@ -118,15 +123,10 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
   test("another codec of the sound in mid-broadcast is heard without a reload, as loud as before", async () => {
     onTestFailed(() => console.error(sluice.log()));
     const half = 12;
-    const [a, b] = await Promise.all(
-      [audioEncoders.mp4a, audioEncoders.Opus].map((audio) =>
-        encode({ seconds: half, size: "640x360", video: [videoEncoders.avc1], audio: [audio] }),
-      ),
+    await changeOnAir(
+      half,
+      [audioEncoders.mp4a, audioEncoders.Opus].map((audio) => [videoEncoders.avc1, audio]),
     );
-    const later = tagsOf(b!)
-      .slice(1)
-      .map((tag) => ({ ...tag, timestampMs: tag.timestampMs + half * 1000 }));
-    sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, [...tagsOf(a!), ...later]);
     const { http, uid } = sluice.ready;
     const viewer = await openViewer(`${http}/${uid}`);
     await viewer.follow("audio", (segments) => segments.length > 1, 10_000);

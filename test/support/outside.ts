@@ -70,7 +70,7 @@ export async function openSite(): Promise<OutsideSite> {
 
 function pageOf(player: OutsidePlayer): string {
   return `<!doctype html><title>${player}</title><style>body{margin:0}video{width:640px}</style>
-<video muted autoplay playsinline></video><script src="player.js"></script><script>(${watch.toString()})();(${start[player].toString()})();</script>`;
+<video muted autoplay playsinline></video><script src="player.js"></script><script>(${watch.toString()})();(${start[player].toString()})(${JSON.stringify(lists[player])});</script>`;
 }
 
 interface Outside {
@@ -119,11 +119,39 @@ function watch(): void {
 // biome-ignore lint/suspicious/noExplicitAny: the players are scripts of the page, not modules of ours
 type Any = any;
 
+/** What each plays of a playback. */
+const lists: Readonly<Record<OutsidePlayer, string>> = {
+  dash: "video.mpd",
+  shaka: "video.mpd",
+  "shaka-hls": "video.m3u8",
+};
+
+/** Runs in the page. */
+function playInShaka(list: string): void {
+  const { outside, shaka } = window as Any;
+  const video = document.querySelector("video")!;
+  const url = `${new URLSearchParams(location.search).get("play")}/manifest/${list}`;
+  const player = new shaka.Player();
+  outside.player = player;
+  player.configure({
+    streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
+  });
+  player.addEventListener("error", ({ detail }: Any) => {
+    const text = `${detail.severity === 2 ? "critical" : "recoverable"} ${detail.category}.${detail.code} ${detail.data}`;
+    (detail.severity === 2 ? outside.figures.fatal : outside.figures.noticed).push(text);
+  });
+  player
+    .attach(video)
+    .then(() => player.load(url))
+    .catch((error: unknown) => outside.figures.fatal.push(String(error)));
+  outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
+}
+
 /** Each runs in the page, with the settings that its makers give for low latency. */
-const start: Readonly<Record<OutsidePlayer, () => void>> = {
-  dash: () => {
+const start: Readonly<Record<OutsidePlayer, (list: string) => void>> = {
+  dash: (list) => {
     const { outside, dashjs } = window as Any;
-    const url = `${new URLSearchParams(location.search).get("play")}/manifest/video.mpd`;
+    const url = `${new URLSearchParams(location.search).get("play")}/manifest/${list}`;
     const player = dashjs.MediaPlayer().create();
     player.updateSettings({
       streaming: { liveCatchup: { enabled: true } },
@@ -135,44 +163,8 @@ const start: Readonly<Record<OutsidePlayer, () => void>> = {
     outside.player = player;
     outside.latency = () => player.getCurrentLiveLatency();
   },
-  shaka: () => {
-    const { outside, shaka } = window as Any;
-    const video = document.querySelector("video")!;
-    const url = `${new URLSearchParams(location.search).get("play")}/manifest/video.mpd`;
-    const player = new shaka.Player();
-    outside.player = player;
-    player.configure({
-      streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
-    });
-    player.addEventListener("error", ({ detail }: Any) => {
-      const text = `${detail.severity === 2 ? "critical" : "recoverable"} ${detail.category}.${detail.code} ${detail.data}`;
-      (detail.severity === 2 ? outside.figures.fatal : outside.figures.noticed).push(text);
-    });
-    player
-      .attach(video)
-      .then(() => player.load(url))
-      .catch((error: unknown) => outside.figures.fatal.push(String(error)));
-    outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
-  },
-  "shaka-hls": () => {
-    const { outside, shaka } = window as Any;
-    const video = document.querySelector("video")!;
-    const url = `${new URLSearchParams(location.search).get("play")}/manifest/video.m3u8`;
-    const player = new shaka.Player();
-    outside.player = player;
-    player.configure({
-      streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
-    });
-    player.addEventListener("error", ({ detail }: Any) => {
-      const text = `${detail.severity === 2 ? "critical" : "recoverable"} ${detail.category}.${detail.code} ${detail.data}`;
-      (detail.severity === 2 ? outside.figures.fatal : outside.figures.noticed).push(text);
-    });
-    player
-      .attach(video)
-      .then(() => player.load(url))
-      .catch((error: unknown) => outside.figures.fatal.push(String(error)));
-    outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
-  },
+  shaka: playInShaka,
+  "shaka-hls": playInShaka,
 };
 
 /** All that a viewer of an outside player gets at this moment. */

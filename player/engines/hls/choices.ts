@@ -12,6 +12,8 @@ import { AUTO, type Quality, qualitiesOf, qualityFor, SOUND_ALONE } from "../qua
 
 /** A rung that had a gap is tried again after this, when a viewer wants it. */
 const AGAIN_MS = 10_000;
+/** How often the playlist of a rung that stopped is looked at until it goes on or is gone. */
+const LOOK_MS = 2000;
 /** Seconds that the sound is heard beyond the end of a picture that has stopped alone: more than lists differ by. */
 const SOUND_AHEAD = 0.25;
 
@@ -32,6 +34,8 @@ export class Choices {
   #levels: readonly Level[] = [];
   /** The server has taken these back; hls.js lists them until it has something of another one. */
   readonly #dropped = new Set<Level>();
+  /** Those that stopped while the broadcast went on, and when to look again. */
+  readonly #stopped = new Map<Level, ReturnType<typeof setTimeout>>();
   #again: ReturnType<typeof setTimeout> | undefined;
 
   /** Takes over the choice of levels; `hls` must not start to load by itself when sound alone is chosen. */
@@ -81,6 +85,8 @@ export class Choices {
 
   close(): void {
     clearTimeout(this.#again);
+    for (const timer of this.#stopped.values()) clearTimeout(timer);
+    this.#stopped.clear();
   }
 
   /** True while the playlist of the sound is what is loaded. */
@@ -122,20 +128,24 @@ export class Choices {
     if (details === ErrorDetails.FRAG_GAP) this.#retake();
     if (details !== ErrorDetails.LEVEL_LOAD_ERROR || !isGone(response?.code)) return;
     const level = this.#hls.levels.find(({ uri }) => context?.url.startsWith(uri));
-    if (!level || this.#levels.length < 2) return;
+    if (level) this.#drop(level);
+  }
+
+  #drop(level: Level): void {
+    if (this.#levels.length < 2) return;
     this.#dropped.add(level);
     this.#list();
     this.#retake();
   }
 
   /** hls.js leaves a chosen level that fails for its own choice: comes back to it, or to what is left of the wish. */
-  #retake(): void {
+  #retake(afterMs = AGAIN_MS): void {
     if (this.#wish === AUTO || this.#isSound()) return;
     clearTimeout(this.#again);
     this.#again = setTimeout(() => {
       const index = this.#wished();
       if (index !== this.#hls.manualLevel) this.#hls.nextLevel = index;
-    }, AGAIN_MS);
+    }, afterMs);
   }
 
   /**
@@ -150,8 +160,7 @@ export class Choices {
     const gap = details.partList?.findLast((part, index, all) => part.gap && !all[index - 1]?.gap);
     const sound = hls.audioTracks[hls.audioTrack]?.details?.partList?.findLast((part) => !part.gap);
     if (!details.partList?.at(-1)?.gap || !gap || !sound || sound.end < gap.start + SOUND_AHEAD) return;
-    level.loadError++;
-    level.loadErrorTime = performance.now();
+    this.#avoid(level);
     const fine = (index: number) => hls.levels[index] && hls.levels[index]!.loadError === 0;
     const indexes = hls.levels.map((_, index) => index);
     const to =
@@ -160,7 +169,33 @@ export class Choices {
     if (!hls.autoLevelEnabled) hls.loadLevel = -1;
     hls.nextAutoLevel = to;
     hls.nextLoadLevel = to;
-    this.#retake();
+  }
+
+  /**
+   * Keeps hls.js off `level` until it flows again or is gone. hls.js would find out by going there: when the playlist is not
+   * found it comes back by a plain reload, waits a target duration for the next, and by then nothing is left to play.
+   */
+  #avoid(level: Level): void {
+    level.loadError++;
+    level.loadErrorTime = performance.now();
+    const look = async () => {
+      const found = await lookAt(level.uri);
+      if (!this.#stopped.has(level)) return;
+      if (found === "stopped") {
+        level.loadErrorTime = performance.now();
+        this.#stopped.set(level, setTimeout(look, LOOK_MS));
+        return;
+      }
+      this.#stopped.delete(level);
+      if (found === "gone") this.#drop(level);
+      else {
+        level.loadError = 0;
+        this.#retake(0);
+      }
+      this.#sweep();
+    };
+    clearTimeout(this.#stopped.get(level));
+    this.#stopped.set(level, setTimeout(look, LOOK_MS));
   }
 
   #sweep(): void {
@@ -170,6 +205,18 @@ export class Choices {
       if (index < 0 || index === this.#hls.loadLevel) continue;
       this.#hls.removeLevel(index);
     }
+  }
+}
+
+/** What has become of a rung, from its playlist. A list that cannot be had at the moment tells nothing new. */
+async function lookAt(url: string): Promise<"stopped" | "flows" | "gone"> {
+  try {
+    const response = await fetch(url);
+    if (isGone(response.status)) return "gone";
+    const parts = (await response.text()).match(/^#EXT-X-PART:.*$/gm);
+    return !response.ok || (parts?.at(-1)?.includes("GAP=YES") ?? true) ? "stopped" : "flows";
+  } catch {
+    return "stopped";
   }
 }
 

@@ -14,6 +14,7 @@ import { Choices } from "./choices.ts";
 import { behindGap, gapAt, type Stretch } from "./gap.ts";
 import { LiveHls } from "./levels.ts";
 import { AudioLoader, VideoLoader } from "./loaders.ts";
+import { mendSeams } from "./seam.ts";
 
 /** True where hls.js can play: Media Source, or Managed Media Source on iPhones. */
 export function hlsSupported(): boolean {
@@ -76,6 +77,7 @@ export function openHls({ video, url, choice, onEvent }: EngineOptions): Engine 
     autoStartLoad: choice !== SOUND_ALONE,
   });
   const choices = new Choices(hls, choice);
+  mendSeams(hls, video);
   const gone = new AbortController();
   let troubled = false;
 
