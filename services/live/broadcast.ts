@@ -352,6 +352,9 @@ export class Broadcast {
         added = true;
         const { track } = this.renditions.get("source") ?? {};
         if (track?.kind === "video" && isOfPublish(output.name)) this.#settle(track);
+      } else if (output.type === "captions") {
+        const rendition = this.renditions.get(output.name);
+        if (rendition) rendition.captions = output.channels;
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);
@@ -483,7 +486,7 @@ export class Broadcast {
 
   #restore({ resume, renditions }: Restored): void {
     this.#partTarget = resume.partTarget;
-    for (const { name, discontinuity, inits, steps } of renditions) {
+    for (const { name, discontinuity, inits, steps, captions } of renditions) {
       const newest = inits.at(-1);
       if (!newest) continue;
       const rendition = this.#rendition({ name, track: newest.track, discontinuity });
@@ -491,6 +494,7 @@ export class Broadcast {
       const first = steps.find((step) => step.type === "open");
       if (first) rendition.recall(first.row.number);
       rendition.apply(steps);
+      rendition.captions = captions;
     }
     const { track } = this.renditions.get("source") ?? {};
     if (track?.kind === "video") this.#settle(track);

@@ -1,3 +1,4 @@
+import type { Channel } from "../packager/captions.ts";
 import type { Cues } from "../packager/cues.ts";
 import type { Past } from "../packager/past.ts";
 import type { Track } from "../packager/track.ts";
@@ -39,6 +40,8 @@ export interface Readable {
   readonly track: Track;
   /** Bits per second: of the largest segment, and over all. Zero before the first segment. */
   readonly bandwidth: { readonly peak: number; readonly average: number };
+  /** Channels of the captions in its pictures so far. */
+  readonly captions: readonly Channel[];
   /** True once it has been taken away while its broadcast goes on. */
   readonly removed: boolean;
   /** Counts visible changes. */

@@ -1,3 +1,4 @@
+import type { Channel } from "../packager/captions.ts";
 import { emptySegment } from "../packager/cmaf.ts";
 import { Past } from "../packager/past.ts";
 import type { Step } from "../packager/segmenter.ts";
@@ -49,6 +50,8 @@ export class Rendition {
   readonly #waiters = new Set<Waiter>();
   /** Whoever is told of every chunk. */
   readonly #listeners = new Set<() => void>();
+  /** Channels of the captions in its pictures so far. */
+  captions: readonly Channel[] = [];
   /** Counts visible changes, so that whoever renders a playlist knows when it is stale. */
   revision = 0;
   #peak = 0;

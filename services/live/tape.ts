@@ -1,3 +1,4 @@
+import type { Channel } from "../packager/captions.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
 import type { Resume } from "../packager/packager.ts";
 import type { Step } from "../packager/segmenter.ts";
@@ -47,6 +48,8 @@ export interface Restored {
       readonly track: Track;
       readonly bytes: Uint8Array;
     }[];
+    /** Channels of the captions in its pictures. */
+    readonly captions: readonly Channel[];
     /** Its newest segments, as many as a playlist may show. */
     readonly steps: readonly Step[];
   }[];

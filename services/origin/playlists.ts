@@ -102,6 +102,7 @@ export class Playlists {
           ...shownSize(track),
           frameRate: track.frameRate,
           range: rangeOf(track.colour),
+          captions: rendition.captions,
         });
       else
         sounds.push({
@@ -113,11 +114,14 @@ export class Playlists {
     }
     const [audio, ...voices] = sounds;
     const rate = broadcast.source?.frameRate;
+    const captions = broadcast.renditions.get("source")?.captions;
     for (const rung of broadcast.rungs) {
       const uri = `${broadcast.video}/${listUri(rung.name, mode)}`;
       const shared = { ...rung.bandwidth, name: rung.name, codec: rung.codecs, uri };
       // The reference's frame rate, unless the encoder is told another one.
-      if (isPicture(rung)) video.push({ ...rung, ...shared, frameRate: rung.frameRate ?? rate });
+      if (isPicture(rung))
+        // It is given the captions of what it is made of.
+        video.push({ ...rung, ...shared, frameRate: rung.frameRate ?? rate, captions });
       // It says what the track says of which it is made.
       else
         voices.push({

@@ -1,10 +1,12 @@
+import type { CaptionTrail, Channel } from "./captions.ts";
+import { captionsUnit } from "./codec/a53.ts";
 import type { Hints } from "./codec/codec.ts";
 import { Lane } from "./lane.ts";
 import type { Outlet, RenditionName } from "./outlet.ts";
 import { type RungFrame, RungWriter } from "./rung.ts";
 import type { Limits } from "./segmenter.ts";
 import type { SegmentTable } from "./table.ts";
-import type { CodedFrame, Entry, Track } from "./track.ts";
+import type { CodedFrame, Entry, Payload, Track } from "./track.ts";
 
 export interface Standing {
   readonly table: SegmentTable;
@@ -14,7 +16,7 @@ export interface Standing {
 }
 
 /** A frame that the table may not have a row for yet. */
-type Waiting = Omit<RungFrame, "version">;
+type Waiting = Omit<RungFrame, "version"> & Pick<CodedFrame, "captions">;
 
 /** Pictures that may run ahead of the reference; more is an encoder with two clocks. */
 const maxWaiting = 240;
@@ -30,10 +32,16 @@ export class Beside {
   #waiting: Waiting[] = [];
   /** What is added to decoding times. */
   #shift = 0;
+  readonly #captions: CaptionTrail | undefined;
+  #channels: readonly Channel[] | undefined;
+  /** When the last picture is shown that was given captions. */
+  #shown: number | undefined;
 
-  constructor(name: RenditionName, outlet: Outlet) {
+  /** `captions` are those of the picture that an encoder makes it of: encoders lose them. */
+  constructor(name: RenditionName, outlet: Outlet, captions?: CaptionTrail) {
     this.name = name;
     this.#outlet = outlet;
+    this.#captions = captions;
   }
 
   /** Another publish, or another encoder of the rung. */
@@ -97,9 +105,24 @@ export class Beside {
       this.#shift = shift;
       written++;
       const version = this.#outlet.newest(this.name);
-      this.#outlet.step(this.name, this.#writer?.push({ ...frame, dts, version }));
+      const data = this.#captioned(frame);
+      this.#outlet.step(this.name, this.#writer?.push({ ...frame, data, dts, version }));
     }
     if (written > 0) this.#waiting.splice(0, written);
+  }
+
+  /** The picture with the captions of the one that it was made of, unless its encoder has kept them. */
+  #captioned({ pts, data, captions: own }: Waiting): Payload {
+    const trail = this.#captions;
+    if (!trail || this.#lane.track?.entry !== "avc1" || trail.channels.length === 0) return data;
+    if (trail.channels !== this.#channels) {
+      this.#channels = trail.channels;
+      this.#outlet.captioned(this.name, trail.channels);
+    }
+    const found = own ? undefined : trail.upTo(pts, this.#shown);
+    this.#shown = pts;
+    // ISO/IEC 14496-10 7.4.1.2.3: before the first slice.
+    return found ? [captionsUnit(found), ...(data instanceof Uint8Array ? [data] : data)] : data;
   }
 
   /** Its encoder is gone, or another takes over. */

@@ -1,3 +1,4 @@
+import type { Channel } from "./captions.ts";
 import type { Past } from "./past.ts";
 import { type Member, oldestOf, type Period, wholeIn } from "./periods.ts";
 import type { AudioTrack, Segment, Track, VideoTrack } from "./track.ts";
@@ -12,6 +13,8 @@ export interface Representation {
   readonly past?: Past | undefined;
   /** What an init version decodes; undefined for one that is not known here. */
   readonly track: (version: number) => Track | undefined;
+  /** Channels of the captions in its pictures. */
+  readonly captions?: readonly Channel[] | undefined;
 }
 
 export interface Presentation {
@@ -186,10 +189,33 @@ function setText(
     text += property(`urn:mpeg:dash:period-${kin}:2015`, before.id);
   }
   text += reference(presentation, period, set);
+  text += accessibility(entries);
   // 5.8.5.5: the first of a kind is what to play where nobody chooses.
   text += `      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="${set.first ? "main" : "alternate"}"/>\n`;
   for (const entry of entries) text += representation(presentation, place, entry);
   return `${text}    </AdaptationSet>\n`;
+}
+
+/** ANSI/SCTE 214-1 5.6.4: the captions in the pictures, where all have them. Nobody says in which language. */
+function accessibility(entries: readonly Entry[]): string {
+  const [first = [], ...others] = entries.map(({ rendition }) => rendition.captions ?? []);
+  const channels = first.filter((channel) => others.every((list) => list.includes(channel)));
+  const line = (scheme: string, value: readonly string[]): string =>
+    value.length === 0
+      ? ""
+      : `      <Accessibility schemeIdUri="urn:scte:dash:cc:${scheme}:2015" value="${value.join(";")}"/>\n`;
+  const of608 = channels.filter((channel) => channel.startsWith("CC"));
+  const of708 = channels.flatMap((channel) => /^SERVICE(\d+)$/.exec(channel)?.[1] ?? []);
+  return (
+    line(
+      "cea-608",
+      of608.map((channel) => `${channel}=und`),
+    ) +
+    line(
+      "cea-708",
+      of708.map((number) => `${number}=lang:und`),
+    )
+  );
 }
 
 function property(scheme: string, value: string): string {

@@ -1,3 +1,4 @@
+import type { Channel } from "./captions.ts";
 import { type Cue, cueLine } from "./cues.ts";
 import type { Past } from "./past.ts";
 import type { Colour, Part, Segment } from "./track.ts";
@@ -266,6 +267,8 @@ export interface VideoRendition {
   readonly average: number;
   /** Absent: SDR. */
   readonly range?: "SDR" | "HLG" | "PQ" | undefined;
+  /** Channels of the captions in its pictures. */
+  readonly captions?: readonly Channel[] | undefined;
   /** SUPPLEMENTAL-CODECS: an enhancement of the base layer that `codec` names. */
   readonly supplemental?: string | undefined;
 }
@@ -306,11 +309,20 @@ export interface Offer {
  */
 export function multivariant(offer: Offer): string {
   const { video } = offer;
-  // 8: EXT-X-MEDIA suggests 4; nothing here needs more.
-  let text = "#EXTM3U\n#EXT-X-VERSION:4\n";
+  const channels = [...new Set(video.flatMap(({ captions = [] }) => captions))];
+  // 8: EXT-X-MEDIA suggests 4, SERVICE needs 7.
+  let text = `#EXTM3U\n#EXT-X-VERSION:${channels.some((one) => one.startsWith("SERVICE")) ? 7 : 4}\n`;
   const groups = video.length > 0 ? groupsOf(offer) : [];
   for (const { id, members } of groups)
     for (const [i, member] of members.entries()) text += mediaTag(id, member, i === 0);
+  // hls.js calls a channel of CEA-608 by the last name that its number has.
+  for (const channel of channels.toSorted((a, b) => Number(b.startsWith("S")) - Number(a.startsWith("S"))))
+    text += captionsTag(channel);
+  const captions = (one: VideoRendition | undefined): string => {
+    // 4.4.6.2: NONE on all or on none, so that players do not look for captions that nobody sends.
+    if (channels.length === 0) return ",CLOSED-CAPTIONS=NONE";
+    return one?.captions?.length ? `,CLOSED-CAPTIONS="${captionsGroup}"` : "";
+  };
   // 4.4.6.2: VIDEO-RANGE on all as soon as one is not SDR.
   const ranges = video.some((one) => one.range && one.range !== "SDR");
   for (const group of groups.length > 0 ? groups : [undefined])
@@ -326,15 +338,14 @@ export function multivariant(offer: Offer): string {
       // 4.4.6.2: on all or on none; the higher the better, and by our order, which a bandwidth does not tell across codecs.
       text += `,SCORE=${video.length + 1 - i}.0`;
       const stable = group && group !== groups[0] ? `${one.name}-${group.id}` : one.name;
-      // 4.4.6.2: NONE on all, so that players do not look for captions that nobody sends.
-      text += `,STABLE-VARIANT-ID="${stable}"${group ? `,AUDIO="${group.id}"` : ""},CLOSED-CAPTIONS=NONE\n${one.uri}\n`;
+      text += `,STABLE-VARIANT-ID="${stable}"${group ? `,AUDIO="${group.id}"` : ""}${captions(one)}\n${one.uri}\n`;
     }
   // Apple's authoring specification asks for one without a picture, for lines that carry none. Players that keep the picture at
   // all costs (hls.js) leave it to a person.
   for (const { id, members } of groupsOf(offer)) {
     const [first] = members;
     text += `#EXT-X-STREAM-INF:BANDWIDTH=${first!.peak},AVERAGE-BANDWIDTH=${first!.average},CODECS="${first!.codec}",SCORE=1.0`;
-    text += `,STABLE-VARIANT-ID="${first!.name}"${video.length > 0 ? `,AUDIO="${id}"` : ""},CLOSED-CAPTIONS=NONE\n${first!.uri}\n`;
+    text += `,STABLE-VARIANT-ID="${first!.name}"${video.length > 0 ? `,AUDIO="${id}"` : ""}${captions(undefined)}\n${first!.uri}\n`;
   }
   // A6.1: a rendition to search in; 4.4.6.3: the attributes of its variant, without those of sound.
   for (const { uri, of, peak } of offer.pictures ?? []) {
@@ -376,6 +387,13 @@ function mediaTag(group: string, member: AudioRendition, first: boolean): string
   const { label, language, channels, uri } = member;
   const spoken = language ? `,LANGUAGE="${language}"` : "";
   return `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="${group}",NAME="${label}"${spoken},DEFAULT=${first ? "YES" : "NO"},AUTOSELECT=YES,STABLE-RENDITION-ID="${member.name}",CHANNELS="${channels}",URI="${uri}"\n`;
+}
+
+const captionsGroup = "cc";
+
+/** 4.4.6.1: what is in the pictures has no URI. Who looks for captions is told by the browser whether to show some. */
+function captionsTag(channel: Channel): string {
+  return `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="${captionsGroup}",NAME="${channel}",DEFAULT=NO,AUTOSELECT=YES,STABLE-RENDITION-ID="${channel.toLowerCase()}",INSTREAM-ID="${channel}"\n`;
 }
 
 /** VIDEO-RANGE of a track (rfc8216bis 4.4.6.2): what transfer characteristics of ISO/IEC 23091-2 stand for. */

@@ -1,4 +1,5 @@
 import { Arena } from "./arena.ts";
+import type { Channel } from "./captions.ts";
 import { initSegment, makeChunk } from "./cmaf.ts";
 import type { Mux, Step } from "./segmenter.ts";
 import type { Track } from "./track.ts";
@@ -19,7 +20,9 @@ export type Output =
       /** Discontinuities of the broadcast so far. */
       readonly discontinuity: number;
     }
-  | { readonly type: "step"; readonly name: RenditionName; readonly step: Step };
+  | { readonly type: "step"; readonly name: RenditionName; readonly step: Step }
+  /** Its pictures carry captions of these channels, all so far. */
+  | { readonly type: "captions"; readonly name: RenditionName; readonly channels: readonly Channel[] };
 
 /** Where a rendition of an earlier run stands: its newest number, and where that ends in its own ticks. */
 export interface End {
@@ -57,6 +60,11 @@ export class Outlet {
     this.#versions[name] ??= new Array(this.#taken);
     const version = this.#versions[name].push(track) - 1;
     this.#out.push({ type: "init", name, version, track, bytes: initSegment(track), discontinuity });
+  }
+
+  /** Pictures of this rendition carry captions. */
+  captioned(name: RenditionName, channels: readonly Channel[]): void {
+    this.#out.push({ type: "captions", name, channels });
   }
 
   /** The version announced last; -1 before the first. */

@@ -1,4 +1,5 @@
 import { Beside, type Standing } from "./beside.ts";
+import { CaptionTrail } from "./captions.ts";
 import type { Hints } from "./codec/codec.ts";
 import { type Cue, readCue } from "./cues.ts";
 import { RateSample, statedInterval } from "./declared.ts";
@@ -83,6 +84,9 @@ export class Packager {
   readonly #hintsOf = new Map<number, Hints>();
   /** The picture that writes the segment table, and its number among the publish's tracks. */
   #picture = new Lane();
+  /** Of the picture, and of those beside it. */
+  readonly #captions = new CaptionTrail();
+  readonly #captionsBeside = new Map<number, CaptionTrail>();
   #pictureId = 0;
   /** By number among the publish's tracks; the lowest is the one that plays where only one can. */
   readonly #sounds = new Map<number, Sound>();
@@ -228,7 +232,7 @@ export class Packager {
   }
 
   #pushRungPicture(name: RenditionName, tag: FlvTag, message: Config | VideoFrame): void {
-    const rung = orMake(this.#rungs, name, () => new Beside(name, this.#outlet));
+    const rung = orMake(this.#rungs, name, () => new Beside(name, this.#outlet, this.#captions));
     const hints = { frameRate: this.#metadata.frameRate };
     if (message.type === "config") return rung.configure(message.entry, message.config, hints);
     const place = this.#timeline?.again(tag.timestampMs + message.compositionMs);
@@ -237,7 +241,8 @@ export class Packager {
     if (!frame) return;
     const pts = snapToGrid(place.raw, this.#metadata.frameRate) + place.offset * 90;
     const dts = pts - message.compositionMs * 90;
-    rung.push({ dts, pts, key: frame.key, data: frame.data }, standing, this.#discontinuity);
+    const { key, data, captions } = frame;
+    rung.push({ dts, pts, key, data, captions }, standing, this.#discontinuity);
   }
 
   #pushRungSound(name: RenditionName, tag: FlvTag, message: Config | AudioFrame): void {
@@ -413,6 +418,8 @@ export class Packager {
     }
     if (this.#lastKey !== undefined) this.#sinceKeySeconds = (dts - this.#lastKey) / 90_000;
     this.#measuredKbps ??= this.#rate.add({ ms: raw, bytes: message.data.length, key: frame.key });
+    if (frame.captions && this.#captions.add({ dts, pts, triplets: frame.captions }))
+      this.#outlet.captioned("source", this.#captions.channels);
     const boundary = this.#isBoundary(raw, message.compositionMs, frame.key);
     const version = this.#outlet.newest("source");
     const joins = this.#joins && frame.key;
@@ -468,6 +475,11 @@ export class Packager {
     const dts = Math.round(snapToGrid(raw, frameRate) + place * 90);
     const pts = Math.round(snapToGrid(raw + message.compositionMs, frameRate) + place * 90);
     picture.push({ dts, pts, key: frame.key, data: frame.data }, this.#standing()!, this.#discontinuity);
+    if (frame.captions) {
+      const trail = orMake(this.#captionsBeside, id, () => new CaptionTrail());
+      if (trail.add({ dts, pts, triplets: frame.captions }))
+        this.#outlet.captioned(picture.name, trail.channels);
+    }
   }
 
   #heard(message: Config | AudioFrame, tag: FlvTag, nowMs: number): void {

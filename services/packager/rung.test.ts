@@ -34,7 +34,7 @@ function air(
               discontinuity: output.discontinuity,
             }),
           );
-      } else windows.get(output.name)!.apply(output.step);
+      } else if (output.type === "step") windows.get(output.name)!.apply(output.step);
     }
   };
   const startMs = 1_000_000;

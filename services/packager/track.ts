@@ -1,3 +1,5 @@
+import type { Triplets } from "./codec/a53.ts";
+
 /** Sample entry four-character codes that have a codec module. */
 export type Entry = "avc1" | "hvc1" | "av01" | "vp09" | "mp4a" | "Opus" | "fLaC" | "ac-3" | "ec-3";
 
@@ -86,6 +88,8 @@ export interface CodedFrame {
    * treated like one that the publisher sent as such.
    */
   readonly config: Uint8Array | undefined;
+  /** CEA-608 and CEA-708 that come with a picture. */
+  readonly captions?: Triplets | undefined;
   /** Samples of a frame of audio, where frames of the codec differ. */
   readonly ticks?: number | undefined;
 }

@@ -49,6 +49,8 @@ export interface Reel {
   peak: number;
   mediaSeconds: number;
   mediaBytes: number;
+  /** Channels of the captions in its pictures. */
+  captions: readonly string[];
 }
 
 /** Segments that a pause of the writer may leave out: half a day of them. */
@@ -141,6 +143,9 @@ export class Contents {
         if (reel.open) reel.open.lead = entry.lead;
         this.#close(reel);
         return true;
+      case "captions":
+        reel.captions = entry.channels;
+        return true;
       case "drop": {
         const left = reel.rows.filter((row) => row.file !== entry.file);
         for (const row of reel.rows) if (row.file === entry.file) reel.bytes -= row.byteLength;
@@ -157,7 +162,7 @@ export class Contents {
       if (rendition !== this.reels.length || this.reel(name)) return false;
       reel = {
         ...{ name, index: rendition, discontinuity, inits: [], rows: [], open: undefined },
-        ...{ file: -1, fileBytes: 0, bytes: 0, peak: 0, mediaSeconds: 0, mediaBytes: 0 },
+        ...{ file: -1, fileBytes: 0, bytes: 0, peak: 0, mediaSeconds: 0, mediaBytes: 0, captions: [] },
       };
       this.reels.push(reel);
     }

@@ -49,7 +49,12 @@ type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 type Begin = z.infer<typeof begin>;
 type File = Omit<z.infer<typeof file>, "track"> & { readonly track: Track };
-type Mark = z.infer<typeof durable> | z.infer<typeof restart> | z.infer<typeof drop> | z.infer<typeof end>;
+type Mark =
+  | z.infer<typeof captions>
+  | z.infer<typeof durable>
+  | z.infer<typeof restart>
+  | z.infer<typeof drop>
+  | z.infer<typeof end>;
 
 const count = z.int().min(0);
 const name = z.string().regex(/^[a-z0-9]{1,16}$/);
@@ -89,10 +94,16 @@ const durable = z.object({ type: z.literal("durable"), upTo: count });
 const restart = z.object({ type: z.literal("restart"), atMs: count });
 /** A file of a temporary recording is gone. */
 const drop = z.object({ type: z.literal("drop"), rendition: count, file: count });
+/** Channels of the captions in a rendition's pictures, all so far. */
+const captions = z.object({
+  type: z.literal("captions"),
+  rendition: count,
+  channels: z.array(z.string().regex(/^(CC[1-4]|SERVICE\d{1,2})$/)).max(64),
+});
 /** Nothing follows. */
 const end = z.object({ type: z.literal("end"), atMs: count });
 
-const rare = z.discriminatedUnion("type", [begin, file, durable, restart, drop, end]);
+const rare = z.discriminatedUnion("type", [begin, file, durable, restart, drop, captions, end]);
 
 const magic = [0x53, 0x4c, 0x4a, 0x4c];
 const version = 1;

@@ -84,6 +84,7 @@ function rendition(folder: string, reel: Reel, newest: readonly Written[]): Rest
   }
   return {
     name: reel.name,
+    captions: reel.captions,
     discontinuity,
     inits: reel.inits.map(({ version, track, file, bytes }) => ({
       ...{ version, track },

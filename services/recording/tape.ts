@@ -37,6 +37,8 @@ interface Lane {
   file: number;
   fileBytes: number;
   fileVersion: number;
+  /** Channels of the captions in its pictures, until the journal has them. */
+  captions: readonly string[] | undefined;
   readonly inits: Map<number, { track: Track; bytes: Uint8Array; discontinuity: number }>;
   chunks: Uint8Array[];
   /** The first of them is one picture. */
@@ -95,7 +97,8 @@ export class DiskTape implements Tape {
       else if (output.type === "init") {
         const { version, track, bytes, discontinuity } = output;
         this.#laneOf(output.name).inits.set(version, { track, bytes, discontinuity });
-      } else this.#step(this.#laneOf(output.name), output.step);
+      } else if (output.type === "captions") this.#laneOf(output.name).captions = output.channels;
+      else this.#step(this.#laneOf(output.name), output.step);
     }
     return this.#flush();
   }
@@ -173,7 +176,8 @@ export class DiskTape implements Tape {
       const reel = this.contents.reel(name);
       lane = {
         ...{ name, index: reel?.index ?? -1, file: reel?.file ?? -1, fileBytes: 0, fileVersion: -1 },
-        ...{ inits: new Map(), chunks: [], single: false, dts: 0, lead: undefined, writing: false },
+        ...{ captions: undefined, inits: new Map(), chunks: [], single: false },
+        ...{ dts: 0, lead: undefined, writing: false },
       };
       this.#lanes.set(name, lane);
     }
@@ -191,6 +195,8 @@ export class DiskTape implements Tape {
           const { number, discontinuity, gap } = step.row;
           const { version, dts, independent } = step;
           const rendition = lane.index;
+          if (lane.captions) this.#items.push({ type: "captions", rendition, channels: [...lane.captions] });
+          lane.captions = undefined;
           this.#items.push({
             type: "open",
             rendition,

@@ -30,6 +30,7 @@ function renditionOf(folder: string, contents: Contents, reel: Reel): Readable {
     name: reel.name,
     track: reel.inits.at(-1)!.track,
     bandwidth: bandwidthOf(reel),
+    captions: reel.captions,
     removed: false,
     revision: 0,
     get shown() {

@@ -45,7 +45,7 @@ test.for([
     `-hide_banner -nostdin -nostats -loglevel level+warning -copyts${global}` +
       " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
       ` -filter_complex [0:v]scale=640:360:flags=fast_bilinear,setsar=1,${pixels}[v0] -f flv -map [v0] ${words}` +
-      " -b:v 700k -maxrate 756k -bufsize 420k -force_key_frames source -g 600" +
+      ` -b:v 700k -maxrate 756k -bufsize 420k -force_key_frames source -g 600${encoder === "vaapi" ? "" : " -a53cc 0"}` +
       " -fps_mode passthrough -enc_time_base 1:1000" +
       " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1 pipe:3",
   );

@@ -27,24 +27,21 @@ const hardwareWords: Readonly<Record<Hardware, string>> = {
   videotoolbox: "-c:v h264_videotoolbox -realtime 1 -prio_speed 1 -bf 0 -allow_sw 0",
 };
 /** What only libx264 is told; each has one value. */
-const softwareOptions: ReadonlySet<string> = new Set([
-  "-c:v",
-  "-preset",
-  "-tune",
-  "-threads",
-  "-sc_threshold",
-]);
+const softwareOptions: readonly string[] = ["-c:v", "-preset", "-tune", "-threads", "-sc_threshold"];
+/** VA-API has no such option: the captions that it keeps stay as they are. */
+const withoutCaptions = "-a53cc";
 
 /** A command for libx264 as one for `encoder`; outputs of other codecs stay what they are. Golden-tested, and the trial runs these words. */
 export function encodedBy(encoder: Encoder, command: Command): Command {
   if (encoder === "software") return command;
   const device = encoder === "vaapi" ? ["-vaapi_device", vaapiDevice] : [];
   const pixels = encoder === "vaapi" ? "format=nv12,hwupload" : "format=nv12";
+  const unknown = new Set(encoder === "vaapi" ? [...softwareOptions, withoutCaptions] : softwareOptions);
   const mine = command.outputs.map(({ options }) => options.includes("libx264"));
   const outputs = command.outputs.map((output, index) => {
     if (!mine[index]) return output;
     const rest = output.options.filter(
-      (word, at, all) => !softwareOptions.has(word) && !softwareOptions.has(all[at - 1] ?? ""),
+      (word, at, all) => !unknown.has(word) && !unknown.has(all[at - 1] ?? ""),
     );
     const place = rest[0] === "-map" ? 2 : 0;
     const words = hardwareWords[encoder].split(" ");

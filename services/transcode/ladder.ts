@@ -121,6 +121,8 @@ export function commandFor(
       `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
       // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
       `-force_key_frames ${keys} -sc_threshold 0 -g 600`,
+      // The origin gives each picture the captions of the one that it was made of, also where frames are left out.
+      "-a53cc 0",
       // The encoder's own time base of 1/fps would move timestamps by up to half a frame.
       `${version.major > 5 || version.minor >= 1 ? "-fps_mode" : "-vsync"} passthrough -enc_time_base 1:1000`,
       flvWords,

@@ -123,7 +123,7 @@ function passthrough(feed: readonly Read[]): number {
               discontinuity: output.discontinuity,
             }),
           );
-        else {
+        else if (output.type === "step") {
           const window = windows.get(output.name);
           if (window?.apply(output.step) && output.step.type === "part") parts++;
           window?.takeEvicted();

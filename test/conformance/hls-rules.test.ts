@@ -69,6 +69,21 @@ const offer = [
   "",
 ].join("\n");
 
+/** The same with captions in the pictures of one of two variants. */
+const captioned = offer
+  .replace("#EXT-X-VERSION:4", "#EXT-X-VERSION:7")
+  .replace(",CLOSED-CAPTIONS=NONE\nv/source", ',CLOSED-CAPTIONS="cc"\nv/source')
+  .replace(",CLOSED-CAPTIONS=NONE\nv/360p", "\nv/360p")
+  .replace(
+    "#EXT-X-STREAM",
+    `${["SERVICE1", "CC1", "CC3"]
+      .map(
+        (id) =>
+          `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="${id}",STABLE-RENDITION-ID="${id}",INSTREAM-ID="${id}"\n`,
+      )
+      .join("")}#EXT-X-STREAM`,
+  );
+
 function cue(attributes: string): string {
   return `#EXT-X-DATERANGE:${attributes},START-DATE="2026-01-01T00:00:00.000Z"\n`;
 }
@@ -210,6 +225,19 @@ const multivariant: [rule: string, from: string | RegExp, to: string][] = [
   ["version-above-need", "#EXT-X-VERSION:4", "#EXT-X-VERSION:6"],
 ];
 
+const withCaptions: typeof multivariant = [
+  ["captions-in-the-picture", 'INSTREAM-ID="CC3"', 'INSTREAM-ID="CC5"'],
+  ["captions-in-the-picture", ',INSTREAM-ID="CC3"', ""],
+  ["captions-in-the-picture", 'INSTREAM-ID="SERVICE1"', 'INSTREAM-ID="SERVICE64"'],
+  ["captions-in-the-picture", 'INSTREAM-ID="CC3"', 'INSTREAM-ID="CC3",URI="x.m3u8"'],
+  ["captions-in-the-picture", "TYPE=AUDIO,", 'TYPE=AUDIO,INSTREAM-ID="CC1",'],
+  ["captions-place-twice", 'INSTREAM-ID="CC3"', 'INSTREAM-ID="CC1"'],
+  ["captions-none", '"\nv/360p', '",CLOSED-CAPTIONS=NONE\nv/360p'],
+  ["captions-said", ',CLOSED-CAPTIONS="cc"', ""],
+  ["group-exists", 'CLOSED-CAPTIONS="cc"', 'CLOSED-CAPTIONS="captions"'],
+  ["version-below-need", "VERSION:7", "VERSION:4"],
+];
+
 /** Two playlists of one address, the second broken, with the seconds between them where they matter. */
 const steps: [
   rule: string,
@@ -327,6 +355,12 @@ describe("each rule reports a playlist that breaks it", () => {
     expect(broken).not.toBe(offer);
     expect(names(createJudge().playlist("/in/manifest/video.m3u8", broken, 0))).toContain(rule);
   });
+  test.for(withCaptions)("multivariant with captions, %s (%#)", ([rule, from, to]) => {
+    expect(createJudge().playlist("/in/manifest/video.m3u8", captioned, 0)).toEqual([]);
+    const broken = captioned.replace(from, to);
+    expect(broken).not.toBe(captioned);
+    expect(names(createJudge().playlist("/in/manifest/video.m3u8", broken, 0))).toContain(rule);
+  });
   test.for(steps)("after another one, %s (%#)", ([rule, first, second, from, to, seconds]) => {
     const judge = createJudge();
     expect(judge.playlist(url, good(first), 0)).toEqual([]);
@@ -363,7 +397,9 @@ describe("each rule reports a playlist that breaks it", () => {
     const broken = new Set([
       "hint-required",
       "same-dateranges",
-      ...[...media, ...pictures, ...withQuery, ...multivariant, ...steps, ...together].map(([rule]) => rule),
+      ...[...media, ...pictures, ...withQuery, ...multivariant, ...withCaptions, ...steps, ...together].map(
+        ([rule]) => rule,
+      ),
     ]);
     const rules = [...textRules, ...mediaRules, ...multivariantRules, ...stepRules, ...togetherRules].map(
       (one) => one.name,

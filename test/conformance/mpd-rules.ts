@@ -113,6 +113,21 @@ const one: readonly Rule<Reading>[] = [
       }
     }
   }),
+  rule("SCTE 214-1", "captions", function* ({ periods }) {
+    const forms: Readonly<Record<string, RegExp>> = {
+      "urn:scte:dash:cc:cea-608:2015": /^CC[1-4]=[a-z]{3}(;CC[1-4]=[a-z]{3}){0,3}$/,
+      "urn:scte:dash:cc:cea-708:2015": /^\d{1,2}=lang:[a-z]{3}(;\d{1,2}=lang:[a-z]{3}){0,15}$/,
+    };
+    for (const { element, id } of periods)
+      for (const set of childrenOf(element, "AdaptationSet"))
+        for (const one of childrenOf(set, "Accessibility")) {
+          const form = forms[attribute(one, "schemeIdUri") ?? ""];
+          if (form && attribute(set, "contentType") !== "video")
+            yield `Period ${id}: captions outside of pictures`;
+          if (form && !form.test(attribute(one, "value") ?? ""))
+            yield `Period ${id}: captions are said as ${attribute(one, "value")}`;
+        }
+  }),
   rule("5.12", "producer-reference-time", function* ({ periods, root, dynamic }) {
     const epoch = Date.parse(attribute(root, "availabilityStartTime") ?? "");
     for (const { id, start, renditions: list } of periods)

@@ -36,7 +36,7 @@ export const feed: Target = {
                 discontinuity: output.discontinuity,
               }),
           );
-        else windows.get(output.name)!.apply(output.step);
+        else if (output.type === "step") windows.get(output.name)!.apply(output.step);
       }
     };
     apply(packager.begin(now, 0));

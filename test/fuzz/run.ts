@@ -6,6 +6,7 @@ import { concat, hexOf } from "../support/bytes.ts";
 import { aac } from "./aac.ts";
 import { amf } from "./amf.ts";
 import { avc } from "./avc.ts";
+import { captions } from "./captions.ts";
 import { codecs } from "./codecs.ts";
 import { feed } from "./feed.ts";
 import { flv } from "./flv.ts";
@@ -22,6 +23,7 @@ export const targets: readonly Target[] = [
   avc,
   aac,
   ...codecs,
+  captions,
   fmp4,
   rtmp,
   url,

@@ -170,7 +170,8 @@ export function simulate(
             discontinuity: output.discontinuity,
           }),
         );
-      } else if (windows.get(output.name)!.apply(output.step)) changed.add(output.name);
+      } else if (output.type === "step" && windows.get(output.name)!.apply(output.step))
+        changed.add(output.name);
     }
     for (const name of changed) list(name, atMs);
     describe(atMs, changed.size > 0);

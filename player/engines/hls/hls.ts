@@ -10,6 +10,7 @@ import workerPath from "hls.js/dist/hls.worker.js?url";
 import type { Engine, EngineOptions } from "../engine.ts";
 import { SOUND_ALONE } from "../quality.ts";
 import { LiveAbr } from "./abr.ts";
+import { CaptionReader } from "./captions.ts";
 import { Choices } from "./choices.ts";
 import { behindGap, gapAt, type Stretch } from "./gap.ts";
 import { LiveHls } from "./levels.ts";
@@ -52,6 +53,7 @@ const config: Partial<HlsConfig> = {
   abrController: LiveAbr,
   streamController: VideoLoader,
   audioStreamController: AudioLoader,
+  timelineController: CaptionReader,
   // Nothing of ours carries these, and each costs a controller that runs on every fragment.
   enableInterstitialPlayback: false,
   enableID3MetadataCues: false,

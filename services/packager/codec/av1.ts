@@ -1,5 +1,6 @@
 import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
+import { captionsInT35, type Triplets } from "./a53.ts";
 import { BitReader, equal } from "./bits.ts";
 import type { Hints } from "./codec.ts";
 import { chooseColour, chooseFrameRate } from "./picture.ts";
@@ -24,7 +25,10 @@ interface Sequence {
 }
 
 /** obu_type, 6.2.2. */
-const obu = { sequence: 1, delimiter: 2, frameHeader: 3, frame: 6, tileList: 8, padding: 15 };
+const obu = { sequence: 1, delimiter: 2, frameHeader: 3, metadata: 5, frame: 6, tileList: 8, padding: 15 };
+
+/** metadata_type, 6.7.1: its payload is that of ITU-T T.35 from the country code on. */
+const metadataT35 = 4;
 
 interface Obu {
   readonly type: number;
@@ -262,6 +266,7 @@ export function cleanAv1(data: Uint8Array, known: Av1Config): CodedFrame | undef
   let from = 0; // of the run of units that are kept
   let key: boolean | undefined;
   let config: Uint8Array | undefined;
+  let captions: Triplets | undefined;
   for (let at = 0; at < data.length; ) {
     const { type, content, end } = readObu(data, at);
     if (type === obu.delimiter || type === obu.tileList || type === obu.padding) {
@@ -271,14 +276,16 @@ export function cleanAv1(data: Uint8Array, known: Av1Config): CodedFrame | undef
       const header = findSequence(data.subarray(at, end), 0)!;
       const record = writeConfig(header.sequence, header.bytes);
       if (!equal(record, known.record)) config = record;
-    } else if (key === undefined && (type === obu.frame || type === obu.frameHeader))
+    } else if (type === obu.metadata && data[content] === metadataT35)
+      captions = captionsInT35(data.subarray(content + 1, end)) ?? captions;
+    else if (key === undefined && (type === obu.frame || type === obu.frameHeader))
       // show_existing_frame 0, frame_type KEY_FRAME, show_frame 1
       key = known.still || (content < end && data[content]! >> 4 === 1);
     at = end;
   }
   if (key === undefined) return undefined;
   if (from < data.length) pieces.push(data.subarray(from));
-  return { key, data: pieces.length === 1 ? pieces[0]! : pieces, config };
+  return { key, data: pieces.length === 1 ? pieces[0]! : pieces, config, captions };
 }
 
 function damaged(): BadMedia {

@@ -1,5 +1,6 @@
 import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
+import { captionsInUnits } from "./a53.ts";
 import { BitReader, equal, hex } from "./bits.ts";
 import { cleanUnits, rolesOf, startsWithStartCode, unescaped, withoutPadding } from "./nal.ts";
 import { chooseFrameRate, readDisplay } from "./picture.ts";
@@ -26,7 +27,7 @@ interface AvcPicture {
 }
 
 /** NAL unit types, table 7-1. 7 to 13 are parameter sets, delimiters, ends, filler and parameter set extensions. */
-const nal = { idr: 5, sps: 7, pps: 8, spsExtension: 13, subsetSps: 15 };
+const nal = { idr: 5, sei: 6, sps: 7, pps: 8, spsExtension: 13, subsetSps: 15 };
 
 /** Profiles whose SPS has the chroma block: 7.3.2.1.1. */
 const withChroma = new Set([100, 110, 122, 244, 44, 83, 86, 118, 128, 134, 135, 138, 139]);
@@ -207,6 +208,7 @@ export function cleanAvc(data: Uint8Array, known: AvcConfig): CodedFrame | undef
     key: cleaned.key,
     data: cleaned.pieces.length === 1 ? cleaned.pieces[0]! : cleaned.pieces,
     config: changed.length > 0 ? withParameterSets(known, changed) : undefined,
+    captions: cleaned.told.length > 0 ? captionsInUnits(cleaned.told, 1) : undefined,
   };
 }
 
@@ -216,6 +218,7 @@ const roles = rolesOf((header) => {
   if (type === nal.idr) return "key";
   if (type >= 1 && type <= 4) return "picture";
   if (type === nal.sps || type === nal.pps) return "set";
+  if (type === nal.sei) return "told";
   return (type > nal.pps && type <= nal.spsExtension) || type === nal.subsetSps ? "dropped" : "kept";
 });
 

@@ -1,5 +1,6 @@
 import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
+import { captionsInUnits } from "./a53.ts";
 import { BitReader, equal } from "./bits.ts";
 import type { Hints } from "./codec.ts";
 import { cleanUnits, rolesOf, startsWithStartCode, unescaped, withoutPadding } from "./nal.ts";
@@ -278,6 +279,7 @@ const roles = rolesOf((header) => {
   const type = (header >> 1) & 63;
   if (type === nal.vps || type === nal.sps || type === nal.pps) return "set";
   if (delimiters.has(type)) return "dropped";
+  if (type === seiPrefix) return "told";
   if (type >= nal.blaRadl && type <= nal.idrAlone) return "key";
   return type < nal.vps ? "picture" : "kept";
 });
@@ -296,6 +298,7 @@ export function cleanHevc(data: Uint8Array, known: HevcConfig): CodedFrame | und
     key: cleaned.key,
     data: cleaned.pieces.length === 1 ? cleaned.pieces[0]! : cleaned.pieces,
     config: changed.length > 0 ? withParameterSets(known, changed) : undefined,
+    captions: cleaned.told.length > 0 ? captionsInUnits(cleaned.told, 2) : undefined,
   };
 }
 

@@ -1,7 +1,7 @@
-/** What becomes of a NAL unit in a sample: a parameter set is for the sample entry alone. */
-export type Role = "dropped" | "set" | "kept" | "picture" | "key";
+/** What becomes of a NAL unit in a sample: a parameter set is for the sample entry alone, `told` is kept and may say something. */
+export type Role = "dropped" | "set" | "kept" | "told" | "picture" | "key";
 
-const numbers = { dropped: 0, set: 1, kept: 2, picture: 3, key: 4 } as const;
+const numbers = { dropped: 0, set: 1, kept: 2, told: 3, picture: 4, key: 5 } as const;
 
 /** A table of roles by the first byte of a NAL unit, for `cleanUnits`. */
 export function rolesOf(role: (header: number) => Role): Uint8Array {
@@ -15,6 +15,8 @@ export interface CleanedUnits {
   readonly pieces: readonly Uint8Array[];
   /** Parameter sets that came in band, without padding. */
   readonly sets: readonly Uint8Array[];
+  /** Supplemental information: views, as they came. */
+  readonly told: readonly Uint8Array[];
 }
 
 const noSets: readonly Uint8Array[] = [];
@@ -30,6 +32,7 @@ export function cleanUnits(
 ): CleanedUnits | undefined {
   const pieces: Uint8Array[] = [];
   let sets: Uint8Array[] | undefined;
+  let told: Uint8Array[] | undefined;
   let from = 0; // of the run of units that are kept
   let at = 0;
   let key = false;
@@ -51,6 +54,10 @@ export function cleanUnits(
     } else {
       if (role >= numbers.picture) picture = true;
       if (role === numbers.key) key = true;
+      if (role === numbers.told) {
+        told ??= [];
+        told.push(data.subarray(start, end));
+      }
       if (lengthSize !== 4) {
         pieces.push(
           Uint8Array.of(length >>> 24, length >>> 16, length >>> 8, length),
@@ -64,7 +71,7 @@ export function cleanUnits(
   // Fewer bytes than a length are left: zeros are padding, anything else is damage.
   for (let i = at; i < data.length; i++) if (data[i] !== 0) return undefined;
   if (from < at) pieces.push(data.subarray(from, at));
-  return { key, picture, pieces, sets: sets ?? noSets };
+  return { key, picture, pieces, sets: sets ?? noSets, told: told ?? noSets };
 }
 
 /** A NAL unit never ends in zeros (ISO/IEC 14496-10 7.4.1), but encoders append some to the parameter sets that they send in band. */

@@ -41,10 +41,11 @@ export const multivariantRules: readonly Rule<Reading>[] = [
   }),
   rule("4.4.6.2", "group-exists", function* (reading) {
     for (const { tag } of reading.variants)
-      for (const type of ["AUDIO", "VIDEO", "SUBTITLES"]) {
+      for (const type of ["AUDIO", "VIDEO", "SUBTITLES", "CLOSED-CAPTIONS"]) {
         const group = attribute(tag, type);
         if (
           group !== undefined &&
+          !(type === "CLOSED-CAPTIONS" && group === "NONE") &&
           !all(reading, "EXT-X-MEDIA").some(
             (one) => attribute(one, "TYPE") === type && attribute(one, "GROUP-ID") === group,
           )
@@ -75,6 +76,33 @@ export const multivariantRules: readonly Rule<Reading>[] = [
       if (seen.has(key)) yield key;
       seen.add(key);
     }
+  }),
+  rule("4.4.6.1", "captions-in-the-picture", function* (reading) {
+    for (const tag of all(reading, "EXT-X-MEDIA")) {
+      const type = attribute(tag, "TYPE");
+      const place = attribute(tag, "INSTREAM-ID");
+      if (type !== "CLOSED-CAPTIONS") {
+        if (place !== undefined) yield `INSTREAM-ID of ${type}: ${tag.value}`;
+        continue;
+      }
+      if (!/^(CC[1-4]|SERVICE([1-9]|[1-5]\d|6[0-3]))$/.test(place ?? "")) yield `INSTREAM-ID=${place}`;
+      if (attribute(tag, "URI") !== undefined) yield `URI of what is in the picture: ${tag.value}`;
+    }
+  }),
+  rule("4.4.6.1.1", "captions-place-twice", function* (reading) {
+    const seen = new Set<string>();
+    for (const tag of all(reading, "EXT-X-MEDIA")) {
+      const place = attribute(tag, "INSTREAM-ID");
+      const key = `${attribute(tag, "GROUP-ID")}|${place}`;
+      if (place !== undefined && seen.has(key)) yield key;
+      seen.add(key);
+    }
+  }),
+  rule("4.4.6.2", "captions-said", function* ({ variants }) {
+    // Without a word players look for captions in every picture; A9.1 asks for NONE where there are none.
+    const said = variants.filter(({ tag }) => tag.attributes.has("CLOSED-CAPTIONS"));
+    if (variants.length > 0 && said.length === 0)
+      yield "nothing of closed captions, not even that there are none";
   }),
   rule("4.4.6.2", "captions-none", function* ({ variants }) {
     const none = variants.filter(({ tag }) => attribute(tag, "CLOSED-CAPTIONS") === "NONE").length;

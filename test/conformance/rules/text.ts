@@ -8,6 +8,11 @@ const versions: { need: number; when: (reading: Reading) => boolean }[] = [
   { need: 5, when: (r) => all(r, "EXT-X-KEY").some((tag) => tag.attributes.has("KEYFORMAT")) },
   { need: 5, when: (r) => !!find(r, "EXT-X-MAP") && !!find(r, "EXT-X-I-FRAMES-ONLY") },
   { need: 6, when: (r) => !!find(r, "EXT-X-MAP") && !find(r, "EXT-X-I-FRAMES-ONLY") },
+  {
+    need: 7,
+    when: (r) =>
+      all(r, "EXT-X-MEDIA").some((tag) => tag.attributes.get("INSTREAM-ID")?.startsWith("SERVICE")),
+  },
   { need: 8, when: (r) => !!find(r, "EXT-X-DEFINE") },
   { need: 9, when: (r) => !!find(r, "EXT-X-SKIP") },
   { need: 10, when: (r) => !!find(r, "EXT-X-SKIP")?.attributes.has("RECENTLY-REMOVED-DATERANGES") },

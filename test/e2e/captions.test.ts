@@ -1,0 +1,101 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from "vitest";
+import { type OpenBrowser, type OpenPage, openBrowser, untilState } from "../support/browser.ts";
+import { popOn, withCaptions } from "../support/captions.ts";
+import { audioEncoders, encode, tagsOf, videoEncoders } from "../support/encoded.ts";
+import { type Sender, startSender } from "../support/sender.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openViewer, type Viewer } from "../support/viewer.ts";
+
+const minute = 60_000;
+let sluice: Sluice;
+let browser: OpenBrowser;
+let page: OpenPage | undefined;
+let sender: Sender | undefined;
+
+beforeAll(async () => {
+  sluice = await startSluice({ env: { SLUICE_LADDER: "default" } });
+  browser = await openBrowser();
+}, 2 * minute);
+afterAll(async () => {
+  await browser?.close();
+  await sluice?.stop();
+}, minute);
+afterEach(async () => {
+  await page?.close();
+  await sender?.close();
+});
+
+test("captions in the pictures are declared, are in every rung as ffmpeg reads them, and are shown by the button", {
+  timeout: 2 * minute,
+}, async () => {
+  onTestFailed(() => console.error(sluice.log()));
+  const coded = await encode({
+    seconds: 6,
+    size: "640x480",
+    video: [videoEncoders.avc1],
+    audio: [audioEncoders.mp4a],
+  });
+  const tags = withCaptions(tagsOf(coded), popOn("Hello from the pictures."));
+  sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, tags);
+  const { http, uid } = sluice.ready;
+  const viewer = await openViewer(`${http}/${uid}`);
+  expect(viewer.text).toContain('TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="CC1"');
+  const variants = viewer.text.split("\n").filter((line) => line.startsWith("#EXT-X-STREAM-INF"));
+  expect(variants.filter((line) => line.includes('CLOSED-CAPTIONS="cc"')).length).toBe(variants.length - 1);
+  const mpd = await (await fetch(`${http}/${uid}/manifest/video.mpd`)).text();
+  expect(mpd).toContain('<Accessibility schemeIdUri="urn:scte:dash:cc:cea-608:2015" value="CC1=und"/>');
+
+  for (const name of ["source", "360p"])
+    expect(await readByFfmpeg(viewer, name), name).toContain("Hello from the pictures.");
+
+  page = await browser.open(`${http}/${uid}/watch`);
+  await untilState(page.page, ["playing"], 20_000);
+  await page.page.getByRole("button", { name: "Captions (c)" }).waitFor({ state: "attached" });
+  await page.page.keyboard.press("c");
+  const texts = () =>
+    page!.page.evaluate(() => {
+      const video = document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!;
+      const [track] = [...video.textTracks].filter(({ mode }) => mode === "showing");
+      return [...(track?.cues ?? [])].map((cue) => (cue as VTTCue).text.trim());
+    });
+  // Three of them, so that none is lost between the parts of a segment.
+  await expect.poll(async () => (await texts()).length, { timeout: 15_000 }).toBeGreaterThan(2);
+  expect(new Set(await texts())).toEqual(new Set(["Hello from the pictures."]));
+  expect(page.errors).toEqual([]);
+  expect(viewer.judge.violations).toEqual([]);
+});
+
+/** What ffmpeg reads of the captions of a few segments. */
+async function readByFfmpeg(viewer: Viewer, name: string): Promise<string> {
+  const segments = await viewer.follow(name, (all) => all.filter(({ gap }) => !gap).length >= 4, 40_000);
+  const media = segments.filter(({ gap }) => !gap);
+  const init = await fetch(new URL("init.mp4", media[0]!.uri));
+  const pieces: Uint8Array[] = [new Uint8Array(await init.arrayBuffer())];
+  for (const segment of media) pieces.push(await viewer.fetch(name, segment));
+  const folder = await mkdtemp(join(tmpdir(), "sluice-captions-"));
+  try {
+    const file = join(folder, "a.mp4");
+    await writeFile(file, Buffer.concat(pieces));
+    const words = [
+      "-v",
+      "error",
+      "-f",
+      "lavfi",
+      "-i",
+      `movie=${file}[out0+subcc]`,
+      "-map",
+      "0:s",
+      "-f",
+      "srt",
+      "-",
+    ];
+    return (await promisify(execFile)("ffmpeg", words)).stdout;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
