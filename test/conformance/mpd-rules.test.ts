@@ -115,9 +115,9 @@ const mutations: [rule: string, list: readonly string[], from: string | RegExp, 
   ["chunked", steady, 'availabilityTimeOffset="1.9"', 'availabilityTimeOffset="2.1"'],
   ["chunked", steady, /<Resync [^>]+>/, ""],
   ["chunked", steady, 'dT="9000"', 'dT="90000"'],
-  ["timeline", irregular, /<S t="(\d+)" d="\d+"\/>/, '<S t="$1" d="1"/>'],
+  ["timeline", irregular, /(<S t="\d+" d="\d+"\/>\s*<S) d/, '$1 t="1" d'],
   ["timeline", irregular, /<S t="\d+" d/, "<S d"],
-  ["timeline", irregular, /<S t=[^>]+>\s*(?=<\/SegmentTimeline>)/, '<S t="1" d="900000"/>'],
+  ["timeline", irregular, /<S d=[^>]+>\s*(?=<\/SegmentTimeline>)/, '<S t="1" d="900000"/>'],
   ["timeline", irregular, /(<SegmentTimeline>)[\s\S]*?(<\/SegmentTimeline>)/, "$1$2"],
   ["longest-segment", steady, 'maxSegmentDuration="PT2S"', 'maxSegmentDuration="PT1S"'],
   ["period-continuity", broken, /(period-connectivity:2015" value=)"p1"/, '$1"p9"'],
@@ -133,8 +133,8 @@ const mutations: [rule: string, list: readonly string[], from: string | RegExp, 
   [
     "timeline-unchanged",
     irregular,
-    /<S t="(\d+)" d="(\d+)"\/>\s*<S t="\d+" d="(\d+)"\/>/,
-    '<S t="$1" d="$3"/>',
+    /<S t="(\d+)" d="\d+"\/>\s*<S d="(\d+)"\/>/,
+    '<S t="$1" d="$2"/>',
   ],
 ];
 
@@ -191,12 +191,15 @@ function timelines(text: string): Line[] {
         for (const template of childrenOf(representation, "SegmentTemplate")) {
           const attribute = (name: string): number => Number(template.attributes.get(name));
           let number = attribute("startNumber");
+          let end = Number.NaN;
           for (const one of childrenOf(template, "SegmentTimeline").flatMap(({ children }) => children)) {
-            let t = Number(one.attributes.get("t"));
+            // 5.3.9.6: without @t it begins where the last one ended.
+            let t = Number(one.attributes.get("t") ?? end);
             const d = Number(one.attributes.get("d"));
             const id = representation.attributes.get("id")!;
             for (let i = 0; i <= Number(one.attributes.get("r") ?? 0); i++, t += d)
               lines.push({ id, timescale: attribute("timescale"), number: number++, t, d });
+            end = t;
           }
         }
   return lines;
