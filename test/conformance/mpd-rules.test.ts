@@ -130,12 +130,7 @@ const mutations: [rule: string, list: readonly string[], from: string | RegExp, 
   ["period-unchanged", irregular, 'Representation id="audio"', 'Representation id="sound"'],
   ["representation-unchanged", irregular, /bandwidth="\d+"/, 'bandwidth="77"'],
   ["representation-unchanged", irregular, "/0/init.mp4", "/1/init.mp4"],
-  [
-    "timeline-unchanged",
-    irregular,
-    /<S t="(\d+)" d="\d+"\/>\s*<S d="(\d+)"\/>/,
-    '<S t="$1" d="$2"/>',
-  ],
+  ["timeline-unchanged", irregular, /<S t="(\d+)" d="\d+"\/>\s*<S d="(\d+)"\/>/, '<S t="$1" d="$2"/>'],
 ];
 
 describe("each rule can be broken", () => {
