@@ -137,9 +137,10 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
 
   async origin(wiring) {
     const { config, log, metrics, tell, own } = wiring;
-    const [{ startOrigin }, { Recorder }, { openSnapshot }] = await Promise.all([
+    const [{ startOrigin }, { Recorder }, { bucketOf }, { openSnapshot }] = await Promise.all([
       import("./origin/origin.ts"),
       import("./recording/recorder.ts"),
+      import("./bucket.ts"),
       import("./live/snapshot.ts"),
     ]);
     const ladder = await ladderOf(config, log, own);
@@ -159,9 +160,16 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         folder: join(config.data, "recordings"),
         durability: config.durability,
         floorBytes: config.diskFloorGb * 1024 ** 3,
+        store: bucketOf(config),
         log,
       }),
     );
+    metrics.gauge("sluice_recording_free_bytes", "Free bytes on the disk of recordings", {
+      read: () => recorder.freeBytes,
+    });
+    metrics.gauge("sluice_recording_spooled_bytes", "Bytes of recordings that wait for the bucket", {
+      read: () => recorder.spooledBytes,
+    });
     const origin = own(
       "origin",
       await startOrigin({

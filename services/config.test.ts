@@ -147,3 +147,21 @@ test("infra/config.sample.yaml is what the schema says, and is valid with every 
     .replace(/^\w+:$\n/gm, (line) => (line === "limits:\n" ? line : ""));
   expect(load({ file: file(inForce) })).toEqual(load({}));
 });
+
+test.for([
+  {
+    name: "a bucket without its key",
+    env: { SLUICE_S3_BUCKET: "media" },
+    says: "s3AccessKeyId, s3SecretAccessKey: not set",
+  },
+  { name: "a key without a bucket", env: { SLUICE_S3_ACCESS_KEY_ID: "A" }, says: "s3Bucket: not set" },
+  {
+    name: "a secret that is none",
+    env: { SLUICE_S3_SECRET_ACCESS_KEY: "two words" },
+    says: "s3SecretAccessKey (SLUICE_S3_SECRET_ACCESS_KEY): what is given is not text without spaces",
+  },
+  { name: "an open prefix", env: { SLUICE_S3_PREFIX: "sluice" }, says: "folders that end in a slash" },
+])("$name is said", ({ env, says }) => {
+  expect(problems({ env }).join("\n")).toContain(says);
+  expect(problems({ env }).join("\n")).not.toContain("two words");
+});

@@ -38,6 +38,9 @@ const yesNo = (fallback: boolean, about: string) =>
 const pem = (about: string) =>
   setting(z.string().min(1).optional(), { about, kind: "text", allowed: "a path to a PEM file" });
 
+const text = <T extends z.ZodType>(schema: T, about: string, allowed: string) =>
+  setting(schema, { about, kind: "text", allowed });
+
 const list = (entry: z.ZodType<string>, about: string, allowed: string) =>
   setting(z.array(entry).default([]), { about, kind: "list", allowed });
 
@@ -203,6 +206,52 @@ const schema = z.strictObject({
     kind: "number",
     allowed: "a number of gigabytes from 0 to 1000000",
   }),
+  s3Bucket: text(
+    z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/)
+      .optional(),
+    "Bucket of an S3-compatible storage that recordings move to; they stay in the data folder when not set",
+    "the name of a bucket",
+  ),
+  s3Endpoint: text(
+    z.string().refine(isWeb).optional(),
+    "Where that storage answers, without the bucket; Amazon's own in s3Region when not set",
+    "a URL that begins with http:// or https://",
+  ),
+  s3Region: text(
+    z
+      .string()
+      .regex(/^[a-z0-9-]{1,32}$/)
+      .default("us-east-1"),
+    "Region that its requests are signed for",
+    "a name like eu-central-1",
+  ),
+  s3Prefix: text(
+    z
+      .string()
+      .regex(/^([\w.-]+\/)*$/)
+      .default(""),
+    "What the key of every object begins with",
+    "nothing, or folders that end in a slash, like sluice/",
+  ),
+  s3PathStyle: yesNo(true, "Name the bucket in the path; false puts it before the host's name"),
+  s3AccessKeyId: text(
+    z
+      .string()
+      .regex(/^\S{1,128}$/)
+      .optional(),
+    "Access key to the bucket",
+    "text without spaces",
+  ),
+  s3SecretAccessKey: text(
+    z
+      .string()
+      .regex(/^\S{1,256}$/)
+      .optional(),
+    "Its secret; better in a file or the environment than in a command line",
+    "text without spaces",
+  ),
   demo: yesNo(false, "Publish a moving test pattern with tone"),
   readyFile: setting(z.string().min(1).optional(), {
     about: "Write addresses, key and token as JSON to this file once everything listens",
@@ -374,7 +423,7 @@ function explain(issue: z.core.$ZodIssue, values: Values, whence: Map<string, st
   const one = settings.find((s) => s.name === name);
   const given = name.split(".").reduce<unknown>((value, key) => (value as Values | undefined)?.[key], values);
   return [
-    `${name} (${whence.get(name) ?? "settings"}): ${JSON.stringify(given)} is not ${one?.allowed ?? "a group of settings"}`,
+    `${name} (${whence.get(name) ?? "settings"}): ${/secret/i.test(name) ? "what is given" : JSON.stringify(given)} is not ${one?.allowed ?? "a group of settings"}`,
   ];
 }
 
@@ -402,6 +451,17 @@ function contradictions(config: Config): string[] {
       problems.push(
         `internalSecret: not set, but ${role}Address is reachable over TCP; give all machines the same long random text`,
       );
+  const { s3Bucket, s3AccessKeyId, s3SecretAccessKey, s3Endpoint } = config;
+  const missing = [
+    ...(s3AccessKeyId ? [] : ["s3AccessKeyId"]),
+    ...(s3SecretAccessKey ? [] : ["s3SecretAccessKey"]),
+  ];
+  if (s3Bucket !== undefined && missing.length > 0)
+    problems.push(`${missing.join(", ")}: not set, but s3Bucket is; give the key that may write to it`);
+  if (s3Bucket === undefined && (s3Endpoint ?? s3AccessKeyId ?? s3SecretAccessKey) !== undefined)
+    problems.push(
+      "s3Bucket: not set, but other s3 settings are; name the bucket that recordings go to, or leave them all out",
+    );
   return problems;
 }
 

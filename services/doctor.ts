@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -7,9 +7,11 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 import { loadPair } from "../infra/certs.ts";
+import { bucketOf } from "./bucket.ts";
 import type { Config } from "./config.ts";
 import { makeFolder } from "./lib/durable.ts";
 import { redisVersion } from "./lib/redis.ts";
+import { isSame } from "./storage/store.ts";
 import { readRunning } from "./supervisor/place.ts";
 import { findFfmpeg, findRedis, productFolder } from "./supervisor/programs.ts";
 import { installFfmpeg, usableFfmpeg } from "./transcode/hardware.ts";
@@ -37,6 +39,7 @@ export async function runDoctor(config: Config): Promise<number> {
     () => redis(config),
     () => certificate(config),
     () => disk(config),
+    () => storage(config),
     clock,
     openFiles,
     player,
@@ -201,6 +204,35 @@ async function disk(config: Config): Promise<readonly Finding[]> {
   const says = `data: ${config.data} is writable, ${free.toFixed(1)} GB free`;
   if (free < 0.5) return [broken(`${says}: too little; free some, or name another folder with --data`)];
   return [free < 5 ? limited(`${says}: an hour of video takes about 1.5 GB`) : fine(says)];
+}
+
+async function storage(config: Config): Promise<readonly Finding[]> {
+  const store = bucketOf(config);
+  if (!store) return [];
+  const key = `.doctor-${process.pid}`;
+  const bytes = Buffer.from("sluice");
+  const hash = (name: string) => createHash(name).update(bytes).digest("hex");
+  const body = { from: bytes, bytes: bytes.length, sha256: hash("sha256"), md5: hash("md5") };
+  const from = performance.now();
+  try {
+    await store.put(key, body);
+    const stored = await store.head(key);
+    const piece = await store.get(key, { offset: 1, length: 3 });
+    await Array.fromAsync(store.list(key));
+    await store.remove(key);
+    if (
+      !stored ||
+      isSame(stored, body) === false ||
+      Buffer.compare(piece?.bytes ?? Buffer.of(), bytes.subarray(1, 4))
+    )
+      return [broken(`storage: ${config.s3Bucket} gives back other bytes than it took: use another storage`)];
+    const ms = (performance.now() - from).toFixed(0);
+    return [
+      fine(`storage: ${config.s3Bucket} takes, gives back, lists and removes objects (${ms} ms for all)`),
+    ];
+  } catch (error) {
+    return [broken(`storage: ${reason(error)}`)];
+  }
 }
 
 async function clock(): Promise<readonly Finding[]> {

@@ -60,7 +60,7 @@ function program(): Command {
       .argument("[uid...]", "videos; all of them when none is named"),
   ).action(async (verb: string, uids: readonly string[], flags) => {
     const { runRecordings } = await import("./recordings.ts");
-    process.exitCode = runRecordings(configOf(flags), verb, uids);
+    process.exitCode = await runRecordings(configOf(flags), verb, uids);
   });
   sluice
     .command("config")

@@ -1,22 +1,26 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { bucketOf } from "./bucket.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
-import { repair, verify } from "./recording/tend.ts";
+import { repair, verify, verifyForwarded } from "./recording/tend.ts";
 
 const verbs = { verify, repair } as const;
 
 /** `sluice recordings VERB [UID...]`: one line for each recording that is not whole, and a count. Exit code 1 where one is not whole after it. */
-export function runRecordings(config: Config, verb: string, uids: readonly string[]): number {
+export async function runRecordings(config: Config, verb: string, uids: readonly string[]): Promise<number> {
   if (!Object.hasOwn(verbs, verb))
     throw new Failure("bad_request", `There is no "recordings ${verb}"; say verify or repair`);
   const tend = verbs[verb as keyof typeof verbs];
   const folder = join(config.data, "recordings");
   const all = uids.length > 0 ? uids : recordingsIn(folder);
+  const store = bucketOf(config);
   const counts = { whole: 0, mended: 0, broken: 0 };
   for (const [i, uid] of all.entries()) {
     progress(i, all.length, uid);
-    const { state, message } = tend(folder, uid);
+    let { state, message } = tend(folder, uid);
+    const elsewhere = state === "broken" ? undefined : await verifyForwarded(folder, uid, store);
+    if (elsewhere?.state === "broken") ({ state, message } = elsewhere);
     counts[state]++;
     if (state !== "whole") say(`${uid}: ${message}`);
   }

@@ -36,6 +36,7 @@ const homes: Record<string, string> = {
   pino: "services/lib/log.ts",
   "pino-pretty": "services/lib/log.ts",
   "prom-client": "services/lib/metrics.ts",
+  aws4fetch: "services/storage/s3.ts",
   zod: "services/lib/schema.ts",
   "mmdb-lib": "services/auth/geo.ts",
   kysely: "services/control/",

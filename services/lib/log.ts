@@ -47,6 +47,8 @@ function options(role: string, level: string): LoggerOptions {
         "*.token",
         "apiToken",
         "*.apiToken",
+        "secretAccessKey",
+        "*.secretAccessKey",
         "authorization",
         "*.authorization",
         "cookie",

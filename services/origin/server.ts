@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders } from "node:http";
+import { Failure } from "../lib/errors.ts";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Programme, Readable } from "../live/programme.ts";
@@ -45,6 +46,9 @@ export function createHandler(options: ServerOptions): Handler {
     try {
       await route(exchange, options);
     } catch (error) {
+      // Whoever keeps the bytes has said so in the log, once.
+      if (error instanceof Failure && error.code === "unavailable")
+        return refuse(exchange, 503, error.message, { "retry-after": "1" });
       options.failed(error, exchange.path);
       refuse(exchange, 500, "Something failed here; the server's log has the details");
     }

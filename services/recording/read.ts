@@ -2,6 +2,18 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { type Reel, rowOf } from "./contents.ts";
 
+/** Where the files of one recording are: in a folder of this disk, and those that have left it under the same names elsewhere. */
+export interface Place {
+  readonly folder: string;
+  /** Bytes of a file that is not in the folder; undefined where nothing ever leaves it. Throws `Failure` while they cannot be had. */
+  readonly elsewhere?: ((name: string, range: Range) => Promise<Uint8Array | undefined>) | undefined;
+}
+
+interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** The name of a media file in its recording's folder. */
 export function fileName(rendition: string, file: number): string {
   return `${rendition}-${file}.mp4`;
@@ -17,7 +29,7 @@ export function markerOf(folder: string, video: string): string {
 
 /** The bytes of a segment, or of one of its parts; undefined when they are not there. */
 export async function readRow(
-  folder: string,
+  place: Place,
   reel: Reel,
   what: { readonly number: number; readonly version: number; readonly part: number | undefined },
 ): Promise<Uint8Array | undefined> {
@@ -26,28 +38,30 @@ export async function readRow(
   if (what.part === undefined)
     return row.gap
       ? undefined
-      : readRange(folder, reel.name, { file: row.file, offset: row.offset, length: row.byteLength });
+      : readRange(place, reel.name, { file: row.file, offset: row.offset, length: row.byteLength });
   const length = row.lengths[what.part];
   if (!length) return undefined;
   const before = row.lengths.slice(0, what.part).reduce((sum, bytes) => sum + bytes, 0);
-  return readRange(folder, reel.name, { file: row.file, offset: row.offset + before, length });
+  return readRange(place, reel.name, { file: row.file, offset: row.offset + before, length });
 }
 
 /** Bytes of a media file; undefined when they are not there (any more). */
 export async function readRange(
-  folder: string,
+  { folder, elsewhere }: Place,
   rendition: string,
-  { file, offset, length }: { readonly file: number; readonly offset: number; readonly length: number },
+  { file, offset, length }: { readonly file: number } & Range,
 ): Promise<Uint8Array | undefined> {
+  const name = fileName(rendition, file);
   try {
-    const handle = await open(join(folder, fileName(rendition, file)));
+    const handle = await open(join(folder, name));
     try {
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, offset);
       return bytesRead === length ? buffer : undefined;
     } finally {
       await handle.close();
     }
-  } catch {
-    return undefined;
+  } catch (error) {
+    const gone = (error as NodeJS.ErrnoException).code === "ENOENT";
+    return gone ? elsewhere?.(name, { offset, length }) : undefined;
   }
 }

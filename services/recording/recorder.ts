@@ -7,9 +7,12 @@ import type { Log } from "../lib/log.ts";
 import type { Programme } from "../live/programme.ts";
 import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { Summary } from "../live/tape.ts";
+import { Reader } from "../storage/reader.ts";
+import type { ObjectStore } from "../storage/store.ts";
 import type { Contents } from "./contents.ts";
+import { Forwarder } from "./forwarder.ts";
 import type { Draft } from "./journal.ts";
-import { markerOf } from "./read.ts";
+import { markerOf, type Place } from "./read.ts";
 import { beginOf, readRecording, truncateRecording } from "./recovery.ts";
 import { restoredFrom } from "./restore.ts";
 import type { Durability, Job, Said } from "./scribe.ts";
@@ -30,6 +33,10 @@ export interface RecorderOptions {
   readonly againMs?: number;
   /** URL of a module that exports `files`: a file system to use instead of the disk. */
   readonly through?: string;
+  /** Where media go when nothing is added to their file any more; they stay on the disk when absent. */
+  readonly store?: ObjectStore | undefined;
+  /** First and longest pause after the store has failed. */
+  readonly storeAgainMs?: readonly [first: number, longest: number];
   /** Told of a recording that had to pause or that was not begun, with a sentence for its owner. */
   readonly failed?: (about: TapeAbout, why: string) => void;
 }
@@ -45,6 +52,8 @@ interface Waiting {
 
 /** A file is followed by another past this size, so that a disk with small limits and a copy of one file stay practical. */
 const defaultFileBytes = 2 * 1024 ** 3;
+/** What is sealed can leave the disk, so files are small where there is somewhere to go. */
+const forwardedFileBytes = 64 * 1024 ** 2;
 const defaultPatienceMs = 50;
 const defaultAgainMs = 5_000;
 /** Bytes on their way to a disk that takes nothing; past this, recordings pause. */
@@ -64,6 +73,8 @@ export class Recorder implements Running, Recordings {
   /** Recordings that somebody watches. */
   readonly #found = new Map<string, Programme>();
   readonly #owners = new Map<string, string>();
+  readonly #forwarder: Forwarder | undefined;
+  readonly #reader: Reader | undefined;
   #waitingBytes = 0;
   #tickets = 0;
   #ids = 0;
@@ -76,6 +87,9 @@ export class Recorder implements Running, Recordings {
   private constructor(options: RecorderOptions, worker: Worker) {
     this.#options = options;
     this.folder = options.folder;
+    const { store, log, folder, storeAgainMs: againMs } = options;
+    this.#forwarder = store && new Forwarder({ folder, store, log, ...(againMs && { againMs }) });
+    this.#reader = store && new Reader({ store, log });
     this.#worker = worker;
     worker.on("message", (said: readonly Said[]) => {
       for (const one of said) this.#hear(one);
@@ -114,6 +128,11 @@ export class Recorder implements Running, Recordings {
   /** Free bytes on the disk when it was last looked at. */
   get freeBytes(): number {
     return this.#free;
+  }
+
+  /** Bytes on the disk that wait for the storage elsewhere. */
+  get spooledBytes(): number {
+    return this.#forwarder?.waitingBytes ?? 0;
   }
 
   get hasRoom(): boolean {
@@ -160,6 +179,8 @@ export class Recorder implements Running, Recordings {
         );
       }
     }
+    // Only now is every file as its journal says.
+    this.#forwarder?.start();
     return found;
   }
 
@@ -173,7 +194,7 @@ export class Recorder implements Running, Recordings {
     }
     const contents = this.#contents(video);
     if (!contents) return Promise.resolve(undefined);
-    const programme = recorded(join(this.folder, video), contents);
+    const programme = recorded(this.#place(video), contents);
     if (contents.endedMs !== undefined) this.#found.set(video, programme);
     if (this.#found.size > mostFound) this.#found.delete(this.#found.keys().next().value!);
     return Promise.resolve(programme);
@@ -198,6 +219,14 @@ export class Recorder implements Running, Recordings {
     return contents?.begin?.temporary ? undefined : contents;
   }
 
+  #place(video: string): Place {
+    const reader = this.#reader;
+    return {
+      folder: join(this.folder, video),
+      elsewhere: reader && ((name, range) => reader.read(`${video}/${name}`, range)),
+    };
+  }
+
   #open(): string[] {
     try {
       return readdirSync(join(this.folder, "open"));
@@ -210,9 +239,9 @@ export class Recorder implements Running, Recordings {
     const id = this.#ids++;
     const tape = new DiskTape({
       about,
-      folder: join(this.folder, about.video),
+      place: this.#place(about.video),
       contents,
-      maxFileBytes: this.#options.maxFileBytes ?? defaultFileBytes,
+      maxFileBytes: this.#options.maxFileBytes ?? (this.#forwarder ? forwardedFileBytes : defaultFileBytes),
       hasRoom: () => this.hasRoom,
       againMs: this.#options.againMs ?? defaultAgainMs,
       post: (items, bytes, written) => this.#post({ tape: id, video: about.video, items, bytes, written }),
@@ -221,18 +250,21 @@ export class Recorder implements Running, Recordings {
         this.#options.failed?.(about, why);
       },
       ended: () => new Promise((resolve) => this.#ended.set(id, resolve)),
+      sealed: () => this.#forwarder?.look(about.video),
       gone: () => this.#tapes.delete(id),
     });
     this.#tapes.set(id, tape);
     return tape;
   }
 
-  /** Removes everything of a recording. */
+  /** Removes everything of a recording; rejects while the storage elsewhere cannot be reached. */
   async remove(video: string): Promise<void> {
     this.#found.delete(video);
     this.#owners.delete(video);
     await rm(join(this.folder, video), { recursive: true, force: true });
     await rm(markerOf(this.folder, video), { force: true });
+    this.#reader?.forget(`${video}/`);
+    await this.#forwarder?.forget(video);
   }
 
   /** What was handed in is written; then the thread ends. */
@@ -243,6 +275,7 @@ export class Recorder implements Running, Recordings {
       const nothing = { tape: -1, video: "", items: [], bytes: new Uint8Array(), written: () => undefined };
       // Settles when the disk hangs, too.
       if (this.#waiting.length > 0) await this.#post(nothing);
+      await this.#forwarder?.close();
       await this.#worker.terminate();
     }
     return this.closed;
@@ -293,6 +326,7 @@ export class Recorder implements Running, Recordings {
         this.#tapes.get(said.tape)?.settled(said.bytes);
         return;
       case "closed":
+        this.#tapes.get(said.tape)?.sealed();
         this.#ended.get(said.tape)?.();
         this.#ended.delete(said.tape);
     }

@@ -11,6 +11,7 @@ import {
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Contents } from "./contents.ts";
+import { forgetForwarded, readForwarded } from "./forwarded.ts";
 import { type Entry, isJournal, type Read, readJournal } from "./journal.ts";
 import { fileName, mediaFile } from "./read.ts";
 
@@ -47,7 +48,10 @@ export function readRecording(folder: string, { all = false } = {}): Recovered |
   const durable = all ? 0 : durableBytes(reads);
   const contents = new Contents();
   const newest: Written[][] = [];
-  const media = new MediaFiles(folder, droppedFiles(reads));
+  const media = new MediaFiles(
+    folder,
+    new Set([...droppedFiles(reads), ...readForwarded(folder).files.keys()]),
+  );
   try {
     let good = reads[0]?.start ?? bytes.length;
     for (const { entry, start, end } of reads) {
@@ -96,6 +100,12 @@ export function truncateRecording(folder: string, { contents, journalBytes }: Re
     const reel = contents.reel(name);
     if (!reel || Number(number) > reel.file) rmSync(join(folder, found));
   }
+  // What is written next may have the name of a file that does not count any more.
+  forgetForwarded(folder, (found) => {
+    const [, name = "", number] = mediaFile.exec(found) ?? [];
+    const newest = contents.reel(name)?.file ?? -1;
+    return Number(number) > newest || (Number(number) === newest && existsSync(join(folder, found)));
+  });
 }
 
 function durableBytes(reads: readonly Read[]): number {
@@ -128,12 +138,13 @@ function remember(newest: Written[][], entry: Entry): void {
 /** The media files of a recording, read where a checksum is to be held against them. */
 class MediaFiles {
   readonly #folder: string;
-  readonly #dropped: ReadonlySet<string>;
+  /** Files that are not here, and need not be. */
+  readonly #gone: ReadonlySet<string>;
   readonly #open = new Map<string, number>();
 
-  constructor(folder: string, dropped: ReadonlySet<string>) {
+  constructor(folder: string, gone: ReadonlySet<string>) {
     this.#folder = folder;
-    this.#dropped = dropped;
+    this.#gone = gone;
   }
 
   /** What is wrong with the bytes that this entry speaks of; undefined when they are as it says. */
@@ -159,7 +170,7 @@ class MediaFiles {
   }
 
   #matches(name: string, offset: number, length: number, crc: number): boolean {
-    if (this.#dropped.has(name)) return true;
+    if (this.#gone.has(name)) return true;
     let fd = this.#open.get(name);
     try {
       if (fd === undefined) {

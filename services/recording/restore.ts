@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Restored } from "../live/tape.ts";
 import type { Step } from "../packager/segmenter.ts";
 import { type Reel, rowOf } from "./contents.ts";
+import { initName, readForwarded } from "./forwarded.ts";
 import { fileName } from "./read.ts";
 import type { Recovered, Written } from "./recovery.ts";
 import { referenceOf } from "./rows.ts";
@@ -47,6 +48,7 @@ export function restoredFrom(folder: string, recovered: Recovered): Restored | u
 }
 
 function rendition(folder: string, reel: Reel, newest: readonly Written[]): Restored["renditions"][number] {
+  const forwarded = readForwarded(folder);
   const edge = reel.rows.at(-1)!;
   const from = edge.dts + edge.duration - restoredSeconds * timescaleOf(reel);
   const steps: Step[] = [];
@@ -88,7 +90,9 @@ function rendition(folder: string, reel: Reel, newest: readonly Written[]): Rest
     discontinuity,
     inits: reel.inits.map(({ version, track, file, bytes }) => ({
       ...{ version, track },
-      bytes: readNow(folder, reel.name, { file, offset: 0, length: bytes }),
+      bytes:
+        forwarded.inits.get(initName(reel.name, version)) ??
+        readNow(folder, reel.name, { file, offset: 0, length: bytes }),
     })),
     steps,
   };

@@ -7,12 +7,12 @@ import type { Step } from "../packager/segmenter.ts";
 import type { Segment, Track } from "../packager/track.ts";
 import { Contents, type Reel, rowOf } from "./contents.ts";
 import type { Draft } from "./journal.ts";
-import { fileName, readRow } from "./read.ts";
+import { fileName, type Place, readRow } from "./read.ts";
 import { withoutHoles } from "./rows.ts";
 
 export interface DiskTapeOptions {
   readonly about: TapeAbout;
-  readonly folder: string;
+  readonly place: Place;
   /** What an earlier run has written of it. */
   readonly contents: Contents | undefined;
   readonly maxFileBytes: number;
@@ -27,6 +27,8 @@ export interface DiskTapeOptions {
   ) => Promise<void>;
   readonly failed: (why: string) => void;
   readonly ended: () => Promise<void>;
+  /** A file is written that nothing will be added to. */
+  readonly sealed: () => void;
   readonly gone: () => void;
 }
 
@@ -119,7 +121,10 @@ export class DiskTape implements Tape {
   }
 
   clear(): void {
-    const { about, folder } = this.#options;
+    const {
+      about,
+      place: { folder },
+    } = this.#options;
     if (about.temporary) void rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 
@@ -140,7 +145,7 @@ export class DiskTape implements Tape {
       },
       read: async (number, version, part) => {
         const found = reel();
-        return found && readRow(this.#options.folder, found, { number, version, part });
+        return found && readRow(this.#options.place, found, { number, version, part });
       },
       release: (number) => {
         const found = reel();
@@ -164,6 +169,11 @@ export class DiskTape implements Tape {
       lane.chunks = [];
     }
     this.#options.failed(why);
+  }
+
+  /** A file of it is followed by another, or it is closed. */
+  sealed(): void {
+    if (!this.#options.about.temporary) this.#options.sealed();
   }
 
   settled(bytes: number): void {
@@ -297,12 +307,14 @@ export class DiskTape implements Tape {
     this.#bytes = [];
     const generation = this.#generation;
     return this.#options.post(items, bytes, () => {
-      if (generation === this.#generation) for (const item of items) this.contents.apply(item);
+      if (generation !== this.#generation) return;
+      for (const item of items) this.contents.apply(item);
+      if (items.some((item) => item.type === "file" && item.file > 0)) this.sealed();
     });
   }
 
   #release(reel: Reel, number: number): void {
-    const { folder } = this.#options;
+    const { folder } = this.#options.place;
     const files = new Set(reel.rows.map(({ file }) => file));
     for (const file of files) {
       if (file === reel.file || reel.rows.some((row) => row.file === file && row.number > number)) continue;

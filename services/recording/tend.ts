@@ -1,5 +1,8 @@
-import { appendFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { faultOfObject } from "../storage/confirm.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { listName, readForwarded } from "./forwarded.ts";
 import { encodeEntry } from "./journal.ts";
 import { fileName, markerOf, mediaFile } from "./read.ts";
 import { readRecording, truncateRecording } from "./recovery.ts";
@@ -35,6 +38,23 @@ export function repair(root: string, uid: string): Tended {
   return left === undefined ? { state: "mended", message: wrong } : { state: "broken", message: left };
 }
 
+/** Holds what has left this disk against its checksums, where it is now. Changes nothing; rejects while the store cannot be reached. */
+export async function verifyForwarded(
+  root: string,
+  uid: string,
+  store: ObjectStore | undefined,
+): Promise<Tended> {
+  const folder = join(root, uid);
+  for (const [name, sums] of readForwarded(folder).files) {
+    if (existsSync(join(folder, name))) continue;
+    if (!store)
+      return { state: "broken", message: `${name} is in a bucket, and the settings name none (s3Bucket)` };
+    const wrong = await faultOfObject(store, `${uid}/${name}`, sums);
+    if (wrong !== undefined) return { state: "broken", message: wrong };
+  }
+  return whole;
+}
+
 const whole: Tended = { state: "whole", message: "" };
 
 function faultOf(root: string, uid: string): string | undefined {
@@ -48,11 +68,13 @@ function faultOf(root: string, uid: string): string | undefined {
   for (const name of readdirSync(folder)) {
     const [, rendition, number] = mediaFile.exec(name) ?? [];
     const reel = rendition === undefined ? undefined : contents.reel(rendition);
-    if (name === "journal" || (reel && Number(number) <= reel.file)) continue;
+    if (name === "journal" || name === listName || (reel && Number(number) <= reel.file)) continue;
     return `${name} is not in the journal`;
   }
+  const forwarded = readForwarded(folder).files;
   for (const { name, file, fileBytes } of contents.reels) {
-    const { size } = statSync(join(folder, fileName(name, file)));
+    const size =
+      forwarded.get(fileName(name, file))?.bytes ?? statSync(join(folder, fileName(name, file))).size;
     if (size !== fileBytes) return `${fileName(name, file)} has ${size} bytes, the journal says ${fileBytes}`;
   }
   return undefined;

@@ -2,11 +2,11 @@ import type { Programme, Readable } from "../live/programme.ts";
 import type { Init } from "../live/rendition.ts";
 import type { Window } from "../packager/window.ts";
 import type { Contents, Reel } from "./contents.ts";
-import { readRange, readRow } from "./read.ts";
+import { type Place, readRange, readRow } from "./read.ts";
 import { bandwidthOf, wholeWindow } from "./rows.ts";
 
 /** A recording as viewers watch it: the bytes that were served live, listed from the first to the last. */
-export function recorded(folder: string, contents: Contents): Programme {
+export function recorded(place: Place, contents: Contents): Programme {
   const begin = contents.begin!;
   const playable = contents.reels.filter(({ rows }) => rows.some(({ gap }) => !gap));
   return {
@@ -20,11 +20,11 @@ export function recorded(folder: string, contents: Contents): Programme {
     // All of it was measured.
     bandwidthOf: ({ bandwidth }) => bandwidth,
     isLeaving: () => false,
-    renditions: new Map(playable.map((reel) => [reel.name, renditionOf(folder, contents, reel)])),
+    renditions: new Map(playable.map((reel) => [reel.name, renditionOf(place, contents, reel)])),
   };
 }
 
-function renditionOf(folder: string, contents: Contents, reel: Reel): Readable {
+function renditionOf(place: Place, contents: Contents, reel: Reel): Readable {
   let shown: Window | undefined;
   return {
     name: reel.name,
@@ -37,13 +37,13 @@ function renditionOf(folder: string, contents: Contents, reel: Reel): Readable {
       shown ??= wholeWindow(contents, reel);
       return shown;
     },
-    init: (version) => initOf(folder, reel, version),
+    init: (version) => initOf(place, reel, version),
     segment: async (number, version) => {
-      const bytes = await readRow(folder, reel, { number, version, part: undefined });
+      const bytes = await readRow(place, reel, { number, version, part: undefined });
       return bytes && [bytes];
     },
     part: async (number, part, version) => {
-      const bytes = await readRow(folder, reel, { number, version, part });
+      const bytes = await readRow(place, reel, { number, version, part });
       return bytes && [bytes];
     },
     wait: () => Promise.resolve("ready"),
@@ -51,9 +51,9 @@ function renditionOf(folder: string, contents: Contents, reel: Reel): Readable {
 }
 
 /** The init segment of this version, from the head of the newest file that has it. */
-async function initOf(folder: string, reel: Reel, version: number): Promise<Init | undefined> {
+async function initOf(place: Place, reel: Reel, version: number): Promise<Init | undefined> {
   const found = reel.inits.find((init) => init.version === version);
   if (!found) return undefined;
-  const bytes = await readRange(folder, reel.name, { file: found.file, offset: 0, length: found.bytes });
+  const bytes = await readRange(place, reel.name, { file: found.file, offset: 0, length: found.bytes });
   return bytes && { version, track: found.track, bytes };
 }

@@ -14,6 +14,7 @@ import { fmp4 } from "./fmp4.ts";
 import { journal } from "./journal.ts";
 import { moqControl, moqObjects } from "./moq.ts";
 import { rtmp } from "./rtmp.ts";
+import { s3 } from "./s3.ts";
 import type { Target } from "./target.ts";
 import { url } from "./url.ts";
 
@@ -31,6 +32,7 @@ export const targets: readonly Target[] = [
   journal,
   moqControl,
   moqObjects,
+  s3,
 ];
 
 /** No input of this size may take longer: it would hold up every other broadcast of the process. */

@@ -1,0 +1,295 @@
+import { createHash } from "node:crypto";
+import { closeSync, createReadStream, openSync, readdirSync, readSync } from "node:fs";
+import { open, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Failure, messageOf } from "../lib/errors.ts";
+import type { Running } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { backoffMs } from "../lib/retry.ts";
+import { faultOfObject } from "../storage/confirm.ts";
+import { type Body, type Checksums, isSame, type ObjectStore } from "../storage/store.ts";
+import { Contents } from "./contents.ts";
+import { type Forwarded, initName, noteForwarded, readForwarded } from "./forwarded.ts";
+import { readJournal } from "./journal.ts";
+import { mediaFile } from "./read.ts";
+
+export interface ForwarderOptions {
+  /** Of all recordings. */
+  readonly folder: string;
+  readonly store: ObjectStore;
+  readonly log: Log;
+  /** First and longest pause after a failure. */
+  readonly againMs?: readonly [first: number, longest: number];
+}
+
+/** Recordings that are forwarded at a time: one that is slow holds the others up no more than that. */
+const atOnce = 4;
+/** A segment that a restart shows again is still here: twice what it shows. */
+const keptSeconds = 80;
+
+const defaultAgainMs = [500, 30_000] as const;
+
+interface Journey {
+  /** Of the pass that is under way. */
+  running: Promise<void> | undefined;
+  readonly stop: AbortController;
+  /** Something came while it ran. */
+  again: boolean;
+  failures: number;
+  timer: NodeJS.Timeout | undefined;
+  /** Bytes of files that wait. */
+  waiting: number;
+}
+
+/**
+ * Carries media files that nothing is added to any more to a store elsewhere, and takes them off this disk when the other
+ * side has shown that it has each byte, and a journal that knows them. While it cannot be reached they stay and wait.
+ */
+export class Forwarder implements Running {
+  readonly #options: ForwarderOptions;
+  readonly #journeys = new Map<string, Journey>();
+  readonly #queue: string[] = [];
+  readonly #done = Promise.withResolvers<void>();
+  #running = 0;
+  #closing = false;
+  #failing = false;
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+  }
+
+  get closed(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  /** Bytes on this disk that are to leave it. */
+  get waitingBytes(): number {
+    let sum = 0;
+    for (const { waiting } of this.#journeys.values()) sum += waiting;
+    return sum;
+  }
+
+  /** Looks through every recording for what an earlier run has left to do. */
+  start(): void {
+    for (const video of readdirSync(this.#options.folder))
+      if (/^[0-9a-f]{32}$/.test(video) && this.#isLeft(video)) this.look(video);
+  }
+
+  /** A file of this recording was followed by another, or it has ended. */
+  look(video: string): void {
+    if (this.#closing) return;
+    let journey = this.#journeys.get(video);
+    if (!journey) {
+      journey = {
+        running: undefined,
+        stop: new AbortController(),
+        again: false,
+        failures: 0,
+        timer: undefined,
+        waiting: 0,
+      };
+      this.#journeys.set(video, journey);
+    }
+    if (journey.running || journey.timer) journey.again = true;
+    else if (!this.#queue.includes(video)) this.#queue.push(video);
+    this.#pump();
+  }
+
+  /** Removes what there is of this recording elsewhere. Rejects while the store cannot be reached. */
+  async forget(video: string): Promise<void> {
+    const journey = this.#journeys.get(video);
+    this.#journeys.delete(video);
+    clearTimeout(journey?.timer);
+    journey?.stop.abort();
+    await journey?.running;
+    const { store } = this.#options;
+    for await (const { key } of store.list(`${video}/`)) await store.remove(key);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#queue.length = 0;
+      const running: (Promise<void> | undefined)[] = [];
+      for (const journey of this.#journeys.values()) {
+        clearTimeout(journey.timer);
+        journey.stop.abort();
+        running.push(journey.running);
+      }
+      await Promise.all(running);
+      this.#done.resolve();
+    }
+    return this.closed;
+  }
+
+  #pump(): void {
+    while (this.#running < atOnce) {
+      const video = this.#queue.shift();
+      const journey = video === undefined ? undefined : this.#journeys.get(video);
+      if (video === undefined) return;
+      if (!journey) continue;
+      this.#running++;
+      journey.again = false;
+      journey.running = this.#travel(video, journey).finally(() => {
+        this.#running--;
+        journey.running = undefined;
+        if (journey.again && !journey.timer && this.#journeys.get(video) === journey) this.look(video);
+        this.#pump();
+      });
+    }
+  }
+
+  async #travel(video: string, journey: Journey): Promise<void> {
+    const { log, againMs = defaultAgainMs } = this.#options;
+    try {
+      const over = await this.#carry(video, journey);
+      if (this.#failing) log.info("storage can be written again");
+      this.#failing = false;
+      journey.failures = 0;
+      if (over && !journey.again && this.#journeys.get(video) === journey) this.#journeys.delete(video);
+    } catch (error) {
+      if (journey.stop.signal.aborted) return;
+      if (!this.#failing)
+        log.warn(
+          { video, error: messageOf(error) },
+          "recordings stay on this disk: storage cannot be written",
+        );
+      this.#failing = true;
+      const [first, longest] = againMs;
+      journey.timer = setTimeout(
+        () => {
+          journey.timer = undefined;
+          this.look(video);
+        },
+        backoffMs(journey.failures++, first, longest),
+      );
+    }
+  }
+
+  /** One pass over a recording; true when it has ended and nothing is left to do. */
+  async #carry(video: string, journey: Journey): Promise<boolean> {
+    const folder = join(this.#options.folder, video);
+    const { signal } = journey.stop;
+    const journal = await readFile(join(folder, "journal")).catch(() => undefined);
+    const contents = journal && contentsOf(journal);
+    if (!contents?.begin || contents.begin.temporary) return true;
+    let known = readForwarded(folder);
+    const here = sealedFiles(folder, contents);
+    const sizes = await Promise.all(here.map(async (name) => (await stat(join(folder, name))).size));
+    const left = here.filter((name) => !known.files.has(name));
+    journey.waiting = sizes.reduce((sum, size) => sum + size, 0);
+    for (const name of left) {
+      const sums = await checksumsOf(join(folder, name));
+      await this.#put(`${video}/${name}`, { ...sums, from: { file: join(folder, name) } }, signal);
+      await noteForwarded(folder, [...missingInits(contents, name, known, folder), { file: name, ...sums }]);
+      known = readForwarded(folder);
+    }
+    const ended = contents.endedMs !== undefined;
+    const gone = here.filter((name) => ended || isOld(contents, name));
+    if ((gone.length > 0 || ended) && known.journal?.bytes !== journal!.length) {
+      // What the copy says must be true of this disk, too, also after a power cut.
+      await sync(join(folder, "journal"));
+      const sums = sumsOf(journal!);
+      await this.#put(`${video}/journal`, { ...sums, from: journal! }, signal);
+      await noteForwarded(folder, [{ journal: sums.bytes, sha256: sums.sha256, md5: sums.md5 }]);
+    }
+    for (const name of gone) {
+      await rm(join(folder, name), { force: true });
+      journey.waiting -= sizes[here.indexOf(name)]!;
+    }
+    if (left.length > 0) this.#options.log.info({ video, files: left.length }, "recording forwarded");
+    return ended;
+  }
+
+  /** Puts an object and has its store show that it is the same. */
+  async #put(key: string, body: Body, signal: AbortSignal): Promise<void> {
+    const { store } = this.#options;
+    // It may have come in an earlier run.
+    const before = await store.head(key, signal);
+    if (before && isSame(before, body)) return;
+    await store.put(key, body, signal);
+    const wrong = await faultOfObject(store, key, body, signal);
+    if (wrong !== undefined) throw new Failure("unavailable", `${wrong}, after it was taken`);
+  }
+
+  /** Whether a recording may have something to do, from the names of its files. */
+  #isLeft(video: string): boolean {
+    const folder = join(this.#options.folder, video);
+    return (
+      readdirSync(folder).some((name) => mediaFile.test(name)) || readForwarded(folder).journal === undefined
+    );
+  }
+}
+
+/** What a journal says, media unseen. */
+function contentsOf(journal: Uint8Array): Contents {
+  const contents = new Contents();
+  for (const { entry } of readJournal(journal)) if (!contents.apply(entry)) break;
+  return contents;
+}
+
+/** Files on this disk that nothing is added to any more. */
+function sealedFiles(folder: string, contents: Contents): string[] {
+  return readdirSync(folder).filter((name) => {
+    const [, rendition = "", number] = mediaFile.exec(name) ?? [];
+    const reel = contents.reel(rendition);
+    return (
+      reel && (Number(number) < reel.file || (contents.endedMs !== undefined && Number(number) === reel.file))
+    );
+  });
+}
+
+/** Whether no restart needs any segment of this file. */
+function isOld(contents: Contents, name: string): boolean {
+  const [, rendition = "", number] = mediaFile.exec(name) ?? [];
+  const reel = contents.reel(rendition)!;
+  const last = reel.rows.findLast(({ file }) => file === Number(number));
+  const edge = reel.rows.at(-1);
+  const timescale = reel.inits[0]!.track.timescale;
+  return !last || !edge || edge.dts - (last.dts + last.duration) > keptSeconds * timescale;
+}
+
+/** Lines for the init at the head of this file, where the list lacks it. */
+function missingInits(contents: Contents, name: string, known: Forwarded, folder: string) {
+  const [, rendition = "", number] = mediaFile.exec(name) ?? [];
+  const init = contents.reel(rendition)!.inits.find(({ file }) => file === Number(number));
+  if (!init || known.inits.has(initName(rendition, init.version))) return [];
+  const head = headOf(join(folder, name), init.bytes);
+  return [{ init: initName(rendition, init.version), base64: Buffer.from(head).toString("base64") }];
+}
+
+function headOf(path: string, length: number): Uint8Array {
+  const fd = openSync(path, "r");
+  try {
+    const bytes = new Uint8Array(length);
+    readSync(fd, bytes, 0, length, 0);
+    return bytes;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function checksumsOf(file: string): Promise<Checksums> {
+  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
+  let bytes = 0;
+  for await (const piece of createReadStream(file, { highWaterMark: 256 << 10 }) as AsyncIterable<Buffer>) {
+    sha256.update(piece);
+    md5.update(piece);
+    bytes += piece.length;
+  }
+  return { bytes, sha256: sha256.digest("hex"), md5: md5.digest("hex") };
+}
+
+function sumsOf(bytes: Uint8Array): Checksums {
+  const hash = (name: string): string => createHash(name).update(bytes).digest("hex");
+  return { bytes: bytes.length, sha256: hash("sha256"), md5: hash("md5") };
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,90 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { publish } from "../support/ffmpeg.ts";
+import { type S3Fake, startS3 } from "../support/s3-fake.ts";
+import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
+import { hashOf, mediaOf, openWitness } from "../support/witness.ts";
+
+let fake: S3Fake;
+let dataDir: string;
+let sluice: Sluice;
+let env: Readonly<Record<string, string>>;
+beforeAll(async () => {
+  fake = await startS3();
+  dataDir = mkdtempSync(join(tmpdir(), "sluice-bucket-"));
+  env = {
+    SLUICE_S3_BUCKET: fake.bucket,
+    SLUICE_S3_ENDPOINT: fake.endpoint,
+    SLUICE_S3_REGION: fake.region,
+    SLUICE_S3_PREFIX: "sluice/",
+    SLUICE_S3_ACCESS_KEY_ID: fake.accessKeyId,
+    SLUICE_S3_SECRET_ACCESS_KEY: fake.secretAccessKey,
+  };
+  sluice = await startSluice({ dataDir, env });
+});
+afterAll(async () => {
+  await sluice?.stop();
+  await fake?.close();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+test("a broadcast ends up in the bucket, plays from there with the same bytes, is verified there and removed from there", async () => {
+  const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
+  // The bucket is away while it is recorded.
+  fake.rules.push({ fault: { how: "status", status: 503, code: "SlowDown" } });
+  const encoder = publish({ url: `${rtmp}/${streamKey}`, seconds: 6 });
+  const witness = await openWitness(`${http}/${uid}`);
+  const lifecycle = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as { videoUID: string };
+  const video = lifecycle.videoUID;
+  await encoder.ended;
+  await witness.done;
+  expect(witness.faults).toEqual([]);
+  const here = () => readdirSync(join(dataDir, "recordings", video)).filter((name) => name.endsWith(".mp4"));
+  await sluice.said(/storage cannot be written/);
+  expect(here()).toEqual(["audio-0.mp4", "source-0.mp4"]);
+  fake.rules.length = 0;
+  await expect.poll(here, { timeout: 20_000 }).toEqual([]);
+  expect([...fake.objects.keys()].sort()).toEqual(
+    ["audio-0.mp4", "journal", "source-0.mp4"].map((name) => `sluice/${video}/${name}`),
+  );
+
+  for (const [url, hash] of witness.seen) expect(await hashOf(url), url).toBe(hash);
+  const list = `${http}/${video}/manifest/${video}/source.m3u8`;
+  for (const url of mediaOf(await (await fetch(list)).text(), list)) expect(await hashOf(url)).toBeDefined();
+
+  const recordings = (verb: string) => runSluice(["recordings", verb, "--data", dataDir], env);
+  expect(await recordings("verify")).toMatchObject({ code: 0, output: expect.stringContaining("1 whole") });
+  const key = `sluice/${video}/source-0.mp4`;
+  const kept = fake.objects.get(key)!;
+  fake.objects.set(key, kept.subarray(1));
+  const verified = await recordings("verify");
+  expect(verified).toMatchObject({ code: 1, output: expect.stringContaining("source-0.mp4 has") });
+  fake.objects.set(key, kept);
+
+  const headers = { authorization: `Bearer ${apiToken}` };
+  await fetch(`${http}/client/v4/accounts/0/stream/${video}`, { method: "DELETE", headers });
+  await expect.poll(() => fake.objects.size, { timeout: 10_000 }).toBe(0);
+  expect(sluice.log()).not.toContain(fake.secretAccessKey);
+});
+
+test.for([
+  {
+    name: "a bucket that takes everything",
+    change: {},
+    says: "✓ storage: media takes, gives back, lists and removes",
+  },
+  {
+    name: "a wrong secret",
+    change: { SLUICE_S3_SECRET_ACCESS_KEY: "wrong" },
+    says: "✗ storage: the secret does not fit the access key: correct s3SecretAccessKey",
+  },
+  { name: "a wrong bucket", change: { SLUICE_S3_BUCKET: "other" }, says: 'has no bucket "other"' },
+  { name: "nobody there", change: { SLUICE_S3_ENDPOINT: "http://127.0.0.1:1" }, says: "ECONNREFUSED" },
+])("the doctor says of $name what it is", async ({ change, says }) => {
+  const { output } = await runSluice(["doctor", "--data", dataDir], { ...env, ...change });
+  expect(output).toContain(says);
+  expect(output).not.toContain(fake.secretAccessKey);
+  expect(fake.objects.size).toBe(0);
+});
