@@ -224,7 +224,7 @@ class S3 implements ObjectStore {
 }
 
 /** What a refusal means and what to change about it. Pure; `what` was asked for. */
-export function refusalOf(
+function refusalOf(
   what: string,
   status: number,
   { code, message, region }: Refusal,
