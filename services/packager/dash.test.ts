@@ -22,8 +22,8 @@ test("a steady broadcast, line by line: one text for as long as it is steady", (
   expect(manifests[0]!.text).toBe(`<?xml version="1.0" encoding="UTF-8"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="${profiles}" type="dynamic" availabilityStartTime="2025-12-31T23:59:50.000Z" publishTime="2026-01-01T00:00:00.500Z" minimumUpdatePeriod="PT2S" timeShiftBufferDepth="PT12S" maxSegmentDuration="PT2S" minBufferTime="PT1.047S">
   <ServiceDescription id="0">
-    <Latency referenceId="0" target="1197" min="718" max="30000"/>
-    <PlaybackRate min="0.96" max="1.04"/>
+    <Latency referenceId="0" target="985" min="591" max="30000"/>
+    <PlaybackRate min="0.92" max="1.08"/>
   </ServiceDescription>
   <Period id="p1" start="PT10S">
     <AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1" maxWidth="320" maxHeight="180" par="16:9" maxFrameRate="30">

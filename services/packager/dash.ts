@@ -96,14 +96,14 @@ export function manifest(presentation: Presentation): string {
 
 /** K.3: how far behind live a player should be, in ms. Chunk by chunk where the next number is known, else whole segments. */
 function service({ targetDuration, partTarget }: Window, steady: boolean): string {
-  const target = Math.round(1000 * (steady ? 2 * partTarget + 0.15 : targetDuration + 2.5));
+  const target = Math.round(1000 * (steady ? 1.5 * partTarget + 0.2 : targetDuration + 2.5));
   const min = Math.round(target * 0.6);
   // Beyond it a player seeks forward; an outage must not make it, since it would land where nothing is.
   const max = outageSeconds * 1000;
   return (
     '  <ServiceDescription id="0">\n' +
     `    <Latency referenceId="0" target="${target}" min="${min}" max="${max}"/>\n` +
-    '    <PlaybackRate min="0.96" max="1.04"/>\n' +
+    '    <PlaybackRate min="0.92" max="1.08"/>\n' +
     "  </ServiceDescription>\n"
   );
 }

@@ -1,6 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test, vi } from "vitest";
+import type { FlvTag } from "../../../services/packager/flv.ts";
+import { audioEncoders, type Encoded, encode, tagsOf, videoEncoders } from "../../support/encoded.ts";
 import { type Remuxed, remux } from "../../support/remux.ts";
+import { simulate } from "../../support/simulate.ts";
 import { ask, findJudge, judges, type Served } from "./judges.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -18,6 +21,22 @@ const sources: { name: string; input: readonly string[]; perChunk: { video: numb
   },
 ];
 
+const seconds = 4;
+const { avc1, ...others } = videoEncoders;
+const { mp4a, ...sounds } = audioEncoders;
+/** What enhanced RTMP brings besides, as the packager serves it. */
+const codecs: { name: string; what: () => Promise<Encoded> }[] = [
+  ...Object.entries(others).map(([name, video]) => ({
+    name,
+    what: () => encode({ seconds, video: [video], audio: [mp4a] }),
+  })),
+  ...Object.entries(sounds).map(([name, audio]) => ({
+    name,
+    what: () => encode({ seconds, video: [avc1], audio: [audio] }),
+  })),
+  { name: "HE-AAC", what: heAac },
+];
+
 for (const judge of judges) {
   const program = findJudge(judge);
   describe.skipIf(!program)(judge.name, () => {
@@ -27,6 +46,11 @@ for (const judge of judges) {
         expect(ask(judge, program!, servedOf(video!))).toEqual([]);
         expect(ask(judge, program!, servedOf(audio!))).toEqual([]);
       });
+
+    test.for(codecs)("finds nothing wrong with $name", async ({ what }) => {
+      const encoded = await what();
+      for (const served of servedAir(tagsOf(encoded))) expect(ask(judge, program!, served)).toEqual([]);
+    });
 
     test("finds what was broken on purpose", () => {
       const { video } = remux(published(sources[0]!.input), sources[0]!.perChunk);
@@ -67,6 +91,34 @@ function servedOf({ track, init, chunks }: Remuxed): Served {
   }
   const whole = segments.map((run) => new Uint8Array(Buffer.concat(run)));
   return track.kind === "video"
-    ? { init, segments: whole, size: { width: track.width, height: track.height } }
-    : { init, segments: whole };
+    ? { entry: track.entry, init, segments: whole, size: { width: track.width, height: track.height } }
+    : { entry: track.entry, init, segments: whole };
+}
+
+/** HE-AAC by its boxes: a core of 24 kHz that announces band replication and has none of it. */
+async function heAac(): Promise<Encoded> {
+  const { tracks, samples } = await encode({ seconds, audio: ["-c:a aac -b:a 32k -ac 2 -ar 24000"] });
+  // AudioObjectType 5, 24 kHz, two channels, 48 kHz, of AAC-LC.
+  const track = { ...tracks[0]!, config: Uint8Array.of(0x2b, 0x11, 0x88, 0x00) };
+  return { tracks: [track], samples: samples.map((sample) => ({ ...sample, track })) };
+}
+
+/** Each rendition of a publish of these tags. */
+function servedAir(tags: readonly FlvTag[]): Served[] {
+  const events = tags.map((tag) => ({ atMs: tag.timestampMs, tag, do: "tag" as const }));
+  const end = { atMs: events.at(-1)!.atMs, do: "end" as const };
+  const aired = simulate([{ atMs: 0, do: "begin" }, ...events, end], { keepAll: true });
+  return aired.outputs.flatMap((init): Served[] => {
+    if (init.type !== "init") return [];
+    const { track, bytes, name } = init;
+    const { segments } = aired.windows.get(name)!;
+    expect(segments.length).toBeGreaterThan(2);
+    const whole = segments.map(({ parts }) => new Uint8Array(Buffer.concat(parts.map((part) => part.bytes))));
+    return [
+      {
+        ...{ entry: track.entry, init: bytes, segments: whole },
+        ...(track.kind === "video" && { size: { width: track.width, height: track.height } }),
+      },
+    ];
+  });
 }
