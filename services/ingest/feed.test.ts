@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { media } from "../../test/support/rtmp-client.ts";
 import { type InternalServer, listenInternal, openInternal } from "../lib/http.ts";
-import { FlvReader, type FlvTag } from "../packager/flv.ts";
+import { FlvReader, type FlvTag, writeScript } from "../packager/flv.ts";
 import { writeAudio, writeVideo } from "../packager/tags.ts";
 import { createFeed, type Feed, feedLimits } from "./feed.ts";
 import { tagHeadBytes, tagTailBytes } from "./protocol.ts";
@@ -112,6 +112,17 @@ test("metadata that is sent again is passed on only when it differs, and the lat
   feed.end("clean");
   expect(await read(first)).toEqual(["script 0", "script 30", "script 30"]);
   expect(await read(second)).toEqual(["script 30", "script 30"]);
+});
+
+test("what is said of a moment is for those who read then", async () => {
+  script(0, 320);
+  const first = await attach();
+  write(18, 20, writeScript("onTextData", { text: "Hello" }));
+  write(18, 40, writeScript("onTextData", { text: "Hello" }));
+  const second = await attach();
+  feed.end("clean");
+  expect(await read(first)).toEqual(["script 0", "script 20", "script 40", "script 40"]);
+  expect(await read(second)).toEqual(["script 40", "script 40"]);
 });
 
 test("a new video config empties the GOP, which a decoder set up anew could not read", async () => {

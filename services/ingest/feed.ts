@@ -4,6 +4,7 @@ import {
   audioTag,
   flvHeader,
   readAudio,
+  readScript,
   readVideo,
   scriptTag,
   tagHeader,
@@ -108,6 +109,9 @@ class Fanout implements Feed {
         const tooOld = !this.#hasVideo && Math.abs(this.#timestampMs - this.#gopStartMs) > audioOnlyMs;
         this.#keep(tag, tooOld);
       }
+    } else if (readScript(payload).name !== "onMetaData") {
+      // Said of a moment: for those who read now.
+      this.#seal(type, timestampMs, tag);
     } else {
       // Some encoders repeat theirs many times a second.
       if (this.#metadata && samePayload(this.#metadata, tag)) return;

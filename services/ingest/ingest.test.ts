@@ -6,6 +6,8 @@ import { makeSelfSigned } from "../../infra/certs.ts";
 import { type IngestWorld, startIngestWorld } from "../../test/support/ingest.ts";
 import { command, connectRtmp, media, type RtmpClient } from "../../test/support/rtmp-client.ts";
 import { requestInternal } from "../lib/http.ts";
+import { writeAmf } from "../packager/amf.ts";
+import { readScript } from "../packager/flv.ts";
 import { sessionLimits } from "./session.ts";
 
 const uid = "a".repeat(32);
@@ -51,6 +53,34 @@ test("a publish becomes a feed, whole and in order, and a clean end is its last 
   expect(world.facts.map((f) => ("reason" in f ? `${f.type} ${f.reason}` : f.type))).toEqual([
     "publish.started",
     "publish.ended clean",
+  ]);
+});
+
+test("what an encoder says of a moment is passed on, what nobody reads or could read is not", async () => {
+  world = await startIngestWorld();
+  const encoder = await client();
+  await encoder.publish("live", world.input(uid));
+  begin(encoder);
+  const feed = await world.feed(0);
+  await feed.until((tags) => tags.length >= 6);
+  const say = (timestampMs: number, payload: Uint8Array): void =>
+    void encoder.send({ type: 18, timestampMs, payload });
+  say(40, writeAmf(["@setDataFrame", "onCuePoint", { name: "goal" }]));
+  say(41, writeAmf(["onPublishEnd", { reason: "clean" }]));
+  say(42, writeAmf(["onStatistics", { bytes: 1 }]));
+  say(43, Buffer.concat([writeAmf(["onTextData"]), Buffer.of(3, 0, 9)]));
+  say(44, writeAmf(["onCaptionInfo", { type: "708", data: "x".repeat(40_000) }]));
+  say(45, writeAmf(["onTextData", { text: "Hello", language: "eng" }]));
+  encoder.video(66, media.frame(500));
+  await feed.until((tags) => tags.at(-1)?.timestampMs === 66);
+  expect(
+    feed.tags
+      .slice(6)
+      .map(({ timestampMs, payload, type }) => [timestampMs, type === "script" && readScript(payload)]),
+  ).toEqual([
+    [40, { name: "onCuePoint", value: { name: "goal" } }],
+    [45, { name: "onTextData", value: { text: "Hello", language: "eng" } }],
+    [66, false],
   ]);
 });
 

@@ -3,7 +3,7 @@ import { Failure } from "../lib/errors.ts";
 import { AmfReader, type AmfValue, writeAmf } from "../packager/amf.ts";
 import { BadMedia } from "../packager/bad-media.ts";
 import { fourCCs } from "../packager/codec/names.ts";
-import { audioTag, maxTagBytes, scriptTag, videoTag } from "../packager/flv.ts";
+import { audioTag, maxTagBytes, readScript, scriptTag, videoTag } from "../packager/flv.ts";
 
 /** Bytes before and after a payload that an FLV tag needs: see `Handler.media`. */
 export const tagHeadBytes = 11;
@@ -101,6 +101,10 @@ const nanoOffset = 8;
 /** AMF0 strings with their type and length, as they begin a data message. */
 const setDataFrame = amfString("@setDataFrame");
 const onMetaData = amfString("onMetaData");
+/** What else encoders say beside the media that anybody here reads. */
+const said = ["onCuePoint", "onTextData", "onCaptionInfo"].map(amfString);
+/** Of these; the longest section of SCTE 35 as text is a quarter of it. */
+const maxSaidBytes = 32 << 10;
 
 /**
  * `Rtmp` with the fields that its constructor would set, without the constructor: that makes an FLV parser as well, and
@@ -393,7 +397,7 @@ class Connection extends (Bare as unknown as typeof Rtmp) implements Protocol {
     // As in a file: without the byte of AMF3 and without the RTMP method in front.
     let body = header.type === type.dataAmf3 ? payload.subarray(1) : payload;
     if (startsWith(body, setDataFrame)) body = body.subarray(setDataFrame.length);
-    if (!startsWith(body, onMetaData)) return;
+    if (!startsWith(body, onMetaData) && !isSaid(body)) return;
     const script = Buffer.allocUnsafeSlow(tagHeadBytes + body.length + tagTailBytes);
     body.copy(script, tagHeadBytes);
     this.#handler.media(scriptTag, clock, script);
@@ -402,6 +406,18 @@ class Connection extends (Bare as unknown as typeof Rtmp) implements Protocol {
 
 function refused(message: string, cause?: unknown): Failure {
   return new Failure("bad_request", message, { cause });
+}
+
+/** Something that is said of a moment, and that can be read: no reader of the feed ends for it. */
+function isSaid(body: Buffer): boolean {
+  if (body.length > maxSaidBytes || !said.some((name) => startsWith(body, name))) return false;
+  try {
+    readScript(body);
+    return true;
+  } catch (error) {
+    if (error instanceof BadMedia) return false;
+    throw error;
+  }
 }
 
 function field(object: AmfValue, name: string): AmfValue | undefined {

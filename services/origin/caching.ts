@@ -10,7 +10,9 @@ export type Kind =
   | "asset"
   | "state"
   | "error"
-  | "missing media";
+  | "missing media"
+  | "missing playlist"
+  | "missing held playlist";
 
 /**
  * Cache-Control for an answer (rfc8216bis B.1; seconds follow from the target duration). A held playlist has a URL of
@@ -27,8 +29,13 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
       return `public, max-age=${Math.floor(targetDuration / 2)}`;
     case "ended playlist":
       return `public, max-age=${6 * targetDuration}`;
+    // B.1 for what is not found: one target duration, and four where the address asks for a moment that has gone. A second
+    // where no broadcast says how long that is. What is refused (400) or not there yet (503) may be right the next moment.
     case "missing media":
-      return "public, max-age=1";
+    case "missing playlist":
+      return `public, max-age=${Math.max(1, targetDuration)}`;
+    case "missing held playlist":
+      return `public, max-age=${Math.max(1, 4 * targetDuration)}`;
     case "multivariant":
     case "manifest":
       return "public, max-age=1";

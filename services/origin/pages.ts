@@ -54,7 +54,8 @@ export class Pages {
 
   async asset(exchange: Exchange, name: string): Promise<void> {
     const file = await this.#read(name);
-    if (!file) return refuse(exchange, 404, "There is no such file", {}, "missing media");
+    if (!file)
+      return refuse(exchange, 404, "There is no such file", {}, { kind: "missing media", targetDuration: 0 });
     send(exchange, file, name, "asset");
   }
 

@@ -65,7 +65,16 @@ export class Playlists {
       );
       if (waited === "gone") return;
       if (rendition.removed)
-        return refuse(exchange, 404, "This rendition is not made any more", {}, "missing media");
+        return refuse(
+          exchange,
+          404,
+          "This rendition is not made any more",
+          {},
+          {
+            kind: directives.number === undefined ? "missing playlist" : "missing held playlist",
+            targetDuration: broadcast.targetDuration,
+          },
+        );
       if (waited === "late")
         return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
       verdict = answerFor(rendition.shown, directives);
@@ -131,7 +140,7 @@ export class Playlists {
           label: audio?.label,
         });
     }
-    const pictures = video.slice(0, 1).map((of) => ({
+    const pictures = video.map((of) => ({
       of,
       uri: `${broadcast.video}/${listUri(`${of.name}.pictures`, mode)}`,
       peak: Math.ceil((broadcast.renditions.get(of.name)?.picturePeak ?? 0) * headroom) || of.peak,

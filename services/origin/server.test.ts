@@ -185,6 +185,21 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     ["/nothing", 404],
   ] as const)("%s is %d", async ([path, status]) => expect((await get(path)).status).toBe(status));
 
+  test.for([
+    // rfc8216bis B.1: for what is not there one target duration, four where a moment was asked for; the rest for nobody.
+    [`/${input}/manifest/${video}/other.m3u8`, "public, max-age=4"],
+    [`/${input}/manifest/${video}/other.m3u8?_HLS_msn=3&_HLS_part=1`, "public, max-age=16"],
+    [`/${input}/manifest/${video}/source/0/99.m4s`, "public, max-age=4"],
+    [`/${input}/manifest/${video}/source/0/1.9.m4s`, "public, max-age=4"],
+    [`/${input}/manifest/${video}/source/7/init.mp4`, "public, max-age=4"],
+    [`/${input}/manifest/${"e".repeat(32)}/source.m3u8`, "public, max-age=1"],
+    [`/${input}/manifest/${video}/source.m3u8?_HLS_part=1`, "no-store"],
+    [`/${input}/manifest/${video}/source.m3u8?_HLS_msn=99`, "no-store"],
+    [`/${"b".repeat(32)}/manifest/video.m3u8`, "no-store"],
+  ] as const)("%s is kept as %s", async ([path, kept]) =>
+    expect((await get(path)).headers["cache-control"]).toBe(kept),
+  );
+
   test("a method that changes things is refused by name", async () => {
     const { status, headers } = await get(playlist, { method: "DELETE" });
     expect([status, headers.allow]).toEqual([405, "GET, HEAD, OPTIONS"]);

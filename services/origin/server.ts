@@ -111,7 +111,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       saw(exchange, options, broadcast);
-      if (to.pictures && rendition.track.kind !== "video") return missing(exchange);
+      if (to.pictures && rendition.track.kind !== "video") return missing(exchange, broadcast.targetDuration);
       const mode = { ...modeOf(exchange.query, options), pictures: to.pictures };
       return options.playlists.media(exchange, broadcast, rendition, { directives, mode });
     }
@@ -119,7 +119,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       const broadcast = await find(exchange, options, to.playback, to.video);
       const rendition = broadcast?.renditions.get(to.rendition);
       if (!broadcast) return;
-      if (!rendition) return missing(exchange);
+      if (!rendition) return missing(exchange, broadcast.targetDuration);
       if (to.to === "init") return init(exchange, rendition, to.version);
       if (to.to === "segment") return segment(exchange, directory.video(to.video), rendition, to);
       return part(exchange, broadcast, rendition, to);
@@ -196,7 +196,17 @@ async function firstOf(
   const rendition = broadcast.renditions.get(name);
   if (rendition) return rendition;
   if (planned()) refuse(exchange, 503, "This rendition has no media yet", { "retry-after": "1" });
-  else refuse(exchange, 404, "This broadcast has no such rendition", {}, "missing media");
+  else
+    refuse(
+      exchange,
+      404,
+      "This broadcast has no such rendition",
+      {},
+      {
+        kind: /(^|&)_HLS_msn=/.test(exchange.query) ? "missing held playlist" : "missing playlist",
+        targetDuration: broadcast.targetDuration,
+      },
+    );
   return undefined;
 }
 
@@ -289,7 +299,7 @@ async function segment(
 }
 
 function media(exchange: Exchange, rendition: Readable, body: readonly Uint8Array[] | undefined): void {
-  if (!body) return missing(exchange);
+  if (!body) return missing(exchange, rendition.shown.targetDuration);
   const headers = { ...mediaHeaders(rendition), "accept-ranges": "bytes" };
   const length = body.reduce((sum, piece) => sum + piece.length, 0);
   const range = rangeOf(exchange.headers.range, length);
@@ -308,6 +318,7 @@ function mediaHeaders({ track }: Readable): OutgoingHttpHeaders {
   };
 }
 
-function missing(exchange: Exchange): void {
-  refuse(exchange, 404, "There is no such media, or not any more", {}, "missing media");
+function missing(exchange: Exchange, targetDuration = 0): void {
+  const found = { kind: "missing media", targetDuration } as const;
+  refuse(exchange, 404, "There is no such media, or not any more", {}, found);
 }

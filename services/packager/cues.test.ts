@@ -29,7 +29,8 @@ describe("a cue point", () => {
     { name: "base64", value: Buffer.from(outgoing, "hex").toString("base64") },
   ])("with SCTE 35 as $name is out of the network and lasts as long as it says", ({ value }) => {
     const cue = readCue({ name: "ad", type: "event", parameters: { data: value } });
-    expect(cue).toMatchObject({ name: "ad", durationMs: 30_000, splice: { kind: "OUT" } });
+    expect(cue).toMatchObject({ name: "ad", plannedMs: 30_000, splice: { kind: "OUT", event: 1 } });
+    expect(cue?.durationMs).toBeUndefined();
     expect(hexOf(cue!.splice!.bytes)).toBe(outgoing);
   });
   test("back into the network, and any other message", () => {
@@ -100,6 +101,38 @@ test("a list has the cues of its time, a delta update only the new ones and what
     expect(judge.playlist("/v/source.m3u8", text(skip), 100)).toEqual([]);
   HLS.setOptions({ strictMode: true });
   expect(HLS.parse(text("none"))).toBeDefined();
+});
+
+test("out of the network and back is one range, which says how long it was once that is known", () => {
+  const cues = new Cues();
+  const say = (startMs: number, data: string): void => cues.add({ ...readCue({ data })!, startMs });
+  say(1_000, incoming);
+  say(10_000, outgoing);
+  say(10_500, signal);
+  say(39_000, incoming);
+  say(80_000, incoming);
+  const lines = cues.since(0).map((cue) => cueLine(cue));
+  const attributes = lines.map((line) =>
+    Object.fromEntries(line.matchAll(/([A-Z][A-Z0-9-]*)="?([^",\n]+)/g).map((m) => [m[1], m[2]])),
+  );
+  const [early, out, , back, late] = attributes;
+  expect(out).toMatchObject({ "PLANNED-DURATION": "30.000", "START-DATE": "1970-01-01T00:00:10.000Z" });
+  expect(out).not.toHaveProperty("DURATION");
+  expect(back).toMatchObject({ ID: out!.ID, "START-DATE": out!["START-DATE"], DURATION: "29.000" });
+  expect(back).toHaveProperty("SCTE35-IN");
+  expect(new Set([early!.ID, out!.ID, late!.ID]).size).toBe(3);
+  const window = windowOf(Array.from({ length: 30 }, (_, i) => segment(i + 1)));
+  const text = mediaPlaylist(window, {
+    skip: "none",
+    name: "source",
+    reports: [],
+    cues: { listed: cues.since(0), removed: [] },
+  });
+  expect(createJudge().playlist("/v/source.m3u8", text, 0)).toEqual([]);
+  HLS.setOptions({ strictMode: true });
+  expect(HLS.parse(text)).toBeDefined();
+  // What a client has already heard of is removed when both have gone.
+  expect(cues.removed(41_000, 6_000)).toEqual([out!.ID]);
 });
 
 function segment(number: number): Segment {

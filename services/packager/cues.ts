@@ -7,14 +7,25 @@ export interface Cue {
   /** Milliseconds since 1970. */
   readonly startMs: number;
   readonly durationMs: number | undefined;
+  /** How long it is meant to last, while nobody knows better. */
+  readonly plannedMs?: number | undefined;
+  /** When the publisher said it: of one that ends another, later than `startMs`. */
+  readonly saidMs: number;
   /** The publisher's own name for it, fit for a quoted string. */
   readonly name: string | undefined;
   /** A splice_info_section of SCTE 35, and which attribute carries it. */
-  readonly splice: { readonly kind: "OUT" | "IN" | "CMD"; readonly bytes: Uint8Array } | undefined;
+  readonly splice:
+    | {
+        readonly kind: "OUT" | "IN" | "CMD";
+        readonly bytes: Uint8Array;
+        /** splice_event_id: the way out and the way back in have the same. */
+        readonly event?: number | undefined;
+      }
+    | undefined;
 }
 
 /** What an `onCuePoint` says, without its place in the broadcast. */
-type Said = Omit<Cue, "id" | "startMs">;
+type Said = Omit<Cue, "id" | "startMs" | "saidMs">;
 
 /** SCTE 35 9.2: a section has at most 4093 bytes behind its length. */
 const maxSection = 4096;
@@ -38,14 +49,18 @@ export function readCue(value: AmfValue): Said | undefined {
   const stated = typeof seconds === "number" && seconds >= 0 && seconds < 86_400 ? seconds * 1000 : undefined;
   return {
     name: name || undefined,
-    durationMs: stated ?? splice?.durationMs,
-    splice: splice && { kind: splice.kind, bytes: splice.bytes },
+    // What a splice out says is a plan: the one back in ends it.
+    ...(splice?.kind === "OUT"
+      ? { durationMs: undefined, plannedMs: stated ?? splice.durationMs }
+      : { durationMs: stated }),
+    splice: splice && { kind: splice.kind, bytes: splice.bytes, event: splice.event },
   };
 }
 
 interface Splice {
   readonly kind: "OUT" | "IN" | "CMD";
   readonly bytes: Uint8Array;
+  readonly event: number | undefined;
   readonly durationMs: number | undefined;
 }
 
@@ -55,9 +70,11 @@ function spliceOf(value: AmfValue | undefined): Splice | undefined {
   // SCTE 35 9.6: table_id 0xfc, then 4 bits of flags and 12 of length.
   if (!bytes || bytes.length < 17 || bytes[0] !== 0xfc) return undefined;
   if ((((bytes[1]! & 15) << 8) | bytes[2]!) !== bytes.length - 3) return undefined;
-  const clear: Splice = { kind: "CMD", bytes, durationMs: undefined };
+  const command: Splice = { kind: "CMD", bytes, event: undefined, durationMs: undefined };
   // splice_command_type 5 is splice_insert (9.7.3); behind its id stand the flags that say which way it goes.
-  if (bytes[13] !== 5 || bytes.length < 20 || (bytes[18]! & 0x80) !== 0) return clear;
+  if (bytes[13] !== 5 || bytes.length < 20 || (bytes[18]! & 0x80) !== 0) return command;
+  const event = bytes.subarray(14, 18).reduce((n, b) => n * 256 + b, 0);
+  const clear = { ...command, event };
   const flags = bytes[19]!;
   if ((flags & 0x80) === 0) return { ...clear, kind: "IN" };
   const [program, timed, immediate] = [flags & 0x40, flags & 0x20, flags & 0x10];
@@ -72,32 +89,52 @@ function spliceOf(value: AmfValue | undefined): Splice | undefined {
 export class Cues {
   #cues: Cue[] = [];
   #count = 0;
-  add({ startMs, ...said }: Omit<Cue, "id">): void {
+
+  add({ startMs, ...said }: Omit<Cue, "id" | "saidMs">): void {
     const at = Math.round(startMs);
-    this.#cues.push({ ...said, id: `${at}-${++this.#count}`, startMs: at });
+    const out = this.#outOf(said.splice);
+    // 4.4.5.1.1: both ways of one splice have one ID; what both tags say is the same (4.4.5.1).
+    if (out && at >= out.startMs)
+      this.#cues.push({
+        ...said,
+        id: out.id,
+        startMs: out.startMs,
+        durationMs: at - out.startMs,
+        saidMs: at,
+      });
+    else this.#cues.push({ ...said, id: `${at}-${++this.#count}`, startMs: at, saidMs: at });
     if (this.#cues.length > maxCues) this.#cues.shift();
+  }
+
+  /** The way out that this one leads back from. */
+  #outOf(splice: Cue["splice"]): Cue | undefined {
+    if (splice?.kind !== "IN") return undefined;
+    const last = this.#cues.findLast((cue) => cue.splice?.event === splice.event);
+    return last?.splice?.kind === "OUT" ? last : undefined;
   }
 
   /** Those that last into the time from `fromMs` on: a playlist may forget one once its media has gone (4.4.5.1). */
   since(fromMs: number): readonly Cue[] {
-    return this.#cues.filter(({ startMs, durationMs = 0 }) => startMs + durationMs >= fromMs);
+    return this.#cues.filter((cue) => endOf(cue) >= fromMs);
   }
 
   /** The ids of those that left the playlists in the last `spanMs`, when these began at `fromMs` (4.4.5.2). */
   removed(fromMs: number, spanMs: number): readonly string[] {
-    return this.#cues
-      .filter(({ startMs, durationMs = 0 }) => {
-        const end = startMs + durationMs;
-        return end < fromMs && end >= fromMs - spanMs;
-      })
-      .map(({ id }) => id);
+    const listed = new Set(this.since(fromMs).map(({ id }) => id));
+    const gone = this.#cues.filter((cue) => endOf(cue) < fromMs && endOf(cue) >= fromMs - spanMs);
+    return [...new Set(gone.map(({ id }) => id))].filter((id) => !listed.has(id));
   }
 }
 
+function endOf({ startMs, durationMs, plannedMs }: Cue): number {
+  return startMs + (durationMs ?? plannedMs ?? 0);
+}
+
 /** The tag of a cue. */
-export function cueLine({ id, startMs, durationMs, name, splice }: Cue): string {
+export function cueLine({ id, startMs, durationMs, plannedMs, name, splice }: Omit<Cue, "saidMs">): string {
   let text = `#EXT-X-DATERANGE:ID="${id}",START-DATE="${new Date(startMs).toISOString()}"`;
   if (durationMs !== undefined) text += `,DURATION=${(durationMs / 1000).toFixed(3)}`;
+  if (plannedMs !== undefined) text += `,PLANNED-DURATION=${(plannedMs / 1000).toFixed(3)}`;
   // 4.4.5.1.1: the section as it is; OUT and IN for splice_insert by its direction.
   if (splice) text += `,SCTE35-${splice.kind}=0x${hex(splice.bytes)}`;
   // 4.4.5.1: a client attribute is X- and a reverse name of whom it belongs to.

@@ -275,6 +275,22 @@ describe("a multivariant playlist", () => {
     );
   });
 
+  test("with captions in some pictures: a channel each, and NONE nowhere", () => {
+    const captions = ["CC1", "CC3", "SERVICE1"];
+    const offer = { video: [{ ...source, captions }, small], audio };
+    const pictures = offer.video.map((of) => ({ of, uri: `v/${of.name}.pictures.m3u8`, peak: 500_000 }));
+    const text = multivariant({ ...offer, pictures });
+    expect(text).toContain("#EXT-X-VERSION:7\n");
+    expect(text.match(/INSTREAM-ID="\w+"/g)).toEqual(
+      // The names of CEA-608 stand last: hls.js keeps one name for a number.
+      ["SERVICE1", "CC1", "CC3"].map((id) => `INSTREAM-ID="${id}"`),
+    );
+    expect(text).toMatch(/CLOSED-CAPTIONS="cc"\nv\/source\.m3u8\n/);
+    expect(text.match(/CLOSED-CAPTIONS=/g)).toHaveLength(1);
+    expect(createJudge().playlist("/v.m3u8", text, 0)).toEqual([]);
+    expect(HLS.parse(text)).toBeDefined();
+  });
+
   test("of several languages and codecs of sound: a group of each codec, with variants of its own", () => {
     const voice = (name: string, fields: Partial<AudioRendition>) => ({
       ...{ ...audio, name, uri: `v/${name}.m3u8` },
@@ -313,7 +329,7 @@ describe("a multivariant playlist", () => {
     { name: "audio only", offer: { video: [], audio } },
     { name: "one rung in HDR", offer: { video: [{ ...source, range: "PQ" as const }, small], audio } },
   ])("of $name keeps the rules, also those of another parser", ({ offer }) => {
-    const pictures = offer.video.slice(0, 1).map((of) => ({ of, uri: "v/pictures.m3u8", peak: 500_000 }));
+    const pictures = offer.video.map((of) => ({ of, uri: `v/${of.name}.pictures.m3u8`, peak: 500_000 }));
     const text = multivariant({ ...offer, pictures });
     expect(createJudge().playlist("video.m3u8", text, 0)).toEqual([]);
     HLS.setOptions({ strictMode: true });

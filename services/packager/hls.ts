@@ -62,7 +62,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const end = open ?? segments.at(-1);
   const edgeMs = end ? window.epochMs + ((end.dts + end.duration) * 1000) / window.timescale : 0;
   for (const cue of cues)
-    if (!skipsCues || cue.startMs >= edgeMs - 6000 * window.targetDuration) text += cueLine(cue);
+    if (!skipsCues || cue.saidMs >= edgeMs - 6000 * window.targetDuration) text += cueLine(cue);
 
   const partsFrom = firstWithParts(window);
   const listed = (i: number): Segment | undefined => (i < old ? past?.at(i) : segments[i - old]);
@@ -347,11 +347,12 @@ export function multivariant(offer: Offer): string {
     text += `#EXT-X-STREAM-INF:BANDWIDTH=${first!.peak},AVERAGE-BANDWIDTH=${first!.average},CODECS="${first!.codec}",SCORE=1.0`;
     text += `,STABLE-VARIANT-ID="${first!.name}"${video.length > 0 ? `,AUDIO="${id}"` : ""}${captions(undefined)}\n${first!.uri}\n`;
   }
-  // A6.1: a rendition to search in; 4.4.6.3: the attributes of its variant, without those of sound.
-  for (const { uri, of, peak } of offer.pictures ?? []) {
+  // A6.1: each rendition to search in; 4.4.6.3: the attributes of its variant, without those of sound.
+  for (const [i, { uri, of, peak }] of (offer.pictures ?? []).entries()) {
     text += `#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=${peak},CODECS="${of.codec}",RESOLUTION=${of.width}x${of.height}`;
     if (ranges) text += `,VIDEO-RANGE=${of.range ?? "SDR"}`;
-    text += `,SCORE=1.0,STABLE-VARIANT-ID="${of.name}-pictures",URI="${uri}"\n`;
+    if (of.supplemental) text += `,SUPPLEMENTAL-CODECS="${of.supplemental}"`;
+    text += `,SCORE=${(offer.pictures?.length ?? 0) - i}.0,STABLE-VARIANT-ID="${of.name}-pictures",URI="${uri}"\n`;
   }
   return text;
 }

@@ -77,7 +77,7 @@ export class Packager {
   #reference: Reference | undefined;
   #partTarget: number | undefined;
   #opening = new Opening();
-  readonly #cues: Omit<Cue, "id">[] = [];
+  readonly #cues: Omit<Cue, "id" | "saidMs">[] = [];
   #metadata: Metadata = {};
   /** Colour by track of video. */
   readonly #colours = new Map<number, Pick<Hints, "colour" | "hdr">>();
@@ -259,7 +259,7 @@ export class Packager {
   }
 
   /** What the publisher has said of moments since this was last asked. */
-  takeCues(): Omit<Cue, "id">[] {
+  takeCues(): Omit<Cue, "id" | "saidMs">[] {
     return this.#cues.length > 0 ? this.#cues.splice(0) : this.#cues;
   }
 

@@ -66,6 +66,7 @@ const offer = [
   '#EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=800000,CODECS="avc1.64001e,mp4a.40.2",RESOLUTION=640x360,STABLE-VARIANT-ID="360p",AUDIO="audio",CLOSED-CAPTIONS=NONE',
   "v/360p.m3u8",
   '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=500000,CODECS="avc1.64001f",RESOLUTION=1280x720,STABLE-VARIANT-ID="source-pictures",URI="v/source.pictures.m3u8"',
+  '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=200000,CODECS="avc1.64001e",RESOLUTION=640x360,STABLE-VARIANT-ID="360p-pictures",URI="v/360p.pictures.m3u8"',
   "",
 ].join("\n");
 
@@ -87,6 +88,9 @@ const captioned = offer
 function cue(attributes: string): string {
   return `#EXT-X-DATERANGE:${attributes},START-DATE="2026-01-01T00:00:00.000Z"\n`;
 }
+
+/** The beginning of a splice_insert of event 1. */
+const splice = "0xFC302100000000000000FFF010050000000100F0";
 
 /** Each rule with at least one text that breaks it: what is replaced by what in the faultless one. */
 const media: [rule: string, from: string | RegExp, to: string][] = [
@@ -155,6 +159,22 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ],
   ["daterange-attributes", "#EXT-X-INDEPENDENT", '#EXT-X-DATERANGE:ID="a"\n#EXT-X-INDEPENDENT'],
   ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a"')}${cue('ID="a"')}#EXT-X-INDEPENDENT`],
+  [
+    "daterange-attributes",
+    "#EXT-X-INDEPENDENT",
+    `${cue('ID="a",DURATION=1')}${cue('ID="a",DURATION=2')}#EXT-X-INDEPENDENT`,
+  ],
+  ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a",PLANNED-DURATION=x')}#EXT-X-INDEPENDENT`],
+  [
+    "daterange-attributes",
+    "#EXT-X-INDEPENDENT",
+    `${cue(`ID="a",SCTE35-OUT=${splice},SCTE35-IN=${splice}`)}#EXT-X-INDEPENDENT`,
+  ],
+  [
+    "splice-pairs",
+    "#EXT-X-INDEPENDENT",
+    `${cue(`ID="a",SCTE35-OUT=${splice}`)}${cue(`ID="b",SCTE35-IN=${splice}`)}#EXT-X-INDEPENDENT`,
+  ],
   ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a",DURATION=-1')}#EXT-X-INDEPENDENT`],
   ["daterange-attributes", "#EXT-X-INDEPENDENT", `${cue('ID="a",SCTE35-OUT=fc')}#EXT-X-INDEPENDENT`],
   [
@@ -217,6 +237,8 @@ const multivariant: [rule: string, from: string | RegExp, to: string][] = [
   ["pictures-attributes", "STREAM-INF:BANDWIDTH=500000,", "STREAM-INF:"],
   ["pictures-attributes", "BANDWIDTH=500000,", 'BANDWIDTH=500000,AUDIO="audio",'],
   ["pictures-required", /#EXT-X-I-FRAME.*\n/, ""],
+  ["pictures-required", /#EXT-X-I-FRAME.*360p.*\n/, ""],
+  ["supplemental-codecs", "RESOLUTION=640x360", 'RESOLUTION=640x360,SUPPLEMENTAL-CODECS="dvh1.08.07"'],
   ["range-of-pictures", "BANDWIDTH=500000,", "BANDWIDTH=500000,VIDEO-RANGE=PQ,"],
   ["range-value", "RESOLUTION=640x360", "RESOLUTION=640x360,VIDEO-RANGE=HDR"],
   ["stable-ids", 'STABLE-VARIANT-ID="360p"', 'STABLE-VARIANT-ID="360 p"'],

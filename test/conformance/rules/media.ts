@@ -171,18 +171,39 @@ export const mediaRules: readonly Rule<Reading>[] = [
       if (one.parts[0] && !one.parts[0].gap && !one.parts[0].independent) yield `segment ${one.number}`;
   }),
   rule("4.4.5.1", "daterange-attributes", function* (reading) {
-    const seen = new Set<string>();
+    const seen = new Map<string, Map<string, string>>();
     for (const tag of all(reading, "EXT-X-DATERANGE")) {
       const id = attribute(tag, "ID");
       if (!id) yield `no ID: ${tag.value}`;
-      else if (seen.has(id)) yield `${id} stands twice`;
-      seen.add(id ?? "");
+      // Several tags of one ID are one range: what they all say is the same, and each says something.
+      const before = seen.get(id ?? "");
+      const fresh = [...tag.attributes].filter(([name]) => !before?.has(name));
+      for (const [name, value] of tag.attributes)
+        if (before?.has(name) && before.get(name) !== value) yield `${id} has two of ${name}`;
+      if (before && fresh.length === 0) yield `${id} stands twice`;
+      seen.set(id ?? "", new Map([...(before ?? []), ...tag.attributes]));
+      if (attribute(tag, "SCTE35-IN") && attribute(tag, "SCTE35-OUT"))
+        yield `both ways in one tag: ${tag.value}`;
       if (!/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(attribute(tag, "START-DATE") ?? ""))
         yield `no START-DATE: ${tag.value}`;
-      const duration = attribute(tag, "DURATION");
-      if (duration !== undefined && Number.isNaN(numeric(tag, "DURATION"))) yield `DURATION=${duration}`;
+      for (const name of ["DURATION", "PLANNED-DURATION"])
+        if (attribute(tag, name) !== undefined && Number.isNaN(numeric(tag, name)))
+          yield `${name}=${attribute(tag, name)}`;
       for (const [name, value] of tag.attributes)
         if (name.startsWith("SCTE35-") && !/^0x([0-9A-F]{2})+$/.test(value)) yield `${name}=${value}`;
+    }
+  }),
+  rule("4.4.5.1.1", "splice-pairs", function* (reading) {
+    // The way back in begins nothing: it ends what the way out with its splice_event_id began.
+    const event = (value: string | undefined): string | undefined => value?.slice(2 + 28, 2 + 36);
+    const tags = all(reading, "EXT-X-DATERANGE");
+    const ways = new Map<string | undefined, string | undefined>();
+    for (const tag of tags) {
+      const [out, back] = ["SCTE35-OUT", "SCTE35-IN"].map((name) => event(attribute(tag, name)));
+      if (out) ways.set(out, attribute(tag, "ID"));
+      if (back && ways.has(back) && ways.get(back) !== attribute(tag, "ID"))
+        yield `${attribute(tag, "ID")} leads back from ${ways.get(back)}`;
+      if (back && ways.has(back)) ways.delete(back);
     }
   }),
   rule("4.4.5.2", "skip-dateranges", function* (reading) {

@@ -1,4 +1,4 @@
-import { all, attribute, decimal, find, integer, type Reading, segmentTags } from "../hls-text.ts";
+import { all, attribute, decimal, find, integer, type Reading, segmentTags, type Tag } from "../hls-text.ts";
 import { type Rule, rule } from "./rule.ts";
 
 /** What may be said about a multivariant playlist. */
@@ -124,11 +124,22 @@ export const multivariantRules: readonly Rule<Reading>[] = [
     }
   }),
   rule("A6.1", "pictures-required", function* (reading) {
-    if (
-      reading.variants.some(({ tag }) => isVideo(tag.attributes)) &&
-      all(reading, "EXT-X-I-FRAME-STREAM-INF").length === 0
-    )
-      yield "video without an I-frame playlist";
+    const key = ({ attributes }: Tag): string => {
+      const [codec] = (attributes.get("CODECS") ?? "").split(",").filter((one) => videoCodec.test(one));
+      return `${codec} ${attributes.get("RESOLUTION")}`;
+    };
+    const shown = new Set(all(reading, "EXT-X-I-FRAME-STREAM-INF").map(key));
+    for (const { tag } of reading.variants)
+      if (isVideo(tag.attributes) && !shown.has(key(tag))) yield `no I-frame playlist of ${key(tag)}`;
+  }),
+  rule("4.4.6.2", "supplemental-codecs", function* (reading) {
+    for (const name of ["EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"])
+      for (const tag of all(reading, name)) {
+        const value = attribute(tag, "SUPPLEMENTAL-CODECS");
+        // A codec as in CODECS, and the brands of what it is compatible with.
+        if (value !== undefined && !/^[a-z0-9.]+(\/[a-z0-9]{4})+(,[a-z0-9.]+(\/[a-z0-9]{4})+)*$/i.test(value))
+          yield `SUPPLEMENTAL-CODECS=${value}`;
+      }
   }),
   rule("4.4.6.2", "range-of-pictures", function* (reading) {
     const ranged = reading.variants.some(({ tag }) => tag.attributes.has("VIDEO-RANGE"));
@@ -154,6 +165,8 @@ export const multivariantRules: readonly Rule<Reading>[] = [
   }),
 ];
 
+const videoCodec = /avc1|avc3|hvc1|hev1|av01|vp09/;
+
 function isVideo(attributes: ReadonlyMap<string, string>): boolean {
-  return /avc1|avc3|hvc1|hev1|av01|vp09/.test(attributes.get("CODECS") ?? "");
+  return videoCodec.test(attributes.get("CODECS") ?? "");
 }

@@ -174,10 +174,13 @@ export const togetherRules: readonly Rule<Together>[] = [
   rule("6.2.4", "same-dateranges", function* ({ now, others }) {
     for (const tag of all(now, "EXT-X-DATERANGE"))
       for (const { url, reading } of others) {
-        const twin = all(reading, "EXT-X-DATERANGE").find(
+        const twins = all(reading, "EXT-X-DATERANGE").filter(
           (one) => attribute(one, "ID") === attribute(tag, "ID"),
         );
-        if (twin && twin.value !== tag.value) yield `${tag.value}, ${url} has ${twin.value}`;
+        for (const twin of twins)
+          for (const [name, value] of tag.attributes)
+            if (twin.attributes.has(name) && twin.attributes.get(name) !== value)
+              yield `${tag.value}, ${url} has ${twin.value}`;
       }
   }),
   rule("4.4.5.4", "report-missing", function* ({ url, now, others }) {
