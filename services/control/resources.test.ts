@@ -104,16 +104,16 @@ test.for([
     says: /^ladder.0.kbps must be a whole number of kilobits a second/,
   },
   {
-    ladder: [{ height: 720, codec: "hevc" }],
-    says: /whose codec must be h264: rungs in other codecs are not available yet$/,
+    ladder: [{ height: 720, codec: "h265" }],
+    says: /^ladder has a rung 1 whose codec must be h264, hevc, av1 or vp9$/,
   },
   {
     ladder: [{ height: 720, bitrate: 1 }],
     says: /^ladder.0 has no field bitrate; it takes height, fps, kbps and/,
   },
   {
-    ladder: [{ height: 720 }, { height: 720, kbps: 900 }],
-    says: /^ladder must not have two rungs of one height$/,
+    ladder: [{ height: 720 }, { height: 720, kbps: 900, codec: "h264" }],
+    says: /^ladder must not have two rungs of one height and codec$/,
   },
   { ladder: [720], says: /^ladder has a rung 1 that must be an object such as/ },
   {

@@ -44,7 +44,7 @@ export type Fact =
       /** One sentence for the owner: what to change. */
       readonly advice: string;
     }
-  /** A rung that the machine was too slow for has ended; `rungs` are left. */
+  /** A rung that the machine is too slow for, or has no encoder for, is not made any more; `rungs` are left. */
   | {
       readonly type: "ladder.degraded";
       readonly uid: string;

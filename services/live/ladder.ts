@@ -33,9 +33,13 @@ export interface SoundRung {
   readonly bandwidth: { readonly peak: number; readonly average: number };
 }
 
+/** What pictures are encoded in. */
+export const pictureCodecs = ["h264", "hevc", "av1", "vp9"] as const;
+export type PictureCodec = (typeof pictureCodecs)[number];
+
 /** One of the source's picture. */
 export interface PictureRung {
-  /** Also the name of its rendition, and its place in URLs: 720p. Unique in a ladder. */
+  /** Also the name of its rendition, and its place in URLs: 720p, or 720pav1 where it is not H.264. Unique in a ladder. */
   readonly name: string;
   readonly width: number;
   readonly height: number;
@@ -43,7 +47,7 @@ export interface PictureRung {
   readonly frameRate: number | undefined;
   /** Frames beyond this rate are left out; undefined keeps each of the source. */
   readonly maxFrameRate: number | undefined;
-  readonly codec: "h264";
+  readonly codec: PictureCodec;
   /** RFC 6381: what the encoder's configuration will say. */
   readonly codecs: string;
   readonly videoKbps: number;
@@ -81,11 +85,14 @@ const rungWish = z.strictObject(
       .describe(
         "Of the video; what the height usually takes when not given. Never more than the source has.",
       ),
-    // What no worker would encode is refused, not stored: a list must not promise it.
     codec: z
-      .literal("h264", { error: "must be h264: rungs in other codecs are not available yet" })
+      .enum(pictureCodecs, {
+        error: `must be ${pictureCodecs.slice(0, -1).join(", ")} or ${pictureCodecs.at(-1)}`,
+      })
       .optional()
-      .describe("Only h264 for now."),
+      .describe(
+        "h264 when not given. A rung in another codec is left out where the worker's ffmpeg has no encoder for it.",
+      ),
   },
   {
     error: ({ code, keys }) =>
@@ -99,9 +106,10 @@ const rungList = z
   .array(rungWish)
   .min(1, { error: 'must have a rung; "none" is the source alone' })
   .max(maxRungs, { error: `must have at most ${maxRungs} rungs` })
-  .refine((list) => new Set(list.map(({ height }) => height)).size === list.length, {
-    error: "must not have two rungs of one height",
-  });
+  .refine(
+    (list) => new Set(list.map(({ height, codec = "h264" }) => `${height} ${codec}`)).size === list.length,
+    { error: "must not have two rungs of one height and codec" },
+  );
 
 /** Which rungs a live input gets: a ladder by its name, or each rung as it is wanted. Refusals are the end of a sentence. */
 export const ladderChoice = z

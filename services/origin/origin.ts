@@ -75,7 +75,11 @@ const announcement = z.object({
 
 const claim = z.object({ publish: z.string().min(1).max(64), job: z.string().min(1).max(160) });
 const failure = claim.extend({ why: z.string().max(4_096) });
-const degradation = failure.extend({ rung: z.string().min(1).max(16) });
+const degradation = failure.extend({
+  rung: z.string().min(1).max(16),
+  /** `slow` where it is not said. */
+  cause: z.enum(["slow", "encoder"]).optional(),
+});
 const recordingPath = /^\/internal\/recordings\/([0-9a-f]{32})$/;
 const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
 

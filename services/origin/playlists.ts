@@ -126,7 +126,9 @@ export class Playlists {
     const captions = broadcast.renditions.get("source")?.captions;
     for (const rung of broadcast.rungs) {
       const uri = `${broadcast.video}/${listUri(rung.name, mode)}`;
-      const shared = { ...rung.bandwidth, name: rung.name, codec: rung.codecs, uri };
+      // Once there is one, what it really says.
+      const codec = broadcast.renditions.get(rung.name)?.track.codec ?? rung.codecs;
+      const shared = { ...rung.bandwidth, name: rung.name, codec, uri };
       // The reference's frame rate, unless the encoder is told another one.
       if (isPicture(rung))
         // It is given the captions of what it is made of.

@@ -8,7 +8,7 @@ import type { Announcement } from "../live/announcement.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
-import type { Ladder } from "../live/ladder.ts";
+import type { Ladder, Rung } from "../live/ladder.ts";
 import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { OriginInput, Snapshot } from "../live/snapshot.ts";
 import { noTape, type Restored, type Tape } from "../live/tape.ts";
@@ -50,6 +50,12 @@ const keepMs = 60_000;
 /** How often the same is asked again: the queue may have lost it. */
 const askAgainMs = 5_000;
 
+/** A rung that is not made, and whether time is what lacks or an encoder. */
+interface Lost {
+  readonly rung: Rung;
+  readonly cause: "slow" | "encoder";
+}
+
 interface Act {
   readonly broadcast: Broadcast;
   readonly tape: Tape;
@@ -64,8 +70,8 @@ interface Act {
   revision: number;
   /** Why no encoder can make its rungs; nobody is asked again. */
   hopeless: string | undefined;
-  /** Rungs that the machine was too slow for, highest first. They stay away for as long as the broadcast lasts. */
-  slow: readonly string[];
+  /** Rungs that the machine cannot make. They stay away for as long as the broadcast lasts. */
+  lost: readonly Lost[];
   abort: AbortController;
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
@@ -140,9 +146,9 @@ export class Stage implements Running {
     act.abort.abort();
     clearTimeout(act.timeout);
     if (act.hopeless !== undefined) {
-      const { slow } = act;
-      const again = act.broadcast.dropped.filter((name) => !slow.includes(name));
-      act.broadcast.restoreRungs(again, slowAdvice(slow));
+      const { lost } = act;
+      const again = act.broadcast.dropped.filter((name) => !lost.some(({ rung }) => rung.name === name));
+      act.broadcast.restoreRungs(again, lostAdvice(lost));
     }
     Object.assign(act, {
       epoch,
@@ -190,7 +196,7 @@ export class Stage implements Running {
         askedMs: 0,
         revision: 0,
         hopeless: undefined,
-        slow: [],
+        lost: [],
         abort: new AbortController(),
         timeout: undefined,
       },
@@ -259,18 +265,31 @@ export class Stage implements Running {
     events.send({ type: "ladder.failed", uid, video, why, advice: broadcast.advice ?? advice });
   }
 
-  /** The machine is too slow for `rung`: it ends, the others go on, and the owner is told. It does not come back in this broadcast. */
-  degrade(video: string, { job, rung, why }: Claim & { rung: string; why: string }): void {
+  /**
+   * The machine is too slow for `rung`, or has no encoder for it: it ends, the others go on, and the owner is told. It does not
+   * come back in this broadcast.
+   */
+  degrade(
+    video: string,
+    {
+      job,
+      rung,
+      why,
+      cause = "slow",
+    }: Claim & { rung: string; why: string; cause?: Lost["cause"] | undefined },
+  ): void {
     const act = this.#actOf(video);
-    if (!act || job !== act.job || !act.broadcast.rungs.some(({ name }) => name === rung)) return;
+    const gone = act?.broadcast.rungs.find(({ name }) => name === rung);
+    if (!act || job !== act.job || !gone) return;
     const { broadcast } = act;
     const { events, log } = this.#options;
     const uid = broadcast.input;
-    act.slow = [...act.slow, rung];
-    const advice = slowAdvice(act.slow)!;
+    act.lost = [...act.lost, { rung: gone, cause }];
+    const advice = lostAdvice(act.lost)!;
     broadcast.dropRungs([rung], advice, Date.now());
     const rungs = broadcast.rungs.map(({ name }) => name);
-    log.warn({ uid, rung, rungs, why }, "a rendition is dropped: the machine is too slow for it");
+    const reason = cause === "slow" ? "the machine is too slow for it" : "the worker cannot encode it";
+    log.warn({ uid, rung, rungs, why }, `a rendition is dropped: ${reason}`);
     events.send({
       type: "ladder.degraded",
       uid,
@@ -463,9 +482,24 @@ export class Stage implements Running {
   }
 }
 
-/** What the owner of the machine can do about rungs that it is too slow for. */
-function slowAdvice(rungs: readonly string[]): string | undefined {
-  if (rungs.length === 0) return undefined;
-  const are = rungs.length === 1 ? `${rungs[0]} is` : `${rungs.join(", ")} are`;
-  return `${are} not offered any more, because the machine that encodes is too slow; give it more processor or choose a smaller ladder, then begin a new broadcast.`;
+/** What the owner of the machine can do about rungs that it cannot make. */
+function lostAdvice(lost: readonly Lost[]): string | undefined {
+  const of = (wanted: Lost["cause"]) => lost.flatMap(({ rung, cause }) => (cause === wanted ? [rung] : []));
+  const are = (rungs: readonly Rung[]) =>
+    `${rungs.map(({ name }) => name).join(", ")} ${rungs.length === 1 ? "is" : "are"}`;
+  const [slow, strange] = [of("slow"), of("encoder")];
+  const codecs = [...new Set(strange.map(({ codec }) => codec.toUpperCase()))].join(" or ");
+  const said = [
+    ...(slow.length > 0
+      ? [
+          `${are(slow)} not offered any more, because the machine that encodes is too slow; give it more processor or choose a smaller ladder, then begin a new broadcast.`,
+        ]
+      : []),
+    ...(strange.length > 0
+      ? [
+          `${are(strange)} left out, because the ffmpeg of the worker cannot encode ${codecs}; install a build of ffmpeg that does, or take such rungs out of the ladder, then begin a new broadcast.`,
+        ]
+      : []),
+  ];
+  return said.join(" ") || undefined;
 }

@@ -66,9 +66,10 @@ test("encoders are the names in ffmpeg's list", () => {
     " ------",
     " V....D libx264              libx264 H.264 / AVC (codec h264)",
     " V....D h264_nvenc           NVIDIA NVENC H.264 encoder (codec h264)",
+    " V....D libaom-av1           libaom AV1 (codec av1)",
     " A....D aac                  AAC (Advanced Audio Coding)",
   ].join("\n");
-  expect([...encodersIn(list)]).toEqual(["libx264", "h264_nvenc", "aac"]);
+  expect([...encodersIn(list)]).toEqual(["libx264", "h264_nvenc", "libaom-av1", "aac"]);
 });
 
 test.for([

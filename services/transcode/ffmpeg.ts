@@ -102,7 +102,7 @@ export function versionIn(said: string): Version {
 
 /** The names in `ffmpeg -encoders`. */
 export function encodersIn(list: string): ReadonlySet<string> {
-  return new Set([...list.matchAll(/^ [VAS][F.][S.][X.][B.][D.] (\w+)/gm)].map(([, name]) => name!));
+  return new Set([...list.matchAll(/^ [VAS][F.][S.][X.][B.][D.] ([\w-]+)/gm)].map(([, name]) => name!));
 }
 
 /** The command as a person can paste it into a shell, with a file for each pipe. */

@@ -51,6 +51,24 @@ test.for([
   );
 });
 
+test("rungs in other codecs stay with their own encoders beside those that hardware makes", () => {
+  const source = { width: 1280, height: 720, frameRate: 30, codec: "avc1.64001f" };
+  const mixed = planLadder(source, [
+    { height: 480, codec: "av1" },
+    { height: 360 },
+    { height: 240, codec: "hevc" },
+  ]);
+  const command = commandFor(mixed, source, { major: 6, minor: 1 });
+  const { filter, outputs } = encodedBy("vaapi", command);
+  expect(filter!.match(/format=[\w,=]+\[v\d\]/g)).toEqual([
+    "format=yuv420p[v0]",
+    "format=nv12,hwupload[v1]",
+    "format=yuv420p[v2]",
+  ]);
+  expect([outputs[0], outputs[2]]).toEqual([command.outputs[0], command.outputs[2]]);
+  expect(outputs[1]!.options.join(" ")).toMatch(/^-map \[v1\] -c:v h264_vaapi -rc_mode CBR /);
+});
+
 test("software is told what it was", () => {
   expect(told("software")).toContain("-c:v libx264 -preset superfast -tune zerolatency -profile:v high");
 });

@@ -4,7 +4,7 @@ import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import { z } from "../lib/schema.ts";
-import { isPicture, type LadderJob, type Rung } from "../live/ladder.ts";
+import { isPicture, type LadderJob, type PictureRung, type Rung } from "../live/ladder.ts";
 import {
   audioTag,
   type Config,
@@ -20,13 +20,13 @@ import {
   videoTag,
   writeScript,
 } from "../packager/flv.ts";
-import { CmafFeed } from "../packager/remux.ts";
+import { CmafFeed, RungTags } from "../packager/remux.ts";
 import { writeVideo } from "../packager/tags.ts";
 import { keyGridMs } from "../packager/timeline.ts";
 import { type Encode, type EncodeEnd, type EncodeLimits, runEncode } from "./encode.ts";
 import { type Ffmpeg, ffmpegArguments, pasteable } from "./ffmpeg.ts";
 import { type Encoder, encodedBy } from "./hardware.ts";
-import { commandFor, needs, readsAsFlv } from "./ladder.ts";
+import { commandFor, encoderOf, firstToGo, needs, readsAsFlv, writesFlv } from "./ladder.ts";
 import { Pace } from "./pace.ts";
 import { Retimer } from "./retimer.ts";
 import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
@@ -98,11 +98,23 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
   let deaf = false;
   const dropped = new Set<string>();
   let troubledSince: number | undefined;
+  for (const rung of job.rungs.filter(isPicture)) {
+    const encoder = encoderOf[rung.codec];
+    if (!tools.ffmpeg.encoders.has(encoder)) await leaveOut(rung, `this ffmpeg has no encoder ${encoder}`);
+  }
   while (!signal.aborted) {
     const began = performance.now();
     const end = await encodeOnce({ job, tools, signal, log, dropped, deaf });
     deaf = end.how === "broke" && end.deaf === true;
-    if (end.how === "failed") return giveUp(job, tools, end.why);
+    mute = end.how === "broke" && end.mute ? mute + 1 : 0;
+    if (end.how === "failed" || mute >= muteTries) {
+      const left = job.rungs.filter(({ name }) => !dropped.has(name));
+      const blamed = toBlame(left, end.why);
+      if (blamed.length === 0) return giveUp(job, tools, end.why);
+      for (const rung of blamed) await leaveOut(rung, end.why);
+      mute = 0;
+      continue;
+    }
     const healthy = performance.now() - began > healthyMs;
     stuck = end.how === "broke" && end.stuck && !healthy ? stuck + 1 : 0;
     if (end.how === "slow" || (end.how === "broke" && end.top && stuck >= stuckTries)) {
@@ -118,12 +130,28 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
     if (end.pictures > 0) troubledSince = undefined;
     if (end.pictures > 0 && healthy) attempt = 0;
     troubledSince ??= began;
-    mute = end.mute ? mute + 1 : 0;
-    if (mute >= muteTries) return giveUp(job, tools, end.why);
     if (performance.now() - troubledSince > patienceMs) return { how: "done", why: end.why };
     await pause(backoffMs(attempt++, 100, 3_000), signal);
   }
   return { how: "stopped", why: "told to stop" };
+
+  /** The others go on without a rung that this ffmpeg cannot make. */
+  async function leaveOut(rung: PictureRung, why: string): Promise<void> {
+    dropped.add(rung.name);
+    log.warn({ rung: rung.name, codec: rung.codec, why }, `${rung.name} is left out: ${why}`);
+    await tellOrigin(job, tools, "degraded", { rung: rung.name, why, cause: "encoder" });
+  }
+}
+
+/**
+ * Whose fault an end is that no other try will mend: the rungs whose encoder ffmpeg names, or those that not every ffmpeg can
+ * make. Empty where that would leave none, or no rung is to blame.
+ */
+function toBlame(rungs: readonly Rung[], why: string): readonly PictureRung[] {
+  const special = rungs.filter(isPicture).filter(({ codec }) => codec !== "h264");
+  const named = special.filter(({ codec }) => why.includes(encoderOf[codec]));
+  if (named.length > 0) return named;
+  return special.length < rungs.length && !/(libx|h)264/.test(why) ? special : [];
 }
 
 /** Tells the origin, which then asks for this ladder no more and can tell the owner why. */
@@ -147,7 +175,7 @@ async function tellOrigin(
 /** How one run of ffmpeg, or the try at one, ended. */
 type RunEnd =
   | JobEnd
-  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. `stuck`: it hung. `top`: its first rung. `deaf`: without sound. */
+  /** To be tried again. `mute`: ffmpeg ended by itself and had given nothing. `stuck`: it hung. `top`: the first rung to go. `deaf`: without sound. */
   | {
       readonly how: "broke";
       readonly why: string;
@@ -244,10 +272,10 @@ class Run {
   readonly #log: Log;
   readonly #retimer = new Retimer();
   readonly #rungs: readonly {
-    readonly name: string;
-    readonly isPicture: boolean;
+    readonly rung: Rung;
     readonly upload: Upload;
-    readonly reader: FlvReader;
+    /** The tags that its pipe's bytes complete. */
+    readonly read: (bytes: Uint8Array) => readonly FlvTag[];
     /** Its newest picture, in the encoder's time. */
     outMs: number | undefined;
   }[];
@@ -287,10 +315,9 @@ class Run {
     this.#feed = feed;
     this.#isSparse = job.source.sparse === true;
     this.#rungs = rungs.map((rung) => ({
-      name: rung.name,
-      isPicture: isPicture(rung),
+      rung,
       outMs: undefined,
-      reader: new FlvReader(),
+      read: readerOf(rung),
       upload: openUpload({
         address: job.origin,
         path: `/internal/rungs/${job.video}/${encodeURIComponent(rung.name)}?epoch=${epoch}`,
@@ -325,7 +352,7 @@ class Run {
       },
     });
     this.#watch = setInterval(() => this.#look(), paceMs);
-    for (const rung of this.#rungs) rung.upload.write(beginning(rung.isPicture), "config");
+    for (const { rung, upload } of this.#rungs) upload.write(beginning(isPicture(rung)), "config");
     if (!this.#cmaf) this.#encode.write(beginning(true));
     // ffmpeg does not look for the frame rate; its rate control begins with this one.
     const { frameRate } = job.source;
@@ -403,7 +430,7 @@ class Run {
   /** A machine that cannot encode as fast as the source comes gives up a rung before all of them have holes. */
   #look(): void {
     // Sound may pause, and costs next to nothing.
-    const times = this.#rungs.flatMap((rung) => (rung.isPicture ? [rung.outMs] : []));
+    const times = this.#rungs.flatMap(({ rung, outMs }) => (isPicture(rung) ? [outMs] : []));
     if (times.length === 0 || times.includes(undefined)) return;
     const outMs = Math.min(...(times as number[]));
     if (this.#pace.isSlow({ atMs: performance.now(), fedMs: this.#retimer.newest, outMs }))
@@ -413,21 +440,21 @@ class Run {
   #slow(): RunEnd {
     const { speed, lagMs } = this.#pace;
     const pace = speed === undefined ? "slower than real time" : `at ${speed.toFixed(2)} of real time`;
-    // Sound costs next to nothing, so it is never what is too much unless it is all there is.
-    const pictures = this.#rungs.filter((rung) => rung.isPicture);
-    const names = (pictures.length > 0 ? pictures : this.#rungs).map(({ name }) => name);
+    const rungs = this.#rungs.map(({ rung }) => rung);
+    const pictures = rungs.filter(isPicture);
+    const names = (pictures.length > 0 ? pictures : rungs).map(({ name }) => name);
     return {
       how: "slow",
       why: `${names.join(" and ")} encoded ${pace}, ${(lagMs / 1000).toFixed(1)} s behind the source`,
-      top: names[0]!,
+      top: firstToGo(rungs).name,
     };
   }
 
   #encoded(output: number, bytes: Buffer): void {
-    const rung = this.#rungs[output]!;
-    const { reader, upload } = rung;
+    const to = this.#rungs[output]!;
+    const { read, upload } = to;
     try {
-      for (const tag of reader.push(bytes)) {
+      for (const tag of read(bytes)) {
         const timestampMs = this.#retimer.toRaw(tag.timestampMs);
         if (tag.type === "audio") {
           const { type } = readAudio(tag.payload);
@@ -441,7 +468,7 @@ class Run {
           const outMs = this.#retimer.whole(tag.timestampMs);
           if (outMs + message.compositionMs < this.#firstMs!) continue;
           this.#pictures++;
-          rung.outMs = outMs;
+          to.outMs = outMs;
           const arrived = this.#arrived.get(timestampMs);
           if (arrived !== undefined) this.#tools.figures.delay((performance.now() - arrived) / 1000);
         }
@@ -472,7 +499,8 @@ class Run {
       if (end.how !== "killed")
         this.#log.warn({ how: end.how, exit: end.exit, said: end.said }, "ffmpeg failed");
       if (end.how === "behind") return this.#finish(this.#slow());
-      return this.#finish(verdict(end, this.#pictures, this.#rungs[0]!.name));
+      const { name: top } = firstToGo(this.#rungs.map(({ rung }) => rung));
+      return this.#finish(verdict(end, this.#pictures, top));
     }
     for (const { upload } of this.#rungs) upload.finish();
     const answers = await Promise.all(this.#rungs.map(({ upload }) => upload.ended));
@@ -508,6 +536,16 @@ function verdict({ how, exit, code, said }: EncodeEnd, pictures: number, top: st
   const byItself = code !== undefined && how === "crashed" && pictures === 0;
   if (byItself && line && refusal.test(line)) return { how: "failed", why };
   return { how: "broke", why, pictures, mute: byItself, stuck: how === "stuck", top };
+}
+
+/** Reads what ffmpeg writes of a rung. */
+function readerOf(rung: Rung): (bytes: Uint8Array) => readonly FlvTag[] {
+  if (writesFlv(rung)) {
+    const flv = new FlvReader();
+    return (bytes) => [...flv.push(bytes)];
+  }
+  const mp4 = new RungTags();
+  return (bytes) => mp4.push(bytes).map(({ tag }) => tag);
 }
 
 /** How an FLV of one kind begins: whoever reads it does not wait for the other. */

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { LadderChoice, Rung, Source } from "../live/ladder.ts";
+import type { LadderChoice, PictureCodec, Rung, Source } from "../live/ladder.ts";
 import { ffmpegArguments } from "./ffmpeg.ts";
-import { commandFor, planLadder, planRungs } from "./ladder.ts";
+import { commandFor, firstToGo, planLadder, planRungs } from "./ladder.ts";
 
 const source = (width: number, height: number, more: Partial<Source> = {}): Source => ({
   width,
@@ -35,6 +35,10 @@ test.for<{ choice: LadderChoice; rungs: string }>([
   { choice: [{ height: 1080 }, { height: 480 }], rungs: "480p" },
   { choice: [{ height: 540 }, { height: 1000, kbps: 900 }], rungs: "1000p 540p" },
   { choice: [{ height: 480, codec: "h264" }], rungs: "480p" },
+  {
+    choice: [{ height: 360 }, { height: 480, codec: "av1" }, { height: 480 }, { height: 360, codec: "hevc" }],
+    rungs: "480p 480pav1 360p 360phevc",
+  },
 ])("a live input that chooses $choice has $rungs", ({ choice, rungs }) => {
   expect(
     planLadder(source(1920, 1000), choice)
@@ -118,6 +122,68 @@ test.for([
   expect(second).toMatchObject({ name: "480p" });
 });
 
+test("a rung in another codec of the source's own size does not stand for the one that every browser plays", () => {
+  const planned = planLadder(source(1280, 720, { codec: "hvc1.1.6.L93.B0" }), [
+    { height: 720, codec: "av1" },
+  ]);
+  expect(planned.map(({ name, codec }) => `${name} ${codec}`)).toEqual(["720p h264", "720pav1 av1"]);
+});
+
+test("a machine without time gives up what not every browser plays, then what is largest, and sound last", () => {
+  const left: Rung[] = planRungs(source(1920, 1080, { sounds: ["ac-3"] }), [
+    { height: 720 },
+    { height: 480, codec: "vp9" },
+    { height: 360, codec: "av1" },
+    { height: 240 },
+  ]);
+  const order: string[] = [];
+  while (left.length > 0) {
+    const gone = firstToGo(left);
+    order.push(gone.name);
+    left.splice(left.indexOf(gone), 1);
+  }
+  expect(order).toEqual(["480pvp9", "360pav1", "720p", "240p", "aac"]);
+});
+
+// What ffmpeg 5.1 and 7.0 write of them with the words below.
+test.for([
+  { width: 96, height: 96, rate: 30, hevc: "hvc1.1.6.L30.90", av1: "av01.0.00M.08", vp9: "vp09.00.10.08" },
+  { width: 256, height: 144, rate: 30, hevc: "hvc1.1.6.L60.90", av1: "av01.0.00M.08", vp9: "vp09.00.10.08" },
+  { width: 426, height: 240, rate: 30, hevc: "hvc1.1.6.L60.90", av1: "av01.0.00M.08", vp9: "vp09.00.20.08" },
+  { width: 426, height: 240, rate: 60, hevc: "hvc1.1.6.L63.90", av1: "av01.0.00M.08", vp9: "vp09.00.20.08" },
+  { width: 640, height: 360, rate: 30, hevc: "hvc1.1.6.L63.90", av1: "av01.0.01M.08", vp9: "vp09.00.21.08" },
+  { width: 854, height: 480, rate: 50, hevc: "hvc1.1.6.L93.90", av1: "av01.0.04M.08", vp9: "vp09.00.30.08" },
+  {
+    width: 1280,
+    height: 720,
+    rate: 60,
+    hevc: "hvc1.1.6.L120.90",
+    av1: "av01.0.05M.08",
+    vp9: "vp09.00.31.08",
+  },
+  {
+    ...{ width: 1280, height: 720, rate: 30, kbps: 12_000 },
+    ...{ hevc: "hvc1.1.6.L123.90", av1: "av01.0.05M.08", vp9: "vp09.00.31.08" },
+  },
+  {
+    ...{ width: 1920, height: 1080, rate: 60 },
+    ...{ hevc: "hvc1.1.6.L123.90", av1: "av01.0.08M.08", vp9: "vp09.00.40.08" },
+  },
+  {
+    ...{ width: 3840, height: 2160, rate: 30 },
+    ...{ hevc: "hvc1.1.6.L150.90", av1: "av01.0.12M.08", vp9: "vp09.00.50.08" },
+  },
+])("$width x $height at $rate says $hevc, $av1 and $vp9 before it exists", (c) => {
+  const { width, height, rate } = c;
+  const wish = (codec: PictureCodec) => ({ height, codec, ...("kbps" in c && { kbps: c.kbps }) });
+  const planned = planLadder(source(width, height, { frameRate: rate }), [
+    wish("hevc"),
+    wish("av1"),
+    wish("vp9"),
+  ]);
+  expect(planned.map(({ codecs }) => codecs)).toEqual([c.hevc, c.av1, c.vp9]);
+});
+
 test.for([
   { sounds: ["ac-3"], rungs: "480p 360p aac" },
   { sounds: ["opus", "ec-3"], rungs: "480p 360p aac" },
@@ -190,6 +256,38 @@ test.for([
   { version: "8.0", major: 8, minor: 0, timing: "-fps_mode" },
 ])("what ffmpeg $version is told for two rungs", ({ major, minor, timing }) => {
   expect(commandLine(major, minor)).toBe(golden(timing));
+});
+
+const codecWords = {
+  hevc:
+    "-c:v libx265 -preset ultrafast -tune zerolatency -forced-idr 1 -tag:v hvc1" +
+    " -x265-params log-level=error:pools=1:frame-threads=1:open-gop=0:scenecut=0:min-keyint=1:high-tier=0:fps=30 -b:v 525k -maxrate 567k -bufsize 315k",
+  av1: "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -threads 1 -b:v 455k -maxrate 491k -bufsize 273k",
+  vp9:
+    "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -threads 1" +
+    " -b:v 525k -maxrate 567k -bufsize 315k",
+} as const;
+
+test.for(
+  (["hevc", "av1", "vp9"] as const).flatMap((codec) =>
+    [
+      { version: "5.0", major: 5, minor: 0, timing: "-vsync" },
+      { version: "5.1", major: 5, minor: 1, timing: "-fps_mode" },
+      { version: "6.1", major: 6, minor: 1, timing: "-fps_mode" },
+      { version: "7.0", major: 7, minor: 0, timing: "-fps_mode" },
+      { version: "8.0", major: 8, minor: 0, timing: "-fps_mode" },
+    ].map((of) => ({ codec, ...of })),
+  ),
+)("what ffmpeg $version is told for a rung in $codec", ({ codec, major, minor, timing }) => {
+  const planned = planLadder(source(1280, 720), [{ height: 360, codec }]);
+  expect(commandLine(major, minor, planned)).toBe(
+    "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
+      " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
+      " -filter_complex [0:v]scale=640:360:flags=fast_bilinear,setsar=1,format=yuv420p[v0]" +
+      ` -f mp4 -map [v0] ${codecWords[codec]} -force_key_frames source -g 600 ${timing} passthrough -enc_time_base 1:1000` +
+      " -movflags +cmaf+frag_every_frame+empty_moov+default_base_moof+skip_trailer+frag_discont" +
+      " -flush_packets 1 -video_track_timescale 1000 pipe:3",
+  );
 });
 
 test("a source that ffmpeg's FLV does not know goes in as CMAF", () => {

@@ -2,7 +2,9 @@ import {
   isPicture,
   type LadderChoice,
   type LadderName,
+  type PictureCodec,
   type PictureRung,
+  pictureCodecs,
   type Rung,
   type RungWish,
   type SoundRung,
@@ -53,14 +55,19 @@ export function planLadder(source: Source, choice: LadderChoice = "default"): Pi
   const wishes: RungWish[] = (named ? profiles[choice] : choice).filter(
     ({ height }) => height <= short * (named ? worthwhile : 1),
   );
-  const own = ({ height }: RungWish) => height === even(short);
+  const own = ({ height, codec = "h264" }: RungWish) => height === even(short) && codec === "h264";
   if ((source.sparse || !playsEverywhere(source.codec)) && !wishes.some(own))
     wishes.push({ height: even(short) });
-  wishes.sort((a, b) => b.height - a.height);
-  return wishes.map((wish, index) => planRung(source, wish, index > 0));
+  const place = ({ codec = "h264" }: RungWish) => pictureCodecs.indexOf(codec);
+  wishes.sort((a, b) => b.height - a.height || place(a) - place(b));
+  return wishes.map((wish) => planRung(source, wish, wish.height < wishes[0]!.height));
 }
 
-function planRung(source: Source, { height, fps, kbps }: RungWish, halved: boolean): PictureRung {
+function planRung(
+  source: Source,
+  { height, fps, kbps, codec = "h264" }: RungWish,
+  halved: boolean,
+): PictureRung {
   const size = scaled(shownSize(source), height);
   const { frameRate: from } = source;
   const fast = from !== undefined && from > fastFrameRate;
@@ -70,15 +77,16 @@ function planRung(source: Source, { height, fps, kbps }: RungWish, halved: boole
   const share = most === undefined || from === undefined ? 1 : Math.ceil(from / most - 0.02);
   const frameRate = from === undefined ? undefined : from / share;
   const maxFrameRate = share > 1 ? frameRate : from === undefined ? most : undefined;
-  const full = usualKbps(height) * (frameRate !== undefined && frameRate > fastFrameRate ? fastShare : 1);
+  const share30 = frameRate !== undefined && frameRate > fastFrameRate ? fastShare : 1;
+  const full = usualKbps(height) * share30 * shareOf[codec];
   const videoKbps = Math.max(minKbps, Math.round(Math.min(kbps ?? full, capOf(source, size))));
   return {
-    name: `${height}p`,
+    name: `${height}p${codec === "h264" ? "" : codec}`,
     ...size,
     frameRate,
     maxFrameRate,
-    codec: "h264",
-    codecs: `avc1.6400${levelFor(size, frameRate).toString(16).padStart(2, "0")}`,
+    codec,
+    codecs: codecsOf(codec, size, frameRate, videoKbps),
     videoKbps,
     bandwidth: bandwidthOf(videoKbps, frameRate),
   };
@@ -110,31 +118,72 @@ export function commandFor(
     ...(pictures.length > 0 && { filter: filterFor(pictures, source.sparse === true) }),
     outputs: rungs.map((rung, index) => ({
       target: `pipe:${firstPipe + index}`,
-      format: "flv",
+      format: writesFlv(rung) ? "flv" : "mp4",
       options: isPicture(rung) ? pictureWords(rung, pictures.indexOf(rung)) : soundWords(rung),
     })),
   };
 
   function pictureWords(rung: PictureRung, index: number): string[] {
     return words(
-      `-map [v${index}] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v ${levelOf(rung)} -threads 1`,
+      `-map [v${index}] ${encoderWords(rung)}`,
       `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
       // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
-      `-force_key_frames ${keys} -sc_threshold 0 -g 600`,
+      `-force_key_frames ${keys}${rung.codec === "h264" ? " -sc_threshold 0" : ""} -g 600`,
       // The origin gives each picture the captions of the one that it was made of, also where frames are left out.
-      "-a53cc 0",
+      ...(rung.codec === "h264" ? ["-a53cc 0"] : []),
       // The encoder's own time base of 1/fps would move timestamps by up to half a frame.
       `${version.major > 5 || version.minor >= 1 ? "-fps_mode" : "-vsync"} passthrough -enc_time_base 1:1000`,
-      flvWords,
+      writesFlv(rung) ? flvWords : cmafWords,
     );
   }
 }
+
+/** What encodes each codec of pictures. */
+export const encoderOf: Readonly<Record<PictureCodec, string>> = {
+  h264: "libx264",
+  hevc: "libx265",
+  // SVT-AV1 heeds no forced keyframes under ffmpeg 5.
+  av1: "libaom-av1",
+  vp9: "libvpx-vp9",
+};
+
+/** Each without a frame of delay, and with keyframes that players can begin with. */
+function encoderWords(rung: PictureRung): string {
+  const encoder = `-c:v ${encoderOf[rung.codec]}`;
+  switch (rung.codec) {
+    case "h264":
+      return `${encoder} -preset superfast -tune zerolatency -profile:v high -level:v ${levelOf(rung)} -threads 1`;
+    case "hevc":
+      return `${encoder} -preset ultrafast -tune zerolatency -forced-idr 1 -tag:v hvc1 -x265-params log-level=error:pools=1:frame-threads=1:open-gop=0:scenecut=0:min-keyint=1:high-tier=0:fps=${rung.frameRate ?? 30}`;
+    case "av1":
+      return `${encoder} -usage realtime -cpu-used 8 -lag-in-frames 0 -threads 1`;
+    case "vp9":
+      return `${encoder} -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -threads 1`;
+  }
+}
+
+/** ffmpeg before 6.1 writes H.264 and AAC as FLV, and nothing else. */
+export function writesFlv({ codec }: Rung): boolean {
+  return codec === "h264" || codec === "aac";
+}
+
+const cmafWords =
+  "-movflags +cmaf+frag_every_frame+empty_moov+default_base_moof+skip_trailer+frag_discont -flush_packets 1 -video_track_timescale 1000";
 
 function soundWords({ channels, kbps }: SoundRung): string[] {
   return words(`-map 0:a:0 -c:a aac -b:a ${kbps}k -ar 48000 -ac ${channels}`, flvWords);
 }
 
 const flvWords = "-flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1";
+
+/**
+ * What a machine gives up first that has no time for all of these: pictures that not every browser plays, for they cost most, then
+ * the largest. Sound costs next to nothing.
+ */
+export function firstToGo(rungs: readonly Rung[]): Rung {
+  const pictures = rungs.filter(isPicture);
+  return pictures.find(({ codec }) => codec !== "h264") ?? pictures[0] ?? rungs[0]!;
+}
 
 /** What of the source these rungs are made of. */
 export function needs(rungs: readonly Rung[]): { readonly video: boolean; readonly audio: boolean } {
@@ -172,6 +221,8 @@ export const firstPipe = 3;
 
 /** A rung that is hardly smaller than its source costs as much as any and helps nobody. */
 const worthwhile = 0.9;
+/** What each codec needs of the bits of H.264, as these encoders make it in real time. */
+const shareOf: Readonly<Record<PictureCodec, number>> = { h264: 1, hevc: 0.75, av1: 0.65, vp9: 0.75 };
 const minSide = 16;
 const minKbps = 100;
 /** Above this a rate counts as 50 or 60. */
@@ -256,6 +307,62 @@ function levelFor({ width, height }: Size, frameRate = 30): number {
     ([, second, whole]) => picture <= whole && picture * Math.ceil(frameRate) <= second,
   );
   return (level ?? levels.at(-1)!)[0];
+}
+
+/** HEVC table A.8 and A.9: level times 30, samples a picture, samples a second, kilobits a second in the main tier. */
+const hevcLevels = [
+  [30, 36_864, 552_960, 128],
+  [60, 122_880, 3_686_400, 1_500],
+  [63, 245_760, 7_372_800, 3_000],
+  [90, 552_960, 16_588_800, 6_000],
+  [93, 983_040, 33_177_600, 10_000],
+  [120, 2_228_224, 66_846_720, 12_000],
+  [123, 2_228_224, 133_693_440, 20_000],
+  [150, 8_912_896, 267_386_880, 25_000],
+  [153, 8_912_896, 534_773_760, 40_000],
+  [156, 8_912_896, 1_069_547_520, 60_000],
+] as const;
+/** The level as CODECS has it, and samples a picture: these encoders heed nothing else, as they know of no frame rate. */
+const pictureLevels = {
+  vp9: [
+    [10, 36_864],
+    [11, 73_728],
+    [20, 122_880],
+    [21, 245_760],
+    [30, 552_960],
+    [31, 983_040],
+    [40, 2_228_224],
+    [50, 8_912_896],
+  ],
+  av1: [
+    [0, 147_456],
+    [1, 278_784],
+    [4, 665_856],
+    [5, 1_065_024],
+    [8, 2_359_296],
+    [12, 8_912_896],
+  ],
+} as const;
+
+/** RFC 6381: what the configuration of this encoder will say. */
+function codecsOf(codec: PictureCodec, size: Size, frameRate = 30, kbps: number): string {
+  const picture = size.width * size.height;
+  const two = (level: number, radix = 10) => level.toString(radix).padStart(2, "0");
+  switch (codec) {
+    case "h264":
+      return `avc1.6400${two(levelFor(size, frameRate), 16)}`;
+    case "hevc": {
+      const fits = ([, whole, second, rate]: (typeof hevcLevels)[number]) =>
+        picture <= whole && picture * frameRate <= second && maxrateOf(kbps) <= rate;
+      return `hvc1.1.6.L${(hevcLevels.find(fits) ?? hevcLevels.at(-1)!)[0]}.90`;
+    }
+    case "av1":
+    case "vp9": {
+      const levels = pictureLevels[codec];
+      const level = two((levels.find(([, whole]) => picture <= whole) ?? levels.at(-1)!)[0]);
+      return codec === "av1" ? `av01.0.${level}M.08` : `vp09.00.${level}.08`;
+    }
+  }
 }
 
 const levelOf = ({ codecs }: PictureRung) => (Number.parseInt(codecs.slice(-2), 16) / 10).toFixed(1);

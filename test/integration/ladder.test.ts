@@ -187,6 +187,36 @@ test("each rung has every picture of the source at its own time, and keyframes w
   expect(origin.granted).toHaveLength(1);
 });
 
+/** One of each codec; `h264` last, which every browser plays. */
+const mixed = planLadder(source, [
+  { height: 150, codec: "hevc", kbps: 150 },
+  { height: 144, codec: "av1", kbps: 150 },
+  { height: 120, codec: "vp9", kbps: 150 },
+  { height: 90, kbps: 100 },
+]);
+
+test("rungs in HEVC, AV1 and VP9 have every picture of the source at its own time, too, and the same keyframes", async () => {
+  const { live, job } = await goLive({ startMs: 3_000_000_000, rungs: mixed });
+  await worker();
+  await queue.add(job);
+  await origin.until(() => mixed.every(({ name }) => (origin.of(1, name)?.pictures.length ?? 0) > 200));
+  live.end();
+  await origin.until(() => mixed.every(({ name }) => origin.of(1, name)?.whole === true));
+  for (const { name } of mixed) {
+    const { pictures } = origin.of(1, name)!;
+    const since = (ms: number) => ms >= times(pictures)[0]!;
+    expect(times(pictures)).toEqual(times(live.sent).filter(since));
+    expect(keyTimes(pictures)).toEqual(keyTimes(live.sent).filter(since));
+    expect(keyTimes(pictures).length).toBeGreaterThan(keys.length);
+    const late = pictures
+      .map(({ ms, at }) => at - live.sent.find((one) => one.ms === ms)!.at)
+      .toSorted((a, b) => a - b);
+    figure(`${name} behind its source, p50`, late[late.length >> 1]!);
+  }
+  expect(origin.granted).toHaveLength(1);
+  expect(origin.degraded).toEqual([]);
+});
+
 test("of a source with sparse keyframes each rung sets its own at the first picture of each stretch of raw time", async () => {
   const fast = await makePicture({ seconds: 6, keys: [0], rate: 60 });
   const [whole, half] = planLadder({ ...source, frameRate: 60 }, [
@@ -334,6 +364,21 @@ test("an option that ffmpeg does not know fails the job once, with ffmpeg's own 
   await queue.add(job);
   expect(origin.granted).toHaveLength(1);
   expect(await metrics.text()).toContain('sluice_encodes_total{end="crashed",role="worker"} 1');
+});
+
+test("an encoder that refuses its options takes its own rung with it and no other", async () => {
+  const script = join(bench.folder, "ffmpeg-without-usage");
+  const nonsense = `p=; for a do shift; [ "$p" = -usage ] && a=nonsense; p=$a; set -- "$@" "$a"; done; exec ${ffmpeg} "$@"`;
+  await writeFile(script, `#!/bin/sh\n${nonsense}\n`);
+  await chmod(script, 0o755);
+  const { job } = await goLive({ rungs: mixed });
+  await worker({ program: script });
+  await queue.add(job);
+  const left = mixed.filter(({ codec }) => codec !== "av1");
+  await origin.until(() => left.every(({ name }) => (origin.of(2, name)?.pictures.length ?? 0) > 30));
+  expect(origin.degraded).toEqual([{ rung: "144pav1", why: expect.stringContaining('"nonsense"') }]);
+  expect(origin.of(2, "144pav1")).toBeUndefined();
+  expect(origin.given).toEqual([]);
 });
 
 test("an ffmpeg that is too slow for its ladder goes on without the top rung, and keeps it away", async () => {
