@@ -1,8 +1,9 @@
 import Hls, {
-  type Events,
+  Events,
   type FragBufferedData,
   type FragLoadingData,
   type Fragment,
+  type Level,
   type Part,
 } from "hls.js";
 import { Estimate, rescue } from "./estimate.ts";
@@ -28,6 +29,8 @@ export class LiveAbr extends Hls.DefaultConfig.abrController {
 
   constructor(hls: Hls) {
     super(hls);
+    // Before anything is chosen: nobody hears of the list earlier.
+    hls.on(Events.MANIFEST_PARSED, (_, { levels }) => uniteCodecs(levels));
     this.#estimate(hls.config.abrEwmaDefaultEstimate, false);
   }
 
@@ -121,5 +124,19 @@ export class LiveAbr extends Hls.DefaultConfig.abrController {
   #estimate(bitsPerSecond: number, measured: boolean): void {
     // The type of hls.js's own has private fields; its methods are all that is used.
     this.bwEstimator = new Estimate(bitsPerSecond, measured) as unknown as typeof this.bwEstimator;
+  }
+}
+
+/**
+ * hls.js never leaves the codec that it begins with, which would keep viewers from a source whose rungs are in another one. Browsers
+ * change codecs at a keyframe as they change sizes; it is kept apart only where what they say of HEVC is doubtful.
+ */
+function uniteCodecs(levels: readonly Level[]): void {
+  const doubtful = /Firefox/.test(navigator.userAgent) ? /^(hvc1|hev1)/ : undefined;
+  const seen = levels.filter(({ videoCodec }) => videoCodec && !doubtful?.test(videoCodec));
+  for (const level of seen) {
+    const codecs = [seen[0]!.videoCodec!, ...(level.audioCodec ? [level.audioCodec] : [])];
+    // Only what it compares; what a level is decoded with stays its own.
+    (level as { codecSet: string }).codecSet = codecs.map((codec) => codec.slice(0, 4)).join(",");
   }
 }
