@@ -23,9 +23,11 @@ export interface Certificates extends Running {
 }
 
 const day = 86_400_000;
-/** What browsers still accept as the life of a certificate. */
-const lifeDays = 397;
-const renewDays = 30;
+/** What browsers still accept as the life of a certificate, and when it is renewed. */
+const long = { file: "self-signed.pem", lifeDays: 397, renewDays: 30 };
+/** W3C WebTransport 6.10: one that is known by its hash alone lives for less than two weeks in all. */
+const short = { file: "webtransport.pem", lifeDays: 12, renewDays: 4 };
+type Life = typeof long;
 /** Two files are rarely replaced in the same instant. */
 const settleMs = 300;
 
@@ -37,13 +39,19 @@ export async function openCertificates(options: {
   readonly dir: string;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
+  /** A self-signed one is for browsers that are told its hash. */
+  readonly byHash?: boolean | undefined;
   readonly log: Log;
 }): Promise<Certificates> {
   const { cert, key, log } = options;
+  const life = options.byHash ? short : long;
   const source: Source =
     cert !== undefined && key !== undefined
       ? { files: [cert, key], load: () => loadPair(cert, key) }
-      : { files: [join(options.dir, "self-signed.pem")], load: () => loadSelfSigned(options.dir, log) };
+      : {
+          files: [join(options.dir, life.file)],
+          load: () => loadSelfSigned(options.dir, life, log),
+        };
   return follow(source, await source.load(), log);
 }
 
@@ -125,17 +133,17 @@ function prove(pair: Pair, whence: string): Pair {
   }
 }
 
-async function loadSelfSigned(dir: string, log: Log): Promise<Pair> {
+async function loadSelfSigned(dir: string, life: Life, log: Log): Promise<Pair> {
   // One file for both, so that two processes that renew at once leave a pair that belongs together.
-  const file = join(dir, "self-signed.pem");
+  const file = join(dir, life.file);
   try {
     const pem = await readFile(file, "utf8");
     const pair = prove(split(pem), file);
-    if (Date.parse(new X509Certificate(pair.cert).validTo) - Date.now() > renewDays * day) return pair;
+    if (Date.parse(new X509Certificate(pair.cert).validTo) - Date.now() > life.renewDays * day) return pair;
   } catch (error) {
     if (!isMissing(error)) log.warn({ problem: sentence(error) }, "the self-signed certificate is made anew");
   }
-  const pair = await makeSelfSigned(Date.now());
+  const pair = await makeSelfSigned(Date.now(), life.lifeDays);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   await replaceFile(file, `${pair.key}\n${pair.cert}\n`);
   log.info("self-signed certificate made");
@@ -143,7 +151,7 @@ async function loadSelfSigned(dir: string, log: Log): Promise<Pair> {
 }
 
 /** A fresh self-signed ECDSA P-256 pair for localhost and this machine's name, valid from `now` (epoch ms). */
-export async function makeSelfSigned(now: number): Promise<Pair> {
+export async function makeSelfSigned(now: number, lifeDays = long.lifeDays): Promise<Pair> {
   // Loaded only in the one start of the year that needs it.
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");

@@ -1,3 +1,4 @@
+import type { Way } from "./engines/moq/client.ts";
 import type { Broadcast } from "./state.ts";
 
 export interface Answer {
@@ -7,6 +8,8 @@ export interface Answer {
   readonly status: Exclude<Broadcast, "unknown">;
   /** One sentence for the owner of the input, e.g. what to change in the encoder. */
   readonly message: string | null;
+  /** How to have it as Media over QUIC; absent where that is not to be had. */
+  readonly moq?: Way;
 }
 
 export interface LifecycleOptions {

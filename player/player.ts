@@ -55,6 +55,7 @@ export class SluicePlayer extends HTMLElement {
   #engineNumber = 0;
   #lifecycle: Lifecycle | undefined;
   #message: string | null = null;
+  #moq: Answer["moq"];
   #retry: ReturnType<typeof setTimeout> | undefined;
   #steady: ReturnType<typeof setTimeout> | undefined;
   #idle: ReturnType<typeof setTimeout> | undefined;
@@ -93,8 +94,9 @@ export class SluicePlayer extends HTMLElement {
   }
 
   /** Figures since the element was connected. */
-  get stats(): Stats & { clockLatency: number | undefined } {
-    return { ...this.#meter.stats(), clockLatency: this.#engine?.clockLatency };
+  get stats(): Stats & { clockLatency: number | undefined; engine: string | undefined } {
+    const { clockLatency, name: engine } = this.#engine ?? {};
+    return { ...this.#meter.stats(), clockLatency, engine };
   }
 
   connectedCallback(): void {
@@ -207,8 +209,9 @@ export class SluicePlayer extends HTMLElement {
     this.#engine = undefined;
   }
 
-  #onAnswer({ status, videoUID, isInput, message }: Answer): void {
+  #onAnswer({ status, videoUID, isInput, message, moq }: Answer): void {
     this.#message = message ?? null;
+    this.#moq = moq;
     if (status === "reconnecting" || status === "ended") this.#meter.excuse();
     // A viewer who waited gets the picture when it comes; sound only if they asked for it.
     if (status === "idle" && !this.#state.wanted && isInput) this.#view.video.muted = true;
@@ -264,9 +267,14 @@ export class SluicePlayer extends HTMLElement {
         if (number === this.#engineNumber) this.#onEngine(event);
       },
     };
-    const open = await chooseEngine(options.video);
+    const open = await chooseEngine(options.video, {
+      base: this.getAttribute("src")?.replace(/\/+$/, "") ?? "",
+      moq: this.#moq,
+      dvr: this.#flag("dvr"),
+      choice: this.#quality,
+    });
     // Superseded while the code of the engine was loading.
-    if (number !== this.#engineNumber) return;
+    if (number !== this.#engineNumber) return open?.abandon?.();
     if (!open) {
       this.#onEngine({ type: "failed", kind: "unsupported", message: "no Media Source and no HLS" });
       return;

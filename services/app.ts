@@ -13,7 +13,7 @@ import { publicUrls } from "./urls.ts";
 /** What a role tells the supervisor once all its listeners are bound. */
 export interface ReadyMessage {
   readonly type: "ready";
-  /** The ports really taken, by their short names: http, https, rtmp, rtmps. */
+  /** The ports really taken, by their short names: http, https, rtmp, rtmps, moq. */
   readonly ports: Readonly<Record<string, number | undefined>>;
   /** From control: the default live input and the admin token. */
   readonly uid?: string;
@@ -170,6 +170,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     metrics.gauge("sluice_recording_spooled_bytes", "Bytes of recordings that wait for the bucket", {
       read: () => recorder.spooledBytes,
     });
+    let publisher: import("./moq/publisher.ts").Publisher | undefined;
     const origin = own(
       "origin",
       await startOrigin({
@@ -191,10 +192,66 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         playerDir: join(productFolder, "player/dist"),
         log,
         metrics,
+        moq: () => publisher?.door,
         report: (live: readonly LiveStatus[]) => tell({ type: "status", live }),
       }),
     );
+    if (config.moq && config.relayAddress) {
+      const { Publisher } = await import("./moq/publisher.ts");
+      publisher = own(
+        "publisher",
+        new Publisher({
+          directory: origin.directory,
+          relay: config.relayAddress,
+          secret: config.internalSecret,
+          log,
+        }),
+      );
+    }
     return { ports: origin.ports };
+  },
+
+  async relay({ config, log, metrics, own }) {
+    const [{ startRelay }, { openSnapshot }, { openCertificates }, { openGeo }] = await Promise.all([
+      import("./moq/serve.ts"),
+      import("./live/snapshot.ts"),
+      import("../infra/certs.ts"),
+      import("./auth/geo.ts"),
+    ]);
+    // Names of its own: the origin on the same machine follows these slices too.
+    const follow = <Input extends { readonly uid: string }>(slice: "origin" | "gate") =>
+      own(
+        `${slice} slice`,
+        openSnapshot<Input>({
+          ...fromControl(config, "relay", "json", log),
+          role: slice,
+          node: `${hostname()} (relay)`,
+          file: join(config.data, "snapshot", `relay-${slice}.json`),
+        }),
+      );
+    const inputs = follow<import("./live/snapshot.ts").OriginInput>("origin");
+    const records = follow<import("./live/snapshot.ts").GateRecord>("gate");
+    const places = own("places", openGeo({ files: config.geoip, log, changed: () => {} }));
+    const certificates = own(
+      "certificates",
+      await openCertificates({ ...certificateFiles(config, log), byHash: true }),
+    );
+    await Promise.all([inputs.ready, records.ready]);
+    const relay = own(
+      "relay",
+      await startRelay({
+        host: config.host,
+        port: config.moqPort,
+        certificates,
+        trusted: config.tlsCert !== undefined,
+        address: address(config, "relay"),
+        secret: config.internalSecret,
+        gate: { inputs, records, geo: places.geo, staleMs: config.staleSeconds * 1000 },
+        log,
+        metrics,
+      }),
+    );
+    return { ports: { moq: relay.port } };
   },
 
   async worker({ config, log, metrics, own }) {

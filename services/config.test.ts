@@ -31,7 +31,7 @@ test("nothing set is a working configuration", () => {
     host: "0.0.0.0",
     httpPort: 8080,
     rtmp: true,
-    roles: ["control", "ingest", "origin", "worker"],
+    roles: ["control", "ingest", "origin", "relay", "worker"],
   });
 });
 
@@ -78,7 +78,7 @@ test.for<{ name: string; env?: Record<string, string>; yaml?: string; says: stri
   {
     name: "an unknown role in a list",
     env: { SLUICE_ROLES: "control,orgin" },
-    says: 'roles (SLUICE_ROLES): ["control","orgin"] is not any of control, ingest, origin, worker',
+    says: 'roles (SLUICE_ROLES): ["control","orgin"] is not any of control, ingest, origin, relay, worker',
   },
   {
     name: "a URL without a scheme",

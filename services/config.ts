@@ -64,7 +64,7 @@ const isHostPort = (text: string) => {
   return url !== undefined && /:\d+$/.test(text) && url.pathname === "/" && url.username === "";
 };
 
-const roleNames = ["control", "ingest", "origin", "worker"] as const;
+const roleNames = ["control", "ingest", "origin", "relay", "worker"] as const;
 
 /** The name of a process that Sluice consists of. */
 export type RoleName = (typeof roleNames)[number];
@@ -77,6 +77,11 @@ const schema = z.strictObject({
   }),
   httpPort: port(8080, "Port for viewers, the API and its docs"),
   httpsPort: port(8443, "The same over TLS, with HTTP/2"),
+  moq: yesNo(false, "Offer what is on air as Media over QUIC too, over UDP and WebTransport"),
+  moqPort: port(
+    8443,
+    "UDP port for Media over QUIC; it is opened on all addresses unless host is a loopback one",
+  ),
   rtmpPort: port(1935, "Port for encoders, plain RTMP"),
   rtmpsPort: port(1936, "Port for encoders, RTMP over TLS"),
   rtmp: yesNo(true, "Listen for plain RTMP too; false leaves RTMPS only"),
@@ -134,6 +139,9 @@ const schema = z.strictObject({
   controlAddress: internal("Where the other roles reach control"),
   ingestAddress: internal("Where the other roles reach ingest"),
   originAddress: internal("Where the other roles reach the origin"),
+  relayAddress: internal(
+    "Where the origin reaches the relay that passes its broadcasts on as Media over QUIC",
+  ),
   metricsAddress: setting(z.string().refine(isHostPort).default("127.0.0.1:0"), {
     about: "Where /livez, /readyz and /metrics answer; keep it off the internet",
     kind: "text",
@@ -446,7 +454,7 @@ function contradictions(config: Config): string[] {
       problems.push(
         `${role}Address: not set, but roles has no ${role} on this machine; say where it is, like http://10.0.0.2:7000`,
       );
-  for (const role of ["control", "ingest", "origin"] as const)
+  for (const role of ["control", "ingest", "origin", "relay"] as const)
     if (config[`${role}Address`]?.startsWith("http:") && config.internalSecret === undefined)
       problems.push(
         `internalSecret: not set, but ${role}Address is reachable over TCP; give all machines the same long random text`,

@@ -125,7 +125,8 @@ class Supervisor {
     });
     this.#health = health.address;
     const onAir = setInterval(() => this.#logOnAir(), onAirLogMs);
-    for (const role of config.roles) this.#waiting.add(role);
+    // Nothing waits for the relay: without it everything else is as it was.
+    for (const role of config.roles) if (role !== "relay") this.#waiting.add(role);
     if (!this.#stopping) {
       this.#startRedis();
       if (config.roles.includes("control")) this.#startRole("control");
@@ -133,7 +134,7 @@ class Supervisor {
       const late = setTimeout(this.#controlAnswered.resolve, controlFirstMs);
       if (config.roles.includes("control")) await this.#controlAnswered.promise;
       clearTimeout(late);
-      for (const role of ["origin", "ingest", "worker"] as const)
+      for (const role of ["origin", "ingest", "relay", "worker"] as const)
         if (config.roles.includes(role) && !this.#stopping) this.#startRole(role);
     }
     const code = await this.#stopped.promise;
@@ -191,10 +192,10 @@ class Supervisor {
       this.#lastFailure.get(name) ??
       exit.said.split("\n").findLast((line) => /error|cannot|fail/i.test(line));
     const role = this.#config.roles.find((each) => each === name);
-    if (role) this.#waiting.add(role);
+    if (role && role !== "relay") this.#waiting.add(role);
     if (role === "origin") this.#show([]);
     const starts = this.#children.find((child) => child.name === name)?.starts ?? 0;
-    if (role && !this.#wasReady && starts >= firstStartTries) {
+    if (role && role !== "relay" && !this.#wasReady && starts >= firstStartTries) {
       this.#terminal.line(`Sluice cannot start: ${failure ?? `${name} ends with ${exit.how}\n${exit.said}`}`);
       void this.#stop(1);
     } else if (exit.loopBegins)
@@ -214,7 +215,8 @@ class Supervisor {
     this.#waiting.delete(name);
     this.#remember(message);
     if (this.#wasReady) {
-      this.#log.info(`${name} is back`);
+      const starts = this.#children.find((child) => child.name === name)?.starts ?? 0;
+      if (starts > 1) this.#log.info(`${name} is back`);
       return;
     }
     if (this.#waiting.size === 0) void this.#ready();
@@ -368,11 +370,13 @@ async function settle(
   return {
     ...config,
     ladder,
-    roles: config.roles.filter((role) => role !== "worker" || works),
+    roles: config.roles.filter((role) => (role === "worker" ? works : role === "relay" ? config.moq : true)),
     ...Object.fromEntries(zero.map((door, index) => [door, free[index]])),
     controlAddress: config.controlAddress ?? socket("control"),
     ingestAddress: config.ingestAddress ?? socket("ingest"),
     originAddress: config.originAddress ?? socket("origin"),
+    relayAddress:
+      config.relayAddress ?? (config.moq && config.roles.includes("relay") ? socket("relay") : undefined),
     redisUrl: privateRedis ? `unix:${redisSocket(place)}` : config.redisUrl,
   };
 }

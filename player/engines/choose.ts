@@ -1,5 +1,29 @@
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
-import { AUTO } from "./quality.ts";
+import type { Way } from "./moq/client.ts";
+import { AUTO, SOUND_ALONE } from "./quality.ts";
+
+/** A session of Media over QUIC that takes longer to open is not worth waiting for. */
+const CONNECT_MS = 1_500;
+/** After it failed HLS plays for so long, doubling up to ten minutes. */
+const AVOID_MS = 30_000;
+const MOST_MS = 600_000;
+let avoidUntil = 0;
+let avoidMs = AVOID_MS;
+
+/** Opens an engine; `abandon` is called instead when none is wanted any more. */
+export type Opener = ((options: EngineOptions) => Engine) & { readonly abandon?: () => void };
+
+/** What an engine is chosen by. */
+export interface Chances {
+  /** Address of the playback. */
+  readonly base: string;
+  /** How to have Media over QUIC; undefined where there is none. */
+  readonly moq: Way | undefined;
+  /** A viewer who wants to seek in what was gets HLS. */
+  readonly dvr: boolean;
+  /** A quality's name or `AUTO`. */
+  readonly choice: string;
+}
 
 let hls: Promise<typeof import("./hls/hls.ts")> | undefined;
 
@@ -14,9 +38,9 @@ export function loadHls(): Promise<typeof import("./hls/hls.ts")> {
 }
 
 /** What opens an engine that this browser can play with; undefined when there is none. */
-export async function chooseEngine(
-  video: HTMLVideoElement,
-): Promise<((options: EngineOptions) => Engine) | undefined> {
+export async function chooseEngine(video: HTMLVideoElement, chances: Chances): Promise<Opener | undefined> {
+  const overQuic = await chooseMoq(chances);
+  if (overQuic) return overQuic;
   try {
     const { hlsSupported, openHls } = await loadHls();
     if (hlsSupported()) return openHls;
@@ -25,6 +49,28 @@ export async function chooseEngine(
   }
   const { nativeSupported, openNative } = await import("./native.ts");
   return nativeSupported(video) ? openNative : undefined;
+}
+
+/** Undefined when Media over QUIC is not to be had, or not soon enough. */
+async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | undefined> {
+  if (!moq || dvr || choice === SOUND_ALONE || performance.now() < avoidUntil) return undefined;
+  const avoid = () => {
+    avoidUntil = performance.now() + avoidMs;
+    avoidMs = Math.min(MOST_MS, 2 * avoidMs);
+  };
+  try {
+    const [{ moqSupported, openMoq }, { connectMoq }] = await Promise.all([
+      import("./moq/moq.ts"),
+      import("./moq/client.ts"),
+    ]);
+    if (!moqSupported()) return undefined;
+    const client = await connectMoq(base, moq, CONNECT_MS);
+    const open = (options: EngineOptions) => openMoq(options, client, avoid);
+    return Object.assign(open, { abandon: () => client.close() });
+  } catch {
+    avoid();
+    return undefined;
+  }
 }
 
 /** An engine whose code did not arrive: fails like any other lost connection. */

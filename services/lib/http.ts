@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { chmod, unlink } from "node:fs/promises";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import type { Duplex } from "node:stream";
 import { Failure, type FailureCode } from "./errors.ts";
 import type { Running } from "./lifecycle.ts";
 
@@ -40,7 +41,11 @@ export function parseAddress(address: string): Place {
 export async function listenInternal(
   address: string,
   handler: InternalHandler,
-  options: { readonly secret?: string | undefined } = {},
+  options: {
+    readonly secret?: string | undefined;
+    /** Takes over the sockets of those who ask for another protocol, which has been agreed to by then. */
+    readonly upgrade?: ((request: IncomingMessage, socket: Duplex) => void) | undefined;
+  } = {},
 ): Promise<InternalServer> {
   const place = parseAddress(address);
   const tcp = "port" in place;
@@ -56,6 +61,16 @@ export async function listenInternal(
     }
     void answer(handler, request, response);
   });
+  const { upgrade } = options;
+  if (upgrade)
+    server.on("upgrade", (request, socket, head) => {
+      if (tcp && !bearerIs(request, options.secret!)) return void socket.destroy();
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${request.headers.upgrade}\r\n\r\n`,
+      );
+      if (head.length > 0) socket.unshift(head);
+      upgrade(request, socket);
+    });
   return bind(server, place);
 }
 
@@ -154,6 +169,43 @@ async function answer(
       message: error instanceof Error ? error.message : String(error),
     });
   }
+}
+
+/** A socket to another role that speaks `protocol` from here on; a `Failure` when there is none. */
+export function upgradeInternal(
+  address: string,
+  path: string,
+  options: { readonly protocol: string; readonly secret?: string | undefined; readonly signal: AbortSignal },
+): Promise<Duplex> {
+  const { protocol, secret, signal } = options;
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      ...parseAddress(address),
+      path,
+      headers: {
+        connection: "upgrade",
+        upgrade: protocol,
+        ...(secret && { authorization: `Bearer ${secret}` }),
+      },
+      agent: false,
+      timeout: connectMs,
+      signal,
+    });
+    const refuse = (why: string) =>
+      reject(new Failure("unavailable", `${address} does not speak ${protocol}: ${why}`));
+    request.once("upgrade", (_response, socket, head) => {
+      socket.setTimeout(0);
+      if (head.length > 0) socket.unshift(head);
+      resolve(socket);
+    });
+    request.once("response", (response) => {
+      response.resume();
+      refuse(`it answers ${response.statusCode}`);
+    });
+    request.once("timeout", () => request.destroy(new Error("no answer")));
+    request.once("error", (error) => refuse(error.message));
+    request.end();
+  });
 }
 
 interface Sent {

@@ -5,6 +5,7 @@ export class Directory {
   readonly #byInput = new Map<string, Broadcast>();
   readonly #byVideo = new Map<string, Broadcast>();
   readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #everyone = new Set<(broadcast: Broadcast) => void>();
 
   /** The broadcast of a live input, ended or not, until another takes its place or it is removed. */
   current(input: string): Broadcast | undefined {
@@ -35,6 +36,13 @@ export class Directory {
   notify(broadcast: Broadcast): void {
     for (const uid of [broadcast.input, broadcast.video])
       for (const listener of [...(this.#listeners.get(uid) ?? [])]) listener();
+    for (const listener of [...this.#everyone]) listener(broadcast);
+  }
+
+  /** Calls `listener` on each change of any broadcast, its coming and going included. Returns its end. */
+  onAny(listener: (broadcast: Broadcast) => void): () => void {
+    this.#everyone.add(listener);
+    return () => this.#everyone.delete(listener);
   }
 
   /** Calls `listener` on each change of `uid`. Returns its end. */

@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { type Admission, type Client, type Denial, Gate, type Policy } from "../auth/gate.ts";
-import { type Algorithm, algorithms, type VerifyKey, verifyKey } from "../auth/keys.ts";
+import { type Admission, type Client, type Denial, Gate } from "../auth/gate.ts";
+import { openGround } from "../auth/ground.ts";
 import type { Geo } from "../auth/rules.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { Exchange } from "./exchange.ts";
@@ -23,7 +23,6 @@ export interface Admitted extends Pick<Admission, "uid" | "downloadable" | "allo
   readonly exchange: Exchange;
 }
 
-const closed: Policy = { requireSignedURLs: true, allowedOrigins: [] };
 /** A held request lasts less; its end is watched only when its token ends within this time. */
 const longestMs = 60_000;
 const keysSeconds = 300;
@@ -33,32 +32,12 @@ export class Guard {
   readonly #options: GuardOptions;
   readonly #gate: Gate;
   readonly #inside = new Set<{ recheck: () => void }>();
-  readonly #keys = new Map<string, VerifyKey>();
-  readonly #ends: readonly (() => void)[];
+  readonly #ground: ReturnType<typeof openGround>;
 
   constructor(options: GuardOptions) {
     this.#options = options;
-    const { records, inputs, geo, staleMs } = options;
-    const get = (kind: string, name: string) => records.get(`${kind}:${name}`);
-    this.#gate = new Gate({
-      geo,
-      key: (kid) => this.#keys.get(kid),
-      tokenRevoked: (id) => get("token", id) !== undefined,
-      viewerRevoked: (viewer) => {
-        const found = get("viewer", viewer);
-        return found?.kind === "viewer" ? found.version : undefined;
-      },
-      policy: (uid) => this.#policy(uid),
-      stale: () => records.contactMs > staleMs,
-    });
-    this.#readKeys();
-    this.#ends = [
-      inputs.onChange(() => this.#recheck()),
-      records.onChange((uids) => {
-        if ([...uids].some((uid) => uid.startsWith("key:"))) this.#readKeys();
-        this.#recheck();
-      }),
-    ];
+    this.#ground = openGround({ ...options, changed: () => this.#recheck() });
+    this.#gate = new Gate(this.#ground);
   }
 
   /** Lets a viewer in by a uid or a token; undefined when he was refused and told so. */
@@ -115,7 +94,7 @@ export class Guard {
   }
 
   close(): void {
-    for (const end of this.#ends) end();
+    this.#ground.end();
   }
 
   #deny(exchange: Exchange, { status, reason, message }: Denial): void {
@@ -130,33 +109,6 @@ export class Guard {
 
   #recheck(): void {
     for (const visit of [...this.#inside]) visit.recheck();
-  }
-
-  /** A video's own policy, else that of its live input. */
-  #policy(uid: string): Policy | undefined {
-    const input = this.#options.inputs.get(uid);
-    if (input) return input;
-    const owner = this.#options.ownerOf(uid);
-    const inherited = owner === undefined ? undefined : this.#options.inputs.get(owner);
-    const own = this.#options.records.get(`video:${uid}`);
-    // What is left of a live input that is gone shows nobody what it may have guarded.
-    if (own?.kind !== "video") return inherited ?? (owner === undefined ? undefined : closed);
-    return {
-      // A video whose input is not known is closed unless it says otherwise itself.
-      requireSignedURLs: own.requireSignedURLs ?? inherited?.requireSignedURLs ?? true,
-      allowedOrigins: own.allowedOrigins ?? inherited?.allowedOrigins ?? [],
-    };
-  }
-
-  #readKeys(): void {
-    const before = new Map(this.#keys);
-    this.#keys.clear();
-    for (const record of this.#options.records.values()) {
-      if (record.kind !== "key" || !algorithms.includes(record.alg as Algorithm)) continue;
-      const kid = record.uid.slice("key:".length);
-      // A record never changes under its name, so verdicts that rest on it stay.
-      this.#keys.set(kid, before.get(kid) ?? verifyKey(record.jwk, record.alg as Algorithm));
-    }
   }
 }
 

@@ -15,9 +15,17 @@ export interface Lifecycle {
   readonly live: boolean;
   readonly status: Status;
   readonly message: string | null;
+  /** How to have it as Media over QUIC; absent where that is not to be had. */
+  readonly moq?: Way & { readonly namespace: string };
 }
 
-export function lifecycleOf(playback: string, broadcast: Broadcast | undefined): Lifecycle {
+/** A UDP port of this host for WebTransport, and SHA-256 of its certificates in base64 where browsers do not know the signer. */
+export interface Way {
+  readonly port: number;
+  readonly hashes: readonly string[];
+}
+
+export function lifecycleOf(playback: string, broadcast: Broadcast | undefined, moq?: Way): Lifecycle {
   const isInput = broadcast === undefined || broadcast.input === playback;
   const status =
     broadcast === undefined
@@ -25,12 +33,15 @@ export function lifecycleOf(playback: string, broadcast: Broadcast | undefined):
       : broadcast.state !== "ended" && !broadcast.listed
         ? "idle"
         : broadcast.state;
+  const live = status === "live" || status === "reconnecting";
   return {
     isInput,
     videoUID: broadcast?.video ?? null,
-    live: status === "live" || status === "reconnecting",
+    live,
     status,
     message: broadcast?.advice ?? null,
+    // Its namespaces are live inputs.
+    ...(moq && live && isInput && { moq: { ...moq, namespace: playback } }),
   };
 }
 
@@ -39,9 +50,10 @@ export async function answerLifecycle(
   exchange: Exchange,
   directory: Directory,
   playback: string,
+  moq: () => Way | undefined = () => undefined,
 ): Promise<void> {
   const find = (): Lifecycle =>
-    lifecycleOf(playback, directory.current(playback) ?? directory.video(playback));
+    lifecycleOf(playback, directory.current(playback) ?? directory.video(playback), moq());
   const waitFor = new URLSearchParams(exchange.query).get("wait");
   if (waitFor !== null && find().status === waitFor) {
     await new Promise<void>((resolve) => {

@@ -21,6 +21,7 @@ import type { LiveStatus } from "../live/status.ts";
 import { type ClientAddress, http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
+import type { Way } from "./lifecycle.ts";
 import { Manifests } from "./manifests.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
@@ -54,6 +55,8 @@ export interface OriginOptions {
   readonly dataDir: string;
   readonly dvrSeconds: number;
   readonly playerDir: string;
+  /** How players reach Media over QUIC; undefined while they cannot. */
+  readonly moq?: (() => Way | undefined) | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Hears once a second what is on air. */
@@ -61,6 +64,8 @@ export interface OriginOptions {
 }
 
 export interface Origin extends Running {
+  /** What is on air here. */
+  readonly directory: Directory;
   readonly ports: { readonly http: number; readonly https: number };
 }
 
@@ -178,6 +183,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       directory,
       viewers,
       guard,
+      moq: options.moq,
       playlists: new Playlists((what) => playlists(1, { what })),
       manifests: new Manifests(),
       pages: new Pages(options.playerDir),
@@ -247,7 +253,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       https: (secure.server.address() as AddressInfo).port,
     };
     log.info({ ...ports }, "origin opened");
-    return { ports, closed: scope.closed, close: () => scope.close() };
+    return { ports, directory, closed: scope.closed, close: () => scope.close() };
   } catch (error) {
     await scope.close();
     throw error;

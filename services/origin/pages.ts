@@ -23,7 +23,7 @@ const types: Readonly<Record<string, { readonly type: string; readonly text: boo
  * `data:` in media how hls.js begins a text track.
  */
 const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; media-src 'self' blob: data:; worker-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; media-src 'self' blob: data:; worker-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'none'";
 
 interface File {
   readonly plain: Buffer;
@@ -47,7 +47,8 @@ export class Pages {
     const hosts = allowedOrigins.flatMap((host) => [`https://${host}`, `http://${host}`]).join(" ");
     const frames = name === "watch" ? "'self'" : hosts || "*";
     send(exchange, file, `${name}.html`, "page", {
-      "content-security-policy": `${policy}; frame-ancestors ${frames}`,
+      // Media over QUIC is on a port of its own.
+      "content-security-policy": `${policy}; connect-src 'self'${ownPorts(exchange)}; frame-ancestors ${frames}`,
       "referrer-policy": "no-referrer",
     });
   }
@@ -69,6 +70,12 @@ export class Pages {
     }
     return file;
   }
+}
+
+/** Every port of the name that the page was asked for by, as a source of a content security policy. */
+function ownPorts({ headers }: Exchange): string {
+  const [name] = /^[a-z0-9.-]+/i.exec(String(headers[":authority"] ?? headers.host ?? "")) ?? [];
+  return name ? ` https://${name}:*` : "";
 }
 
 async function read(path: string): Promise<File | undefined> {

@@ -9,7 +9,7 @@ import { cacheControl } from "./caching.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { arrived, grow, type Wanted } from "./growing.ts";
 import type { Guard } from "./guard.ts";
-import { answerLifecycle } from "./lifecycle.ts";
+import { answerLifecycle, type Way } from "./lifecycle.ts";
 import type { Manifests } from "./manifests.ts";
 import type { Pages } from "./pages.ts";
 import { passToControl } from "./passthrough.ts";
@@ -27,6 +27,8 @@ export interface ServerOptions {
   readonly viewers: Viewers;
   /** Who may watch. */
   readonly guard: Guard;
+  /** How to have Media over QUIC. */
+  readonly moq?: (() => Way | undefined) | undefined;
   /** Whether viewers may go back in what is on air. */
   readonly dvr: boolean;
   /** Control's internal address and the secret between machines. */
@@ -89,7 +91,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "page":
       return pages.page(exchange, to.page, allowedOrigins);
     case "lifecycle":
-      return answerLifecycle(exchange, directory, to.playback);
+      return answerLifecycle(exchange, directory, to.playback, options.moq);
     case "time":
       // ISO/IEC 23009-1 5.8.4.11: what UTCTiming points at.
       return exchange.reply(

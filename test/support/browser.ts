@@ -54,8 +54,8 @@ export async function openBrowser(): Promise<OpenBrowser> {
       "--disable-backgrounding-occluded-windows",
       "--disable-renderer-backgrounding",
     ],
-    // Playwright's own list turns autoplay rules off and mutes the sound device.
-    ignoreDefaultArgs: ["--autoplay-policy=user-gesture-required", "--mute-audio"],
+    // Playwright's own list turns autoplay rules off, mutes the sound device and knows no QUIC.
+    ignoreDefaultArgs: ["--autoplay-policy=user-gesture-required", "--mute-audio", "--disable-quic"],
   });
   const closed = Promise.withResolvers<void>();
   browser.on("disconnected", () => closed.resolve());

@@ -29,7 +29,7 @@ const main = fileURLToPath(new URL("../../services/main.ts", import.meta.url));
 /** Where the launcher has it too. */
 const compileCache = fileURLToPath(new URL("../../node_modules/.cache/sluice", import.meta.url));
 const stopMs = 15_000;
-const freePorts = ["--http-port", "0", "--https-port", "0", "--rtmp-port", "0", "--rtmps-port", "0"];
+const freePorts = ["http", "https", "rtmp", "rtmps", "moq"].flatMap((name) => [`--${name}-port`, "0"]);
 
 /** Starts Sluice and resolves once everything listens. Nothing outlives the test process. `dataDir` is kept when given. */
 export async function startSluice(
@@ -85,8 +85,12 @@ function spawnMain(args: readonly string[], env: Readonly<Record<string, string>
     ["--disable-warning=ExperimentalWarning", main, ...args],
     {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
-      // Encoders only where a test asks for them: they would take the processor from what it measures.
-      env: { ...process.env, NODE_COMPILE_CACHE: compileCache, SLUICE_LADDER: "none", ...env },
+      // Encoders and the relay only where a test asks for them: they would take the processor from what it measures.
+      env: {
+        ...process.env,
+        ...{ NODE_COMPILE_CACHE: compileCache, SLUICE_LADDER: "none", SLUICE_MOQ: "false" },
+        ...env,
+      },
     },
   );
   let printed = "";

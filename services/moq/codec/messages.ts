@@ -167,3 +167,38 @@ export type Message =
     }
   | { readonly type: "namespace"; readonly suffix: readonly string[] }
   | { readonly type: "namespace-done"; readonly suffix: readonly string[] };
+/** Numbers of REQUEST_ERROR (draft 16 14.5.2). */
+export const requestErrors = {
+  internal: 0x0,
+  unauthorized: 0x1,
+  timeout: 0x2,
+  notSupported: 0x3,
+  malformedToken: 0x4,
+  expiredToken: 0x5,
+  doesNotExist: 0x10,
+  invalidRange: 0x11,
+  duplicateSubscription: 0x19,
+  uninterested: 0x20,
+  prefixOverlap: 0x30,
+  invalidJoiningRequest: 0x32,
+} as const;
+
+/** Numbers of PUBLISH_DONE (draft 16 14.5.3). */
+export const doneCodes = {
+  internal: 0x0,
+  unauthorized: 0x1,
+  trackEnded: 0x2,
+  subscriptionEnded: 0x3,
+  goingAway: 0x4,
+  expired: 0x5,
+  tooFarBehind: 0x6,
+  updateFailed: 0x8,
+} as const;
+
+/** Numbers of a reset stream (draft 16 14.5.4). */
+export const resetCodes = {
+  internal: 0x0,
+  cancelled: 0x1,
+  deliveryTimeout: 0x2,
+  sessionClosed: 0x3,
+} as const;

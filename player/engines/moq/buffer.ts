@@ -1,0 +1,85 @@
+import type { MoqTrack } from "./catalog.ts";
+
+/** Seconds behind the playhead that are kept. */
+const KEPT_SECONDS = 20;
+
+/** One SourceBuffer: what is to be appended waits here, in order, while it is busy. */
+export class Feed {
+  readonly #buffer: SourceBuffer;
+  readonly #failed: (message: string) => void;
+  #queue: (Uint8Array<ArrayBuffer> | { readonly type: string })[] = [];
+  #init: MoqTrack | undefined;
+  #over = false;
+
+  constructor(buffer: SourceBuffer, failed: (message: string) => void) {
+    this.#buffer = buffer;
+    this.#failed = failed;
+    buffer.addEventListener("updateend", () => this.#next());
+    buffer.addEventListener("error", () => failed("the decoder refused what came"));
+  }
+
+  /** Seconds of the last range; undefined while nothing is buffered. */
+  get range(): { readonly start: number; readonly end: number } | undefined {
+    const { buffered } = this;
+    const last = buffered.length - 1;
+    return last < 0 ? undefined : { start: buffered.start(last), end: buffered.end(last) };
+  }
+
+  get buffered(): TimeRanges {
+    return this.#buffer.buffered;
+  }
+
+  get busy(): boolean {
+    return this.#buffer.updating || this.#queue.length > 0;
+  }
+
+  /** An object of `track`; its init segment goes before it when another track's was there. */
+  append(track: MoqTrack, bytes: Uint8Array): void {
+    if (this.#init !== track) {
+      if (this.#init && this.#init.type !== track.type) this.#queue.push({ type: track.type });
+      this.#init = track;
+      this.#queue.push(track.init);
+    }
+    this.#queue.push(bytes as Uint8Array<ArrayBuffer>);
+    this.#next();
+  }
+
+  /** Forgets what has been played long ago. */
+  trim(at: number): void {
+    if (this.busy || this.#over || this.buffered.length === 0) return;
+    const until = at - KEPT_SECONDS;
+    if (this.buffered.start(0) < until - 5) this.#buffer.remove(0, until);
+  }
+
+  close(): void {
+    this.#over = true;
+    this.#queue = [];
+  }
+
+  #next(): void {
+    while (!this.#over && !this.#buffer.updating) {
+      const next = this.#queue.shift();
+      if (!next) return;
+      try {
+        if (next instanceof Uint8Array) this.#buffer.appendBuffer(this.#together(next));
+        else this.#buffer.changeType(next.type);
+      } catch (error) {
+        return this.#failed(String(error));
+      }
+    }
+  }
+
+  /** All objects that wait, in one append. */
+  #together(first: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const parts = [first];
+    while (this.#queue[0] instanceof Uint8Array) parts.push(this.#queue.shift() as Uint8Array<ArrayBuffer>);
+    if (parts.length === 1) return first;
+    const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return all;
+  }
+}

@@ -1,0 +1,237 @@
+import { ControlReader, draft16 } from "../../../services/moq/codec/draft16.ts";
+import type { Message, Params } from "../../../services/moq/codec/messages.ts";
+import { DataReader, type StreamObject } from "../../../services/moq/codec/objects.ts";
+
+/** How to reach a relay, as the lifecycle answer says it. */
+export interface Way {
+  /** UDP port of the host that the page's media comes from. */
+  readonly port: number;
+  /** SHA-256 of its certificates in base64; empty where the browser knows who signed them. */
+  readonly hashes: readonly string[];
+  /** Of the broadcast. */
+  readonly namespace: string;
+}
+
+/** What comes of one subscription. */
+export interface TrackEvents {
+  readonly refused: (code: number, reason: string) => void;
+  /** A group begins; its objects come to what is returned. */
+  readonly group: (group: number) => GroupEvents;
+  /** Nothing follows. */
+  readonly done: (code: number) => void;
+}
+
+export interface GroupEvents {
+  object(object: StreamObject): void;
+  /** All of it has come, or no more of it will. */
+  end(): void;
+}
+
+export interface MoqClient {
+  /** Returns its end. */
+  subscribe(name: string, params: Params, events: TrackEvents): () => void;
+  close(): void;
+  /** Called once when the session is lost, not when it was closed here. */
+  onLost: ((reason: string) => void) | undefined;
+}
+
+/** The peer may make no requests of us; ours are few. */
+const maxRequestId = 0;
+
+/**
+ * Opens a session for `playback` (a uid or a token) on the relay beside `base`, the address of the playback. Rejects when there is
+ * none within `withinMs`.
+ */
+export async function connectMoq(base: string, way: Way, withinMs: number): Promise<MoqClient> {
+  const { hostname, pathname } = new URL(base, location.href);
+  const transport = new WebTransport(`https://${hostname}:${way.port}${pathname}`, {
+    protocols: ["moqt-16"],
+    ...(way.hashes.length > 0 && {
+      serverCertificateHashes: way.hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
+    }),
+  } as WebTransportOptions);
+  transport.closed.catch(() => {});
+  const late = setTimeout(() => transport.close(), withinMs);
+  try {
+    await transport.ready;
+    const client = new Client(transport, way.namespace);
+    await client.ready;
+    return client;
+  } catch (error) {
+    transport.close();
+    throw error;
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+interface Subscribed {
+  readonly events: TrackEvents;
+  alias?: number;
+}
+
+class Client implements MoqClient {
+  readonly ready: Promise<void>;
+  readonly #transport: WebTransport;
+  readonly #namespace: string;
+  readonly #requests = new Map<number, Subscribed>();
+  readonly #aliases = new Map<number, Subscribed>();
+  /** Streams that came before the answer that says whose they are. */
+  #orphans: { readonly alias: number; readonly adopt: (to: Subscribed) => void }[] = [];
+  #control: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  readonly #isReady = Promise.withResolvers<void>();
+  #nextId = 0;
+  #closed = false;
+  onLost: ((reason: string) => void) | undefined;
+
+  constructor(transport: WebTransport, namespace: string) {
+    this.#transport = transport;
+    this.#namespace = namespace;
+    this.ready = this.#isReady.promise;
+    this.ready.catch(() => {});
+    transport.closed.then(
+      ({ reason }) => this.#lost(reason || "the relay closed the session"),
+      (error: unknown) => this.#lost(String(error)),
+    );
+    void this.#open().catch((error: unknown) => this.#lost(String(error)));
+  }
+
+  subscribe(name: string, params: Params, events: TrackEvents): () => void {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const request: Subscribed = { events };
+    this.#requests.set(id, request);
+    this.#send({ type: "subscribe", id, track: { namespace: [this.#namespace], name }, params });
+    return () => {
+      if (!this.#requests.delete(id)) return;
+      if (request.alias !== undefined) this.#aliases.delete(request.alias);
+      this.#send({ type: "unsubscribe", id });
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#transport.close();
+  }
+
+  #lost(reason: string): void {
+    this.#isReady.reject(new Error(reason));
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#transport.close();
+    this.onLost?.(reason);
+  }
+
+  #send(message: Message): void {
+    this.#control?.write(draft16.encode(message)).catch(() => {});
+  }
+
+  async #open(): Promise<void> {
+    const { readable, writable } = await this.#transport.createBidirectionalStream();
+    this.#control = writable.getWriter();
+    this.#send({ type: "client-setup", options: { maxRequestId, implementation: "Sluice player" } });
+    void this.#accept().catch((error: unknown) => this.#lost(String(error)));
+    const reader = new ControlReader(draft16);
+    for await (const bytes of chunksOf(readable))
+      for (const message of reader.push(bytes)) this.#take(message);
+    this.#lost("the relay ended the session");
+  }
+
+  #take(message: Message): void {
+    switch (message.type) {
+      case "server-setup":
+        return this.#isReady.resolve();
+      case "subscribe-ok": {
+        const request = this.#requests.get(message.id);
+        if (!request) return;
+        request.alias = message.alias;
+        this.#aliases.set(message.alias, request);
+        const mine = this.#orphans.filter(({ alias }) => alias === message.alias);
+        this.#orphans = this.#orphans.filter(({ alias }) => alias !== message.alias);
+        for (const { adopt } of mine) adopt(request);
+        return;
+      }
+      case "request-error": {
+        const request = this.#requests.get(message.id);
+        this.#requests.delete(message.id);
+        request?.events.refused(message.code, message.reason);
+        return;
+      }
+      case "publish-done": {
+        const request = this.#requests.get(message.id);
+        this.#requests.delete(message.id);
+        request?.events.done(message.code);
+        return;
+      }
+      case "goaway":
+        return this.#lost("the relay asks to leave");
+    }
+  }
+
+  async #accept(): Promise<void> {
+    for await (const stream of chunksOf(this.#transport.incomingUnidirectionalStreams))
+      void this.#read(stream);
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    let group: GroupEvents | undefined;
+    let early: StreamObject[] | undefined;
+    let ended = false;
+    let unwanted = false;
+    const reader = new DataReader({
+      header: (header) => {
+        if (header.type !== "subgroup") return;
+        const request = this.#aliases.get(header.alias);
+        if (request) {
+          group = request.events.group(header.group);
+          return;
+        }
+        unwanted = ![...this.#requests.values()].some(({ alias }) => alias === undefined);
+        if (unwanted) return;
+        early = [];
+        this.#orphans.push({
+          alias: header.alias,
+          adopt: ({ events }) => {
+            group = events.group(header.group);
+            for (const object of early ?? []) group.object(object);
+            early = undefined;
+            if (ended) group.end();
+          },
+        });
+      },
+      object: (object) => {
+        if (early) early.push(object);
+        else group?.object(object);
+      },
+    });
+    try {
+      for await (const bytes of chunksOf(stream)) {
+        reader.push(bytes);
+        if (unwanted) break;
+      }
+    } catch {
+      // A group that was reset ends where it stands.
+    }
+    ended = true;
+    group?.end();
+  }
+}
+
+/** Not every browser can iterate over a stream. */
+async function* chunksOf<T>(stream: ReadableStream<T>): AsyncGenerator<T> {
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // Tells the relay that nobody reads on, where there is more.
+    reader.cancel().catch(() => {});
+  }
+}
+
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}

@@ -1,0 +1,386 @@
+import type { Engine, EngineOptions } from "../engine.ts";
+import { AUTO, type Quality, qualityFor, SOUND_ALONE } from "../quality.ts";
+import { Feed } from "./buffer.ts";
+import { type Catalog, type MoqTrack, readCatalog } from "./catalog.ts";
+import type { MoqClient } from "./client.ts";
+import { InOrder } from "./order.ts";
+
+/** Seconds between the newest media and the screen that are aimed at, and how far that may go after stalls. */
+const TARGET_SECONDS = 0.3;
+const MOST_SECONDS = 1.5;
+const STEP_SECONDS = 0.15;
+/** Further behind than this playback jumps, below it plays a little faster. */
+const JUMP_SECONDS = 1.5;
+const LOOK_MS = 50;
+/** What has begun to play settles for this long: it may jump by less, and faster than later on. */
+const SETTLE_MS = 2_000;
+/** After this long without a stall a better picture is tried, and less distance. */
+const STEADY_MS = 20_000;
+/** MOQT codes of PUBLISH_DONE. */
+const TRACK_ENDED = 2;
+
+/** A track that is subscribed to. */
+interface Lane {
+  readonly track: MoqTrack;
+  readonly order: InOrder;
+  end: () => void;
+}
+
+/** True where this browser can play Media over QUIC. */
+export function moqSupported(): boolean {
+  return "WebTransport" in globalThis && "MediaSource" in globalThis;
+}
+
+/** Plays a broadcast over an open session: Media over QUIC into Media Source. `lost` is told why when it cannot go on. */
+export function openMoq(options: EngineOptions, client: MoqClient, lost: (reason: string) => void): Engine {
+  return new MoqEngine(options, client, lost);
+}
+
+class MoqEngine implements Engine {
+  readonly name = "Media over QUIC";
+  readonly #video: HTMLVideoElement;
+  readonly #onEvent: EngineOptions["onEvent"];
+  readonly #client: MoqClient;
+  readonly #lost: (reason: string) => void;
+  readonly #source = new MediaSource();
+  readonly #url = URL.createObjectURL(this.#source);
+  readonly #gone = new AbortController();
+  readonly #timer: ReturnType<typeof setInterval>;
+  #wish: string;
+  #catalog: Catalog | undefined;
+  #feeds: { video?: Feed; audio?: Feed } = {};
+  #picture: Lane | undefined;
+  /** Subscribed to and not begun: takes over at its first group. */
+  #next: Lane | undefined;
+  #sound: Lane | undefined;
+  #startedAt: number | undefined;
+  #target = TARGET_SECONDS;
+  #steadySince = performance.now();
+  /** The rung that is good enough, by its place in the catalog; grows with stalls. */
+  #rung: number | undefined;
+  #steadyMs = STEADY_MS;
+  /** A viewer went back on purpose. */
+  #held = false;
+  #ending = false;
+  #over = false;
+
+  constructor({ video, choice, onEvent }: EngineOptions, client: MoqClient, lost: (reason: string) => void) {
+    this.#video = video;
+    this.#wish = choice;
+    this.#onEvent = onEvent;
+    this.#client = client;
+    this.#lost = lost;
+    const { signal } = this.#gone;
+    client.onLost = (reason) => this.#fail(reason);
+    video.addEventListener("waiting", () => this.#stalled(), { signal });
+    video.addEventListener("ended", () => onEvent({ type: "drained" }), { signal });
+    video.addEventListener("error", () => this.#fail(video.error?.message || "the decoder failed"), {
+      signal,
+    });
+    this.#source.addEventListener("sourceopen", () => this.#subscribeCatalog(), { once: true, signal });
+    video.src = this.#url;
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  get latency(): number | undefined {
+    const edge = this.#edge;
+    return edge === undefined || this.#startedAt === undefined
+      ? undefined
+      : Math.max(0, edge - this.#video.currentTime);
+  }
+
+  get clockLatency(): number | undefined {
+    const epochMs = this.#catalog?.epochMs;
+    if (!epochMs || this.#startedAt === undefined) return undefined;
+    return (Date.now() - epochMs) / 1000 - this.#video.currentTime;
+  }
+
+  get livePosition(): number | undefined {
+    const edge = this.#edge;
+    return edge === undefined ? undefined : edge - this.#target;
+  }
+
+  get timeline() {
+    const end = this.livePosition;
+    const { buffered } = this.#video;
+    return end === undefined || buffered.length === 0
+      ? undefined
+      : { start: Math.min(end, buffered.start(0)), end, live: !this.#ending };
+  }
+
+  get rendition() {
+    const codecs = [this.#picture?.track.codec, this.#sound?.track.codec].filter(Boolean).join(", ");
+    const bitsPerSecond = this.#picture?.track.bitsPerSecond;
+    return { ...(codecs && { codecs }), ...(bitsPerSecond && { bitsPerSecond }) };
+  }
+
+  get qualities(): readonly Quality[] {
+    const { qualities = [], audio = [] } = this.#catalog ?? {};
+    const sound = audio[0];
+    const all = [...qualities];
+    // Chosen, it takes another engine.
+    if (sound && all.length > 0)
+      all.push({ name: SOUND_ALONE, height: 0, bitsPerSecond: sound.bitsPerSecond });
+    return all.length > 1 ? all : [];
+  }
+
+  get playing(): string | undefined {
+    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture?.track.name) ?? -1;
+    return this.#catalog?.qualities[at]?.name;
+  }
+
+  get choice(): string {
+    return qualityFor(this.#catalog?.qualities ?? [], this.#wish)?.name ?? AUTO;
+  }
+
+  choose(name: string): boolean {
+    if (name === SOUND_ALONE) return false;
+    this.#wish = name;
+    this.#switch();
+    return true;
+  }
+
+  seek(at: number): void {
+    const live = this.livePosition;
+    this.#held = live !== undefined && at < live - 1;
+    this.#video.currentTime = live === undefined ? at : Math.min(at, live);
+  }
+
+  recover(): void {
+    this.#fail("the decoder failed");
+  }
+
+  stop(): void {
+    for (const lane of [this.#picture, this.#next, this.#sound]) lane?.end();
+  }
+
+  destroy(): void {
+    this.#over = true;
+    clearInterval(this.#timer);
+    this.#gone.abort();
+    this.#client.close();
+    for (const feed of Object.values(this.#feeds)) feed.close();
+    this.#video.playbackRate = 1;
+    this.#video.removeAttribute("src");
+    this.#video.load();
+    URL.revokeObjectURL(this.#url);
+  }
+
+  #fail(reason: string): void {
+    if (this.#over || this.#ending) return;
+    this.#over = true;
+    this.#client.close();
+    this.#lost(reason);
+    this.#onEvent({ type: "unfit", message: `Media over QUIC: ${reason}` });
+  }
+
+  #subscribeCatalog(): void {
+    this.#client.subscribe(
+      "catalog",
+      { filter: { from: "largest object" }, priority: 0 },
+      {
+        refused: (_code, reason) => this.#fail(reason),
+        group: () => ({
+          object: ({ payload }) => this.#onCatalog(payload),
+          end: () => {},
+        }),
+        done: (code) =>
+          code === TRACK_ENDED ? this.#finish() : this.#fail(`the catalog ended with ${code}`),
+      },
+    );
+  }
+
+  #onCatalog(payload: Uint8Array): void {
+    if (this.#over) return;
+    let catalog: Catalog;
+    try {
+      catalog = readCatalog(payload, (type) => MediaSource.isTypeSupported(type));
+    } catch {
+      return this.#fail("the catalog cannot be read");
+    }
+    if (catalog.complete) return this.#finish();
+    const before = this.#catalog;
+    // Tracks are kept as they were: they are told apart by identity.
+    const same = (track: MoqTrack) =>
+      [...(before?.video ?? []), ...(before?.audio ?? [])].find(({ name }) => name === track.name) ?? track;
+    this.#catalog = { ...catalog, video: catalog.video.map(same), audio: catalog.audio.map(same) };
+    if (!before) this.#begin(this.#catalog);
+    else this.#follow(this.#catalog);
+  }
+
+  #begin({ video, audio }: Catalog): void {
+    if (video.length === 0 && audio.length === 0) return this.#fail("nothing of it can be played here");
+    const failed = (message: string) => this.#fail(message);
+    const picture = this.#wished();
+    if (picture) this.#feeds.video = new Feed(this.#source.addSourceBuffer(picture.type), failed);
+    if (audio[0]) this.#feeds.audio = new Feed(this.#source.addSourceBuffer(audio[0].type), failed);
+    if (picture) this.#picture = this.#lane(picture);
+    if (audio[0]) this.#sound = this.#lane(audio[0]);
+  }
+
+  /** The catalog has changed: what is played may be gone, and what was wished may be here. */
+  #follow({ video, audio }: Catalog): void {
+    if (video.length > 0 !== (this.#feeds.video !== undefined))
+      return this.#fail("its tracks are others now");
+    if (audio[0] && this.#sound && audio[0] !== this.#sound.track) {
+      this.#sound.end();
+      this.#sound = this.#lane(audio[0]);
+    }
+    this.#switch();
+  }
+
+  /** The picture that is wanted now: as chosen, else the best that the screen shows and stalls allow. */
+  #wished(): MoqTrack | undefined {
+    const { video = [], qualities = [] } = this.#catalog ?? {};
+    const chosen = qualityFor(qualities, this.#wish);
+    if (chosen) return video[qualities.indexOf(chosen)];
+    const pixels = this.#video.clientHeight * devicePixelRatio;
+    const enough = video.findLastIndex(({ height }) => pixels > 0 && height >= pixels);
+    const best = Math.max(0, enough, this.#rung ?? 0);
+    return video[Math.min(best, video.length - 1)];
+  }
+
+  #switch(): void {
+    const wished = this.#wished();
+    if (!wished || !this.#picture) return;
+    if (wished === (this.#next ?? this.#picture).track) return;
+    this.#next?.end();
+    this.#next = undefined;
+    // On the way back to what plays.
+    if (wished === this.#picture.track) return;
+    this.#next = this.#lane(wished);
+  }
+
+  #lane(track: MoqTrack): Lane {
+    const order = new InOrder(
+      (bytes) => this.#take(lane, bytes),
+      () => performance.now(),
+    );
+    const isFirst = track.role === "audio" ? !this.#sound : !this.#picture;
+    const lane: Lane = { track, order, end: () => {} };
+    lane.end = this.#client.subscribe(
+      track.name,
+      // What takes over begins with a whole group; groups of one number begin together in all renditions.
+      {
+        filter: { from: isFirst ? "largest object" : "next group" },
+        priority: track.role === "audio" ? 32 : 128,
+      },
+      {
+        refused: (_code, reason) => {
+          if (lane === this.#next) this.#next = undefined;
+          else this.#fail(reason);
+        },
+        group: (id) => {
+          const group = order.begin(id);
+          return { object: ({ payload }) => group.object(payload), end: () => group.end() };
+        },
+        // The catalog says what comes instead, or that nothing does.
+        done: (code) => {
+          if (code !== TRACK_ENDED && (lane === this.#picture || lane === this.#sound))
+            this.#fail(`${track.name} ended with ${code}`);
+        },
+      },
+    );
+    return lane;
+  }
+
+  #take(lane: Lane, bytes: Uint8Array): void {
+    if (this.#over) return;
+    if (lane === this.#sound) return this.#feeds.audio?.append(lane.track, bytes);
+    if (lane === this.#next && this.#picture) {
+      this.#picture.end();
+      this.#picture = lane;
+      this.#next = undefined;
+    }
+    if (lane === this.#picture) this.#feeds.video?.append(lane.track, bytes);
+  }
+
+  /** How far there is both picture and sound. */
+  get #edge(): number | undefined {
+    const ranges = Object.values(this.#feeds).map((feed) => feed.range);
+    if (ranges.length === 0 || ranges.some((range) => range === undefined)) return undefined;
+    return Math.min(...ranges.map((range) => range!.end));
+  }
+
+  #look(): void {
+    if (this.#over) return;
+    for (const lane of [this.#picture, this.#next, this.#sound]) lane?.order.check();
+    const edge = this.#edge;
+    if (edge === undefined) return;
+    const video = this.#video;
+    if (this.#startedAt === undefined) this.#start(edge);
+    for (const feed of Object.values(this.#feeds)) feed.trim(Math.max(video.currentTime, edge - 30));
+    if (this.#ending) return this.#drain();
+    if (this.#startedAt === undefined || video.paused || video.seeking) return;
+    this.#keepUp(edge);
+    const now = performance.now();
+    if (now - this.#steadySince < this.#steadyMs) return;
+    this.#steadySince = now;
+    this.#target = Math.max(TARGET_SECONDS, this.#target - STEP_SECONDS / 3);
+    if (this.#rung) {
+      this.#rung--;
+      this.#switch();
+    }
+  }
+
+  #start(edge: number): void {
+    const starts = Object.values(this.#feeds).map((feed) => feed.range!.start);
+    const begin = Math.max(...starts);
+    if (edge - begin < 0.1 || this.#video.readyState < HTMLMediaElement.HAVE_METADATA) return;
+    this.#startedAt = performance.now();
+    this.#steadySince = this.#startedAt;
+    this.#video.currentTime = Math.max(begin, edge - this.#target);
+  }
+
+  /** Keeps the distance from the newest media that is aimed at. */
+  #keepUp(edge: number): void {
+    const video = this.#video;
+    const late = edge - video.currentTime - this.#target;
+    if (this.#held) video.playbackRate = 1;
+    else if (late > JUMP_SECONDS || (late > 0.5 && performance.now() - this.#startedAt! < SETTLE_MS))
+      video.currentTime = edge - this.#target;
+    // 5 % is not heard; half a second takes ten.
+    else if (late > 0.06) video.playbackRate = late > 0.5 ? 1.1 : 1.05;
+    else if (late < -0.15) video.playbackRate = 0.97;
+    else if (late < 0.02) video.playbackRate = 1;
+    this.#jumpHole();
+  }
+
+  /** An encoder that was away leaves a hole. */
+  #jumpHole(): void {
+    const { buffered, currentTime } = this.#video;
+    for (let i = 0; i < buffered.length; i++) {
+      if (currentTime >= buffered.start(i) && currentTime < buffered.end(i) - 0.05) return;
+      if (buffered.start(i) > currentTime) {
+        this.#video.currentTime = buffered.start(i) + 0.001;
+        return;
+      }
+    }
+  }
+
+  #stalled(): void {
+    if (this.#over || this.#startedAt === undefined || this.#video.seeking || this.#video.paused) return;
+    this.#target = Math.min(MOST_SECONDS, this.#target + STEP_SECONDS);
+    this.#steadySince = performance.now();
+    // A picture that the link does not carry comes late again and again.
+    if (this.#wish !== AUTO || performance.now() - this.#startedAt < SETTLE_MS) return;
+    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture?.track.name) ?? -1;
+    if (at < 0 || at + 1 >= (this.#catalog?.video.length ?? 0)) return;
+    this.#rung = at + 1;
+    this.#steadyMs = Math.min(4 * STEADY_MS, 2 * this.#steadyMs);
+    this.#switch();
+  }
+
+  /** The broadcast is over: what is buffered is shown, then that is the end. */
+  #finish(): void {
+    if (this.#over) return;
+    this.#ending = true;
+    this.#video.playbackRate = 1;
+  }
+
+  #drain(): void {
+    if (this.#source.readyState !== "open") return;
+    if (Object.values(this.#feeds).some((feed) => feed.busy)) return;
+    this.#source.endOfStream();
+  }
+}

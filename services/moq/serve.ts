@@ -1,0 +1,195 @@
+import { X509Certificate } from "node:crypto";
+import type { Certificates } from "../../infra/certs.ts";
+import type { GroundOptions } from "../auth/ground.ts";
+import { looksLikeToken } from "../auth/token.ts";
+import { messageOf } from "../lib/errors.ts";
+import { listenInternal, sendJson } from "../lib/http.ts";
+import { type Running, Scope } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import type { Metrics } from "../lib/metrics.ts";
+import { Admission, clientOf } from "./admission.ts";
+import { sessionErrors } from "./codec/wire.ts";
+import { type Door, pipeProtocol } from "./door.ts";
+import { PipeSession } from "./pipe.ts";
+import { Relay } from "./relay.ts";
+import { Peer, protocols } from "./session.ts";
+import type { Incoming, Listener } from "./transport.ts";
+import { listenWebTransport } from "./webtransport.ts";
+
+export interface RelayRoleOptions {
+  readonly host: string;
+  /** UDP. */
+  readonly port: number;
+  readonly certificates: Certificates;
+  /** True where browsers know who signed the certificate. */
+  readonly trusted: boolean;
+  /** Own internal address. */
+  readonly address: string;
+  readonly secret: string | undefined;
+  readonly gate: Omit<GroundOptions, "changed" | "ownerOf">;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+const maxConnections = 10_000;
+const maxPerAddress = 500;
+const cacheBytes = 256 << 20;
+const queuedBytes = 8 << 20;
+/** Viewers are asked to leave before the certificate is changed under them. */
+const leaveMs = 500;
+
+const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
+
+/** Passes what origins have on to viewers over WebTransport. Where there is no QUIC it says so once and serves nobody. */
+export async function startRelay(options: RelayRoleOptions): Promise<Running & { readonly port?: number }> {
+  const { log, metrics, secret, certificates } = options;
+  const scope = new Scope(3_000, (name) => log.warn({ name }, "did not close in time"));
+  try {
+    const objects = metrics.counter("sluice_moq_objects_total", "Objects written to subscribers");
+    const bytes = metrics.counter("sluice_moq_bytes_total", "Bytes of objects written to subscribers");
+    const resets = metrics.counter("sluice_moq_resets_total", "Groups that slow subscribers lost");
+    const subscribed = metrics.counter("sluice_moq_subscriptions_total", "Subscriptions taken");
+    const relay = new Relay({
+      ...{ cacheBytes, queuedBytes },
+      count: (what, more) => ({ objects, bytes, resets, subscriptions: subscribed })[what](more),
+    });
+    const admission = scope.own("admission", new Admission(options.gate));
+    const peers = new Set<Peer>();
+    metrics.gauge("sluice_moq_sessions", "Sessions of viewers", { read: () => peers.size });
+    metrics.gauge("sluice_moq_subscriptions", "Tracks that viewers are subscribed to", {
+      read: () => relay.subscriptions,
+    });
+    metrics.gauge("sluice_moq_cache_bytes", "Bytes of objects kept for who comes late", {
+      read: () => relay.bytes,
+    });
+
+    let listener: Listener | undefined;
+    const listen = (port: number) =>
+      listenWebTransport({
+        ...certificates.current(),
+        ...{ port, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) },
+        onSession: (incoming) => serve(incoming, { relay, admission, peers, log }),
+      });
+    try {
+      listener = listen(options.port);
+      log.info({ port: listener.port }, "relay opened");
+    } catch (error) {
+      log.warn(`no Media over QUIC, everything else goes on: ${messageOf(error)}`);
+    }
+    const port = listener?.port;
+    scope.own("listener", {
+      async close() {
+        for (const peer of [...peers]) peer.close("noError", "The relay stops");
+        await listener?.close();
+      },
+    });
+    // The binding cannot change a certificate under its sessions: they go, and come back to the new one.
+    const end = certificates.onChange(async () => {
+      if (port === undefined) return;
+      for (const peer of [...peers]) peer.goAway();
+      await new Promise((resolve) => setTimeout(resolve, leaveMs));
+      for (const peer of [...peers]) peer.close("noError", "The certificate is renewed");
+      await listener?.close();
+      listener = undefined;
+      try {
+        listener = listen(port);
+        log.info("certificate reloaded");
+      } catch (error) {
+        log.warn(`no Media over QUIC until the next start: ${messageOf(error)}`);
+      }
+    });
+    scope.own("certificates", { close: end });
+
+    const publishers = new Set<Peer>();
+    const internal = await listenInternal(
+      options.address,
+      (request, response) => {
+        if (request.url !== "/internal/door")
+          return sendJson(response, 404, { message: "There is nothing here" });
+        sendJson(response, 200, { door: listener && doorOf(listener.port, options) });
+      },
+      {
+        secret,
+        upgrade: (_request, socket) => {
+          const events = relay.publisher();
+          const peer: Peer = new Peer({
+            transport: new PipeSession(socket, "server", pipeProtocol),
+            side: "server",
+            on: {
+              ...events,
+              closed: (how) => {
+                publishers.delete(peer);
+                events.closed?.(how);
+              },
+            },
+          });
+          publishers.add(peer);
+        },
+      },
+    );
+    scope.own("internal", {
+      async close() {
+        for (const peer of [...publishers]) peer.close("noError", "The relay stops");
+        await internal.close();
+      },
+    });
+    return { ...(port !== undefined && { port }), closed: scope.closed, close: () => scope.close() };
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+function doorOf(port: number, { certificates, trusted }: RelayRoleOptions): Door {
+  const { fingerprint256 } = new X509Certificate(certificates.current().cert);
+  const hash = Buffer.from(fingerprint256.replaceAll(":", ""), "hex").toString("base64");
+  return { port, hashes: trusted ? [] : [hash] };
+}
+
+interface House {
+  readonly relay: Relay;
+  readonly admission: Admission;
+  readonly peers: Set<Peer>;
+  readonly log: Log;
+}
+
+/** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
+function serve(incoming: Incoming, { relay, admission, peers, log }: House): void {
+  const protocol = protocols.find((one) => incoming.offered.includes(one));
+  const session = incoming.accept(protocol);
+  if (!protocol)
+    return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);
+  const client = clientOf(incoming);
+  const texts = textsOf(incoming.path);
+  const named = texts[0];
+  const why = named === undefined ? undefined : admission.refuse(named, client);
+  if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
+  const events = relay.subscriber((namespace, tokens) =>
+    admission.may(namespace, [...texts, ...tokens], client),
+  );
+  const opened = performance.now();
+  const peer: Peer = new Peer({
+    transport: session,
+    side: "server",
+    on: {
+      ...events,
+      closed: ({ code, reason }) => {
+        peers.delete(peer);
+        const seconds = Math.round((performance.now() - opened) / 1000);
+        log.info({ peer: client.address, code, reason, seconds }, "viewer's session closed");
+      },
+    },
+  });
+  peers.add(peer);
+  log.info({ peer: client.address, protocol }, "viewer's session opened");
+}
+
+const uid = /^[0-9a-f]{32}$/;
+
+/** What may stand for a right in a session's address: a token or a uid in the path, or a token as `jwt` or `token` in the query. */
+function textsOf(address: string): string[] {
+  const [path = "", query = ""] = address.split("?", 2);
+  const asked = new URLSearchParams(query);
+  const found = [asked.get("jwt"), asked.get("token"), path.split("/").filter(Boolean).at(-1)];
+  return found.filter((text): text is string => !!text && (looksLikeToken(text) || uid.test(text)));
+}
