@@ -162,6 +162,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         floorBytes: config.diskFloorGb * 1024 ** 3,
         store: bucketOf(config),
         log,
+        ...recordingFacts(door.events),
       }),
     );
     metrics.gauge("sluice_recording_free_bytes", "Free bytes on the disk of recordings", {
@@ -264,6 +265,24 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: {} };
   },
 };
+
+/** What control is told of recordings. */
+function recordingFacts(
+  events: import("./live/events.ts").Events,
+): Partial<import("./recording/recorder.ts").RecorderOptions> {
+  const advice =
+    "The recording is paused: see to the disk of the data folder; viewers of the live broadcast see nothing of it.";
+  return {
+    failed: ({ input: uid, video, temporary }, why) => {
+      if (!temporary) events.send({ type: "recording.paused", uid, video, why, advice });
+    },
+    resumed: ({ input: uid, video, temporary }) => {
+      if (!temporary) events.send({ type: "recording.resumed", uid, video, advice });
+    },
+    gap: ({ input: uid, video }, { rendition, from, to, at, seconds }) =>
+      events.send({ type: "recording.gap", uid, video, rendition, from, to, atSeconds: at, seconds }),
+  };
+}
 
 /** What a role needs that faces the public: certificates, a way to tell control, and control's last word. */
 async function openDoor<Input extends { readonly uid: string }>(

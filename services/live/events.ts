@@ -54,6 +54,32 @@ export type Fact =
       readonly why: string;
       readonly advice: string;
     }
+  /** The disk does not take a recording; live goes on from memory. */
+  | {
+      readonly type: "recording.paused";
+      readonly uid: string;
+      readonly video: string;
+      readonly why: string;
+      readonly advice: string;
+    }
+  /** It does again; `advice` is what need not be followed any more. */
+  | {
+      readonly type: "recording.resumed";
+      readonly uid: string;
+      readonly video: string;
+      readonly advice: string;
+    }
+  /** Segments of a recording that nothing can be seen of: their numbers, both included, and seconds from its start. */
+  | {
+      readonly type: "recording.gap";
+      readonly uid: string;
+      readonly video: string;
+      readonly rendition: string;
+      readonly from: number;
+      readonly to: number;
+      readonly atSeconds: number;
+      readonly seconds: number;
+    }
   /** No rung can be encoded; `why` is the encoder's own word. */
   | {
       readonly type: "ladder.failed";

@@ -3,7 +3,6 @@ import {
   fdatasync,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   rmSync,
   writeFileSync,
@@ -12,6 +11,7 @@ import {
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { makeFolder } from "../lib/durable.ts";
 
 /** What the recorder needs of a file system; a test puts a slow or a broken one in its place. Throws as node:fs does. */
 export interface Files {
@@ -32,9 +32,10 @@ const sync = promisify(fdatasync);
 
 /** The disk. */
 export const disk: Files = {
-  makeFolder: (path) => mkdirSync(path, { recursive: true, mode: 0o700 }),
+  // Node's own recursion says ENOENT of a disk that is read-only.
+  makeFolder,
   touch(path) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     writeFileSync(path, "", { mode: 0o600 });
   },
   open: (path, flags) => openSync(path, flags, 0o600),

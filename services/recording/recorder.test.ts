@@ -9,6 +9,7 @@ import { Broadcast } from "../live/broadcast.ts";
 import type { Readable } from "../live/programme.ts";
 import type { Restored, Tape } from "../live/tape.ts";
 import { profiles } from "../packager/profiles.ts";
+import type { Gap } from "./gaps.ts";
 import { Recorder, type RecorderOptions } from "./recorder.ts";
 import { readRecording } from "./recovery.ts";
 
@@ -231,27 +232,89 @@ test("a disk that takes 200 ms a sync holds nothing up", async () => {
   expect(waits.toSorted((a, b) => a - b)[waits.length >> 1]).toBeLessThan(100);
 });
 
-test("a full disk pauses the recording and live goes on; when there is room it goes on too, and what is missing is a gap", async () => {
-  const through = new URL("../../test/support/faulty-files.ts?full=60000&times=3", import.meta.url).href;
-  const failed = vi.fn();
-  const recorder = await open({ through, failed, againMs: 0 });
+test.for([
+  { name: "a full disk", how: "full=60000&times=3", code: "ENOSPC" },
+  { name: "a disk that fails to write", how: "full=60000&times=3&code=EIO", code: "EIO" },
+  { name: "a disk that fails to sync", how: "syncs=3&times=2&code=EIO", code: "EIO" },
+  { name: "a disk that became read-only", how: "full=60000&times=6&code=EROFS&readOnly", code: "EROFS" },
+])(
+  "$name pauses the recording and live goes on; then it goes on too, and what is missing is a gap that was told",
+  async ({ how, code }) => {
+    const through = new URL(`../../test/support/faulty-files.ts?${how}`, import.meta.url).href;
+    const [failed, resumed] = [vi.fn(), vi.fn()];
+    const gaps: Gap[] = [];
+    const recorder = await open({ through, failed, resumed, againMs: 0, gap: (_, gap) => gaps.push(gap) });
+    const broadcast = broadcastOn(recorder.begin(about));
+    const arrivals = publish({ gop: 2, seconds: 40, audio: 48_000 });
+    broadcast.begin(startMs, 0);
+    for (let second = 2; second <= 40; second += 2) {
+      await play(broadcast, arrivals, second);
+      const { segments } = broadcast.renditions.get("source")!.window;
+      for (const { number, version } of segments)
+        expect(hex(await broadcast.renditions.get("source")!.segment(number, version))).not.toBe("missing");
+    }
+    expect(failed).toHaveBeenCalledWith(expect.objectContaining({ video }), expect.stringContaining(code));
+    expect(resumed).toHaveBeenCalled();
+    await broadcast.end(startMs + 40_000);
+    const { segments } = broadcast.renditions.get("source")!.shown;
+    expect(segments.map(({ number }) => number)).toEqual(segments.map((_, i) => i + 1));
+    expect(segments.filter(({ gap }) => gap).length).toBeGreaterThan(0);
+    expect(segments.filter(({ gap }) => !gap).length).toBeGreaterThan(10);
+    await vi.waitFor(() => expect(readdirSync(join(folder, "open"))).toEqual([]));
+    expect(readRecording(join(folder, video), { all: true })!.torn).toBeUndefined();
+    for (const [name, rendition] of broadcast.renditions) {
+      const told = gaps.filter((gap) => gap.rendition === name);
+      const numbers = told.flatMap(({ from, to }) =>
+        Array.from({ length: to - from + 1 }, (_, i) => from + i),
+      );
+      const missing = rendition.shown.segments.filter(({ gap }) => gap).map(({ number }) => number);
+      expect(
+        numbers.sort((x, y) => x - y),
+        name,
+      ).toEqual(missing);
+    }
+  },
+);
+
+test("a disk that takes nothing at the beginning has the recording from where it does", async () => {
+  const through = new URL(
+    "../../test/support/faulty-files.ts?full=0&times=5&code=EROFS&readOnly",
+    import.meta.url,
+  );
+  const [failed, resumed] = [vi.fn(), vi.fn()];
+  const recorder = await open({ through: through.href, failed, resumed, againMs: 0 });
   const broadcast = broadcastOn(recorder.begin(about));
-  const arrivals = publish({ gop: 2, seconds: 40, audio: 48_000 });
+  const arrivals = publish({ gop: 2, seconds: 30, audio: 48_000 });
   broadcast.begin(startMs, 0);
-  for (let second = 2; second <= 40; second += 2) {
-    await play(broadcast, arrivals, second);
-    const { segments } = broadcast.renditions.get("source")!.window;
-    for (const { number, version } of segments)
-      expect(hex(await broadcast.renditions.get("source")!.segment(number, version))).not.toBe("missing");
-  }
-  expect(failed).toHaveBeenCalledWith(expect.objectContaining({ video }), expect.stringContaining("ENOSPC"));
-  await broadcast.end(startMs + 40_000);
-  const { segments } = broadcast.renditions.get("source")!.shown;
-  expect(segments.map(({ number }) => number)).toEqual(segments.map((_, i) => i + 1));
-  expect(segments.filter(({ gap }) => gap).length).toBeGreaterThan(0);
-  expect(segments.filter(({ gap }) => !gap).length).toBeGreaterThan(10);
+  for (let second = 2; second <= 30; second += 2) await play(broadcast, arrivals, second);
+  await broadcast.end(startMs + 30_000);
+  // However often it was tried.
+  expect([failed.mock.calls.length, resumed.mock.calls.length]).toEqual([1, 1]);
   await vi.waitFor(() => expect(readdirSync(join(folder, "open"))).toEqual([]));
   expect(readRecording(join(folder, video), { all: true })!.torn).toBeUndefined();
+  const { segments } = (await recorder.find(video))!.renditions.get("source")!.shown;
+  expect(segments.length).toBeGreaterThan(5);
+});
+
+test("below the floor no recording begins; above it one does, from there on", async () => {
+  const [failed, resumed] = [vi.fn(), vi.fn()];
+  let free = 10;
+  const recorder = await open({ floorBytes: 100, free: async () => free, failed, resumed });
+  const broadcast = broadcastOn(recorder.begin(about));
+  const arrivals = publish({ gop: 2, seconds: 30, audio: 48_000 });
+  broadcast.begin(startMs, 0);
+  await play(broadcast, arrivals, 12);
+  expect(failed).toHaveBeenCalledOnce();
+  expect(readdirSync(folder)).not.toContain(video);
+  free = 1_000;
+  await recorder.measure();
+  expect(resumed).not.toHaveBeenCalled();
+  await play(broadcast, arrivals, 30);
+  expect(resumed).toHaveBeenCalledOnce();
+  await broadcast.end(startMs + 30_000);
+  const { segments } = (await recorder.find(video))!.renditions.get("source")!.shown;
+  expect(segments[0]!.number).toBeGreaterThan(4);
+  expect(segments.length).toBeGreaterThan(7);
 });
 
 test("below the floor nothing is recorded, live goes on, and the owner is told why", async () => {

@@ -11,6 +11,7 @@ import { Reader } from "../storage/reader.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Contents } from "./contents.ts";
 import { Forwarder } from "./forwarder.ts";
+import type { Gap } from "./gaps.ts";
 import type { Draft } from "./journal.ts";
 import { markerOf, type Place } from "./read.ts";
 import { beginOf, readRecording, truncateRecording } from "./recovery.ts";
@@ -39,6 +40,12 @@ export interface RecorderOptions {
   readonly storeAgainMs?: readonly [first: number, longest: number];
   /** Told of a recording that had to pause or that was not begun, with a sentence for its owner. */
   readonly failed?: (about: TapeAbout, why: string) => void;
+  /** Told when it goes on. */
+  readonly resumed?: (about: TapeAbout) => void;
+  /** Told of every gap in a recording when it is complete; of those of an earlier run again. */
+  readonly gap?: (about: TapeAbout, gap: Gap) => void;
+  /** Free bytes where recordings are, in place of what the disk says. */
+  readonly free?: () => Promise<number>;
 }
 
 interface Waiting {
@@ -141,8 +148,12 @@ export class Recorder implements Running, Recordings {
 
   async measure(): Promise<void> {
     try {
-      const { bavail, bsize } = await statfs(this.folder);
-      this.#free = bavail * bsize;
+      const { free } = this.#options;
+      if (free) this.#free = await free();
+      else {
+        const { bavail, bsize } = await statfs(this.folder);
+        this.#free = bavail * bsize;
+      }
     } catch {
       // The folder comes with the first recording.
     }
@@ -250,6 +261,11 @@ export class Recorder implements Running, Recordings {
         this.#options.failed?.(about, why);
       },
       ended: () => new Promise((resolve) => this.#ended.set(id, resolve)),
+      resumed: () => {
+        this.#options.log.info({ video: about.video }, "recording goes on");
+        this.#options.resumed?.(about);
+      },
+      gap: (gap) => this.#options.gap?.(about, gap),
       sealed: () => this.#forwarder?.look(about.video),
       gone: () => this.#tapes.delete(id),
     });

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { messageOf } from "../lib/errors.ts";
 import type { Files } from "./files.ts";
@@ -42,6 +42,8 @@ interface Reeling {
   /** Files that another has followed, until they are synced. */
   readonly full: Media[];
   newFiles: boolean;
+  /** The folder itself and the marker are new. */
+  newFolder: boolean;
   failed: boolean;
   syncing: boolean;
   /** The last entry, held until everything before it is on the platter. */
@@ -99,7 +101,7 @@ export class Scribe {
   #open(job: Job, anew: boolean): Reeling {
     const tape: Reeling = {
       ...{ folder: job.folder, marker: job.marker, temporary: false, journal: undefined, media: new Map() },
-      ...{ full: [], newFiles: true, failed: true, syncing: false, end: undefined },
+      ...{ full: [], newFiles: true, newFolder: anew, failed: true, syncing: false, end: undefined },
     };
     this.#tapes.set(job.tape, tape);
     const path = join(job.folder, "journal");
@@ -199,6 +201,15 @@ export class Scribe {
     tape.full.length = 0;
   }
 
+  /** Folders that have got names since they were synced, the inner ones first. */
+  #newFolders(tape: Reeling): string[] {
+    const { newFiles, newFolder, folder, marker } = tape;
+    tape.newFiles = false;
+    tape.newFolder = false;
+    if (newFolder) return [folder, dirname(marker), dirname(folder)];
+    return newFiles ? [folder] : [];
+  }
+
   async #sync(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
@@ -227,9 +238,11 @@ export class Scribe {
     if (syncs) {
       const upTo = journal.length;
       const full = tape.full.slice();
-      if (tape.newFiles) await this.#files.syncFolder(tape.folder);
-      tape.newFiles = false;
-      for (const { fd } of [...full, ...tape.media.values()]) await this.#files.sync(fd);
+      // As they are now: while a sync runs, files are added and followed by others.
+      const files = [...full, ...tape.media.values()];
+      const folders = this.#newFolders(tape);
+      for (const folder of folders) await this.#files.syncFolder(folder);
+      for (const { fd } of files) await this.#files.sync(fd);
       if (tape.failed) return;
       this.#append(journal, encodeEntry({ type: "durable", upTo }));
       await this.#files.sync(journal.fd);

@@ -6,6 +6,7 @@ import type { Output, RenditionName } from "../packager/outlet.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { Segment, Track } from "../packager/track.ts";
 import { Contents, type Reel, rowOf } from "./contents.ts";
+import { type Gap, GapWatch } from "./gaps.ts";
 import type { Draft } from "./journal.ts";
 import { fileName, type Place, readRow } from "./read.ts";
 import { withoutHoles } from "./rows.ts";
@@ -27,6 +28,10 @@ export interface DiskTapeOptions {
   ) => Promise<void>;
   readonly failed: (why: string) => void;
   readonly ended: () => Promise<void>;
+  /** The disk takes it again after it did not, or what an earlier run has begun. */
+  readonly resumed: () => void;
+  /** A gap of what is recorded is complete. */
+  readonly gap: (gap: Gap) => void;
   /** A file is written that nothing will be added to. */
   readonly sealed: () => void;
   readonly gone: () => void;
@@ -68,7 +73,10 @@ export class DiskTape implements Tape {
   #generation = 0;
   #pausedAt: number | undefined;
   #refused = false;
+  /** Its owner knows that nothing is recorded. */
+  #paused: boolean;
   #over = false;
+  readonly #gaps = new GapWatch();
   #durableBytes = 0;
   /** How many renditions the journal has, or will have. */
   #indices = 0;
@@ -78,6 +86,7 @@ export class DiskTape implements Tape {
   constructor(options: DiskTapeOptions) {
     this.#options = options;
     this.contents = options.contents ?? new Contents();
+    this.#paused = options.contents !== undefined;
     // What an earlier run has written is continued like what the disk refused for a while.
     if (options.contents) this.#pausedAt = Number.NEGATIVE_INFINITY;
     for (const reel of this.contents.reels) this.#laneOf(reel.name);
@@ -168,7 +177,21 @@ export class DiskTape implements Tape {
       lane.writing = false;
       lane.chunks = [];
     }
-    this.#options.failed(why);
+    this.#pause(why);
+  }
+
+  /** Its owner is told once, however often the disk is tried. */
+  #pause(why: string): void {
+    if (!this.#paused) this.#options.failed(why);
+    this.#paused = true;
+  }
+
+  #tellGaps(): void {
+    const { about, gap } = this.#options;
+    if (about.temporary) return;
+    const { contents } = this;
+    const found = contents.endedMs === undefined ? this.#gaps.look(contents) : this.#gaps.end(contents);
+    for (const one of found) gap(one);
   }
 
   /** A file of it is followed by another, or it is closed. */
@@ -248,8 +271,7 @@ export class DiskTape implements Tape {
     if (this.#begun && this.#pausedAt === undefined && !this.#refused) return true;
     if (this.#pausedAt !== undefined && performance.now() - this.#pausedAt < againMs) return false;
     if (!hasRoom()) {
-      if (!this.#refused)
-        this.#options.failed("the disk is almost full; free space and the recording begins");
+      if (!this.#refused) this.#pause("the disk is almost full; free space and the recording begins");
       this.#refused = true;
       return false;
     }
@@ -272,7 +294,9 @@ export class DiskTape implements Tape {
       this.#items.push({
         ...{ type: "begin", video, input, startedMs, epochMs, targetDuration, partTarget, temporary },
       });
-      for (const lane of this.#lanes.values()) lane.index = -1;
+      // It may have begun before, on a disk that did not take that.
+      for (const lane of this.#lanes.values())
+        Object.assign(lane, { index: -1, fileVersion: -1, writing: false });
       this.#indices = 0;
     }
     this.#begun = true;
@@ -309,6 +333,9 @@ export class DiskTape implements Tape {
     return this.#options.post(items, bytes, () => {
       if (generation !== this.#generation) return;
       for (const item of items) this.contents.apply(item);
+      if (this.#paused) this.#options.resumed();
+      this.#paused = false;
+      if (items.some(({ type }) => type === "close" || type === "end")) this.#tellGaps();
       if (items.some((item) => item.type === "file" && item.file > 0)) this.sealed();
     });
   }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { descendants } from "../bench/processes.ts";
 import { publish } from "../support/ffmpeg.ts";
+import { randomOf } from "../support/random.ts";
 import { checkRecording } from "../support/recording-check.ts";
 import { startSluice } from "../support/sluice.ts";
 import { openWitness } from "../support/witness.ts";
@@ -50,14 +51,3 @@ test("an origin that is killed at any moment takes nothing that was announced, a
     rmSync(dataDir, { recursive: true, force: true });
   }
 });
-
-/** mulberry32: the same numbers for the same seed everywhere. */
-function randomOf(from: number): () => number {
-  let state = from >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -2,13 +2,28 @@ import { workerData } from "node:worker_threads";
 import { disk, type Files } from "../../services/recording/files.ts";
 
 // A file system for the recorder's thread that is as bad as the URL of this module says:
-// `?syncMs=200` syncs slowly; `?full=BYTES` takes so many bytes and then refuses `&times=N` writes.
+// `?syncMs=200` syncs slowly; `?full=BYTES` takes so many bytes and then refuses `&times=N` writes, with `&code=EIO` if it
+// is to be that; `?syncs=N` syncs so often and then refuses `&times=M`; `&readOnly` refuses to open and to cut as well.
 
 const how = new URL((workerData as { through: string }).through).searchParams;
 const number = (name: string): number => Number(how.get(name) ?? Number.POSITIVE_INFINITY);
 
 let left = number("full");
 let times = number("times");
+let syncs = number("syncs");
+const code = how.get("code") ?? "ENOSPC";
+
+function refusal(call: string): Error {
+  return Object.assign(new Error(`${code}: the disk refuses, ${call}`), { code });
+}
+
+/** While writes are refused, a disk that is read-only takes nothing else. */
+function changes<T extends (...given: never[]) => unknown>(call: string, carryOut: T): T {
+  return ((...given: never[]) => {
+    if (how.has("readOnly") && left < 0 && times-- > 0) throw refusal(call);
+    return carryOut(...given);
+  }) as T;
+}
 
 function room(bytes: number): void {
   left -= bytes;
@@ -17,23 +32,28 @@ function room(bytes: number): void {
     left = Number.POSITIVE_INFINITY;
     return;
   }
-  throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+  throw refusal("write");
 }
 
 export const files: Files = {
   ...disk,
+  open: changes("open", disk.open),
+  touch: changes("open", disk.touch),
+  truncate: changes("ftruncate", disk.truncate),
+  remove: changes("unlink", disk.remove),
   write(fd, bytes, position) {
     try {
       room(bytes.length);
     } catch (error) {
-      // As a disk does it: what fits is written.
-      disk.write(fd, bytes.subarray(0, bytes.length >> 1), position);
+      // As a full disk does it: what fits is written.
+      if (code === "ENOSPC") disk.write(fd, bytes.subarray(0, bytes.length >> 1), position);
       throw error;
     }
     disk.write(fd, bytes, position);
   },
   async sync(fd) {
     if (how.has("syncMs")) await new Promise((resolve) => setTimeout(resolve, number("syncMs")));
+    if (syncs-- <= 0 && times-- > 0) throw refusal("fdatasync");
     await disk.sync(fd);
   },
 };

@@ -19,7 +19,7 @@ export interface Checked {
   readonly seen: ReadonlyMap<string, string>;
 }
 
-/** Journal = files = SQL = playlist, everything announced is there with the same bytes, and all of it decodes. Says what is not so. */
+/** Journal = files = SQL = playlist, every gap was told, everything announced is there with the same bytes, and all of it decodes. Says what is not so. */
 export async function checkRecording({ dataDir, http, apiToken, video, seen }: Checked): Promise<string[]> {
   const faults: string[] = [];
   const must = (holds: boolean, what: string): void => {
@@ -38,9 +38,8 @@ export async function checkRecording({ dataDir, http, apiToken, video, seen }: C
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   must(bytes === contents.bytes, `the files have ${bytes} bytes, the journal ${contents.bytes}`);
 
-  const answer = await fetch(`${http}/client/v4/accounts/0/stream/${video}`, {
-    headers: { authorization: `Bearer ${apiToken}` },
-  });
+  const headers = { authorization: `Bearer ${apiToken}` };
+  const answer = await fetch(`${http}/client/v4/accounts/0/stream/${video}`, { headers });
   const { result } = (await answer.json()) as {
     result?: { duration: number; size: number; status: { state: string } };
   };
@@ -50,6 +49,10 @@ export async function checkRecording({ dataDir, http, apiToken, video, seen }: C
     `the API says ${result?.duration} s, the journal ${contents.seconds}`,
   );
   must(result?.size === contents.bytes, `the API says ${result?.size} bytes, the journal ${contents.bytes}`);
+
+  const told = (await (await fetch(`${http}/v1/videos/${video}/gaps`, { headers })).json()) as {
+    result: readonly { rendition: string; from: number; to: number }[] | null;
+  };
 
   const master = `${http}/${video}/manifest/video.m3u8`;
   const top = await (await fetch(master)).text();
@@ -61,6 +64,18 @@ export async function checkRecording({ dataDir, http, apiToken, video, seen }: C
     const rows = withoutHoles(reel, contents.reels);
     const listed = text.match(/^#EXTINF:/gm)?.length ?? 0;
     must(listed === rows.length, `${reel.name} lists ${listed} segments, the journal has ${rows.length}`);
+    const missing = rows.filter(({ gap }) => gap).map(({ number }) => number);
+    const known = new Set(
+      (told.result ?? [])
+        .filter(({ rendition }) => rendition === reel.name)
+        .flatMap(({ from, to }) => Array.from({ length: to - from + 1 }, (_, i) => from + i)),
+    );
+    const untold = missing.filter((number) => !known.has(number));
+    must(untold.length === 0, `nobody was told of the gaps ${untold} of ${reel.name}`);
+    must(
+      known.size === missing.length,
+      `gaps of ${reel.name} were told that are none: ${[...known]}, ${missing}`,
+    );
     for (const url of mediaOf(text, address))
       must((await hashOf(url)) !== undefined, `${url} is listed and not there`);
   }

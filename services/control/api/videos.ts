@@ -174,6 +174,33 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
       },
     }),
     call({
+      method: "GET",
+      path: "/v1/videos/:uid/gaps",
+      summary: "See what a recording lacks",
+      detail:
+        "Segments that its playlists list as gaps: the encoder was away, the origin was started again, or the disk did not take them.",
+      scope: "stream:read",
+      params: onOne.pick({ uid: true }),
+      query: z.object({}),
+      result: z.array(
+        z.object({
+          rendition: z.string(),
+          from: z.number().describe("Number of its first segment."),
+          to: z.number().describe("Number of its last."),
+          atSeconds: z.number().describe("From the broadcast's start."),
+          seconds: z.number(),
+        }),
+      ),
+      async handle({ params }) {
+        if (!(await records.video(params.uid))) return notFound;
+        const rows = await records.gaps(params.uid);
+        const result = rows.map(({ rendition, first: from, last: to, at_seconds: atSeconds, seconds }) => ({
+          ...{ rendition, from, to, atSeconds, seconds },
+        }));
+        return { status: 200, result };
+      },
+    }),
+    call({
       method: "DELETE",
       path: `${base}/:uid`,
       summary: "Delete a video",

@@ -98,6 +98,33 @@ onEachStore((store) => {
     expect((await records.status("u"))?.state).toBe("connected");
   });
 
+  test("a pause of the recording is advice until it goes on, and no other advice goes with it", async () => {
+    const about = { uid: "u", video: "v", advice: "see to the disk" } as const;
+    await apply(event(start("1")), event({ type: "recording.paused", why: "EROFS", ...about }));
+    expect((await records.status("u"))?.advice).toBe("see to the disk");
+    await apply(event({ type: "recording.resumed", ...about }));
+    expect((await records.status("u"))?.advice).toBeNull();
+    await apply(event(slow), event({ type: "recording.resumed", ...about }));
+    expect((await records.status("u"))?.advice).toBe("set 2 s");
+  });
+
+  test("a gap that is told again, longer, is one gap; it goes with its recording", async () => {
+    const gap = (to: number): Fact => ({
+      ...{ type: "recording.gap", uid: "u", video: "v", rendition: "source", from: 4, to },
+      ...{ atSeconds: 6.5, seconds: (to - 3) * 2 },
+    });
+    const recorded = { seconds: 20, bytes: 1 };
+    await apply(event(onAir("v")), event(gap(4)), event(gap(5)), event({ ...offAir("v"), recorded } as Fact));
+    expect(await records.gaps("v")).toMatchObject([
+      { rendition: "source", first: 4, last: 5, at_seconds: 6.5, seconds: 4 },
+    ]);
+    await records.write(async (tx) => {
+      await tx.doom("v");
+      await tx.forget("v");
+    });
+    expect(await records.gaps("v")).toEqual([]);
+  });
+
   test("advice stays until the next publish", async () => {
     await apply(event(start("1")), event(slow));
     expect((await records.status("u"))?.advice).toBe("set 2 s");

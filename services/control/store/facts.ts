@@ -125,6 +125,33 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
         .execute();
       return;
     }
+    case "recording.gap":
+      // Told again after a restart, perhaps longer than before.
+      await tx
+        .insertInto("video_gaps")
+        .values({
+          video: event.video,
+          rendition: event.rendition,
+          first: event.from,
+          last: event.to,
+          at_seconds: event.atSeconds,
+          seconds: event.seconds,
+          told: at,
+        })
+        .onConflict((c) =>
+          c.columns(["video", "rendition", "first"]).doUpdateSet({ last: event.to, seconds: event.seconds }),
+        )
+        .execute();
+      return;
+    case "recording.resumed":
+      await tx
+        .updateTable("input_status")
+        .set({ advice: null, seen: at })
+        .where("live_input", "=", event.uid)
+        .where("advice", "=", event.advice)
+        .execute();
+      return;
+    case "recording.paused":
     case "gop.long":
     case "ladder.degraded":
     case "ladder.failed":

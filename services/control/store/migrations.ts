@@ -175,6 +175,21 @@ const migrations: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  "0007_gaps": {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable("video_gaps")
+        .addColumn("video", "text", (c) => c.notNull())
+        .addColumn("rendition", "text", (c) => c.notNull())
+        .addColumn("first", "bigint", (c) => c.notNull())
+        .addColumn("last", "bigint", (c) => c.notNull())
+        .addColumn("at_seconds", "double precision", (c) => c.notNull())
+        .addColumn("seconds", "double precision", (c) => c.notNull())
+        .addColumn("told", "text", (c) => c.notNull())
+        .addPrimaryKeyConstraint("video_gaps_key", ["video", "rendition", "first"])
+        .execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

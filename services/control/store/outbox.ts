@@ -105,6 +105,8 @@ async function meaningOf(tx: Writer, fact: SentFact): Promise<Meaning | undefine
     }
     case "gop.long":
       return errored("ERR_GOP_OUT_OF_RANGE", fact.advice);
+    case "recording.paused":
+      return errored("ERR_RECORDING_PAUSED", fact.advice);
     case "ladder.degraded":
     case "ladder.failed":
       return errored("ERR_CAPACITY", fact.advice);

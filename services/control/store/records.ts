@@ -9,7 +9,15 @@ import { gateRecords } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
 import { sqlite } from "./sqlite.ts";
-import { type InputRow, type KeyRow, now, type StatusRow, type Tables, type VideoRow } from "./tables.ts";
+import {
+  type GapRow,
+  type InputRow,
+  type KeyRow,
+  now,
+  type StatusRow,
+  type Tables,
+  type VideoRow,
+} from "./tables.ts";
 
 export interface Recording {
   readonly mode: "off" | "automatic";
@@ -264,6 +272,18 @@ export class Records {
     return this.#watchable().selectAll().where("uid", "=", uid).executeTakeFirst();
   }
 
+  /** What a recording lacks, in the order of its time. */
+  async gaps(video: string): Promise<readonly Selectable<GapRow>[]> {
+    const rows = await this.#db
+      .selectFrom("video_gaps")
+      .selectAll()
+      .where("video", "=", video)
+      .orderBy("at_seconds")
+      .orderBy("rendition")
+      .execute();
+    return rows.map((row) => ({ ...row, first: Number(row.first), last: Number(row.last) }));
+  }
+
   /** The token whose SHA-256 this is. */
   async token(
     sha256: string,
@@ -472,6 +492,7 @@ export class Inputs {
 
   /** Its files are gone. */
   async forget(video: string): Promise<void> {
+    await this.tx.deleteFrom("video_gaps").where("video", "=", video).execute();
     await this.tx.deleteFrom("videos").where("uid", "=", video).where("recorded", "=", doomed).execute();
   }
 

@@ -9,6 +9,7 @@ export interface Tables {
   /** What the roles last told of an input. */
   readonly input_status: StatusRow;
   readonly videos: VideoRow;
+  readonly video_gaps: GapRow;
   /** Events that took effect, so that one delivered twice takes effect once. */
   readonly events_seen: { readonly node: string; readonly id: string; readonly received: string };
   readonly api_tokens: {
@@ -97,6 +98,19 @@ export interface VideoRow {
   /** Where the thumbnail is, in millionths of the duration. */
   readonly thumbnail_ppm: number | null;
   readonly public_details: string | null;
+}
+
+/** Segments of a rendition that a recording lacks. */
+export interface GapRow {
+  readonly video: string;
+  readonly rendition: string;
+  /** Numbers, both included. */
+  readonly first: number;
+  readonly last: number;
+  /** From the broadcast's start. */
+  readonly at_seconds: number;
+  readonly seconds: number;
+  readonly told: string;
 }
 
 export interface KeyRow {

@@ -1,0 +1,108 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { publish } from "../support/ffmpeg.ts";
+import { checkRecording } from "../support/recording-check.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openWitness } from "../support/witness.ts";
+
+vi.setConfig({ testTimeout: 90_000 });
+
+let dataDir: string;
+let sluice: Sluice | undefined;
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), "sluice-disk-"));
+});
+afterEach(async () => {
+  await sluice?.stop();
+  sluice = undefined;
+  if (mountable) execFileSync("umount", ["--lazy", join(dataDir, "recordings")]);
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+/** A disk of its own needs rights that a container or a person may lack. */
+const mountable = canMount();
+
+function canMount(): boolean {
+  const probe = mkdtempSync(join(tmpdir(), "sluice-mount-"));
+  try {
+    mount(probe, "size=1m");
+    execFileSync("umount", [probe]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(probe, { recursive: true, force: true });
+  }
+}
+
+function mount(folder: string, options: string): void {
+  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder], { stdio: "pipe" });
+}
+
+const filler = (folder: string): string => join(folder, "filler");
+
+test.skipIf(!mountable).for([
+  {
+    name: "is read-only when it begins",
+    says: /EROFS/,
+    before: (folder: string) => mount(folder, "remount,ro"),
+    break: () => undefined,
+    mend: (folder: string) => mount(folder, "remount,rw"),
+    gaps: 0,
+  },
+  {
+    name: "fills up",
+    says: /ENOSPC/,
+    before: () => undefined,
+    // To its last page.
+    break: (folder: string) => spawnSync("dd", ["if=/dev/zero", `of=${filler(folder)}`, "bs=4k"]),
+    mend: (folder: string) => rmSync(filler(folder)),
+    gaps: 2,
+  },
+])(
+  "a disk that $name pauses the recording; live goes on, the owner is told, and the rest is whole",
+  async ({ says, before, gaps, ...disk }) => {
+    const folder = join(dataDir, "recordings");
+    mkdirSync(folder, { recursive: true });
+    mount(folder, "size=40m");
+    before(folder);
+    sluice = await startSluice({ dataDir, args: ["--timeout-seconds", "6", "--disk-floor-gb", "0"] });
+    const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
+    const headers = { authorization: `Bearer ${apiToken}` };
+    const advice = async () => {
+      const answer = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs/${uid}`, { headers });
+      return JSON.stringify(((await answer.json()) as { result: unknown }).result);
+    };
+    const encoder = publish({ url: `${rtmp}/${streamKey}` });
+    const witness = await openWitness(`${http}/${uid}`);
+    const { videoUID: video } = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as {
+      videoUID: string;
+    };
+    const more = async () => {
+      const seen = witness.seen.size;
+      await expect.poll(() => witness.seen.size, { timeout: 20_000 }).toBeGreaterThan(seen + 8);
+    };
+    await more();
+    disk.break(folder);
+    expect(await sluice.said(/recording paused; live goes on from memory/)).toMatch(says);
+    await more();
+    await expect.poll(advice, { timeout: 10_000 }).toContain("see to the disk");
+    disk.mend(folder);
+    await sluice.said(/recording goes on/);
+    await more();
+    await expect.poll(advice, { timeout: 10_000 }).not.toContain("see to the disk");
+    await encoder.stop();
+    await witness.done;
+    expect(witness.faults).toEqual([]);
+    // What was announced while the disk took nothing was served from memory, and is a gap of the recording.
+    const check = () => checkRecording({ dataDir, http, apiToken, video, seen: new Map() });
+    await expect.poll(check, { timeout: 30_000, interval: 1_000 }).toEqual([]);
+    const told = (await (await fetch(`${http}/v1/videos/${video}/gaps`, { headers })).json()) as {
+      result: unknown[];
+    };
+    expect(told.result.length).toBeGreaterThanOrEqual(gaps);
+  },
+);
