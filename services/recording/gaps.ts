@@ -12,7 +12,7 @@ export interface Gap {
 }
 
 /** Every gap of a recording as it would be listed now. */
-export function gapsOf(contents: Contents): Gap[] {
+function gapsOf(contents: Contents): Gap[] {
   return contents.reels.flatMap((reel) => runsOf(reel, withoutHoles(reel, contents.reels)));
 }
 
