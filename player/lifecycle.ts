@@ -10,6 +10,8 @@ export interface Answer {
   readonly message: string | null;
   /** How to have it as Media over QUIC; absent where that is not to be had. */
   readonly moq?: Way;
+  /** ISO 8601. */
+  readonly startedAt: string | null;
 }
 
 export interface LifecycleOptions {

@@ -56,6 +56,7 @@ export class SluicePlayer extends HTMLElement {
   #lifecycle: Lifecycle | undefined;
   #message: string | null = null;
   #moq: Answer["moq"];
+  #startedMs: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #steady: ReturnType<typeof setTimeout> | undefined;
   #idle: ReturnType<typeof setTimeout> | undefined;
@@ -209,9 +210,10 @@ export class SluicePlayer extends HTMLElement {
     this.#engine = undefined;
   }
 
-  #onAnswer({ status, videoUID, isInput, message, moq }: Answer): void {
+  #onAnswer({ status, videoUID, isInput, message, startedAt, moq }: Answer): void {
     this.#message = message ?? null;
     this.#moq = moq;
+    this.#startedMs = startedAt ? Date.parse(startedAt) : undefined;
     if (status === "reconnecting" || status === "ended") this.#meter.excuse();
     // A viewer who waited gets the picture when it comes; sound only if they asked for it.
     if (status === "idle" && !this.#state.wanted && isInput) this.#view.video.muted = true;
@@ -263,6 +265,7 @@ export class SluicePlayer extends HTMLElement {
       video: this.#view.video,
       url: `${this.getAttribute("src")?.replace(/\/+$/, "")}/manifest/video.m3u8${this.#flag("dvr") ? "?dvrEnabled=true" : ""}`,
       choice: this.#quality,
+      startedMs: this.#startedMs,
       onEvent: (event) => {
         if (number === this.#engineNumber) this.#onEngine(event);
       },
@@ -442,6 +445,8 @@ export class SluicePlayer extends HTMLElement {
 
   #seek(at: number): void {
     this.#engine?.seek(at);
+    // The browser pauses at the end.
+    if (this.#state.engine === "drained") this.play();
     this.#render();
   }
 

@@ -57,5 +57,7 @@ export interface EngineOptions {
   readonly url: string;
   /** A quality's name, as far as it can be had, or `AUTO`. */
   readonly choice: string;
+  /** When the broadcast began by the origin's clock, in ms since 1970; undefined while unknown. */
+  readonly startedMs: number | undefined;
   readonly onEvent: (event: EngineEvent) => void;
 }

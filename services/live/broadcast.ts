@@ -189,6 +189,11 @@ export class Broadcast {
     );
   }
 
+  /** The wall clock at broadcast time 0; undefined before the first frame. */
+  get epochMs(): number | undefined {
+    return this.#packager.epochMs;
+  }
+
   /** The names of planned rungs that are not made any more. */
   get dropped(): readonly RenditionName[] {
     return [...this.#dropped.keys()];

@@ -17,6 +17,8 @@ export interface Lifecycle {
   readonly message: string | null;
   /** How to have it as Media over QUIC; absent where that is not to be had. */
   readonly moq?: Way & { readonly namespace: string };
+  /** When broadcast time 0 was, as in PROGRAM-DATE-TIME: a player that joins later knows by it how much it missed. */
+  readonly startedAt: string | null;
 }
 
 /** A UDP port of this host for WebTransport, and SHA-256 of its certificates in base64 where browsers do not know the signer. */
@@ -42,6 +44,7 @@ export function lifecycleOf(playback: string, broadcast: Broadcast | undefined, 
     message: broadcast?.advice ?? null,
     // Its namespaces are live inputs.
     ...(moq && live && isInput && { moq: { ...moq, namespace: playback } }),
+    startedAt: broadcast?.epochMs === undefined ? null : new Date(broadcast.epochMs).toISOString(),
   };
 }
 

@@ -328,7 +328,11 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
 
   test("the lifecycle is held until the status changes", async () => {
     const now = JSON.parse((await get(`/${input}/lifecycle`)).body.toString());
-    expect(now).toEqual({ isInput: true, videoUID: video, live: true, status: "live", message: null });
+    const startedAt = new Date(set.broadcast.epochMs!).toISOString();
+    expect(now).toEqual({
+      ...{ isInput: true, videoUID: video, live: true, status: "live", message: null },
+      startedAt,
+    });
     const change = get(`/${input}/lifecycle?wait=live`);
     await get(playlist);
     set.broadcast.lose();

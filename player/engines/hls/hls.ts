@@ -72,12 +72,11 @@ const BACK_SECONDS = 5;
 let bandwidth = 3_000_000;
 
 /** Plays low-latency HLS through hls.js. */
-export function openHls({ video, url, choice, onEvent }: EngineOptions): Engine {
-  const hls = new LiveHls({
-    ...config,
-    abrEwmaDefaultEstimate: bandwidth,
-    autoStartLoad: choice !== SOUND_ALONE,
-  });
+export function openHls({ video, url, choice, startedMs, onEvent }: EngineOptions): Engine {
+  const hls = new LiveHls(
+    { ...config, abrEwmaDefaultEstimate: bandwidth, autoStartLoad: choice !== SOUND_ALONE },
+    startedMs,
+  );
   const choices = new Choices(hls, choice);
   mendSeams(hls, video);
   const gone = new AbortController();

@@ -30,6 +30,9 @@ function patient<Base extends Loader>(base: Base) {
     ): MediaFragment | null {
       const covers = (part: Part) => part.start <= at + ROUNDING && part.end > at + ROUNDING;
       const part = this.loadingParts ? pendingPart(details, covers) : undefined;
+      // A segment that lacks no more than a frame counts as loaded, and then the rest of it is never asked for.
+      if (part && String(this.fragmentTracker.getState(part.fragment)) === "OK")
+        this.fragmentTracker.removeFragment(part.fragment);
       return part?.fragment ?? super.getFragmentAtPosition(at, end, details);
     }
 
