@@ -2,10 +2,12 @@ import { Cues } from "../packager/cues.ts";
 import type { FlvTag } from "../packager/flv.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
 import { Packager } from "../packager/packager.ts";
-import { Schedule } from "../packager/periods.ts";
+import { type Listed, Schedule } from "../packager/periods.ts";
 import type { Profile } from "../packager/profiles.ts";
 import type { Step } from "../packager/segmenter.ts";
+import { Subtitles, type Writer } from "../packager/subtitles.ts";
 import type { VideoTrack } from "../packager/track.ts";
+import { textBits, textName } from "../packager/webvtt.ts";
 import { isPicture, type Rung, type Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
 import type { Restored, Tape } from "./tape.ts";
@@ -47,6 +49,8 @@ export interface BroadcastOptions {
   readonly plan?: ((source: Source) => readonly Rung[]) | undefined;
   /** The last broadcast of this input had sparse keyframes. */
   readonly sparse?: boolean | undefined;
+  /** The last broadcast of this input had words, in this language: players load the list once, so this one names them from the start. */
+  readonly words?: { readonly language: string | undefined } | undefined;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
   readonly changed: (broadcast: Broadcast) => void;
 }
@@ -58,6 +62,7 @@ export class Broadcast {
   readonly renditions = new Map<RenditionName, Rendition>();
   /** What the publisher has said of moments of it. */
   readonly cues = new Cues();
+  #subtitles: Subtitles | undefined;
   readonly #profile: Profile;
   readonly #packager: Packager;
   readonly #tape: Tape;
@@ -103,6 +108,28 @@ export class Broadcast {
     this.#changed = options.changed;
     this.#packager = new Packager(options.profile, options.restored?.resume);
     if (options.restored) this.#restore(options.restored);
+    if (options.words) this.write(options.words.language);
+  }
+
+  /** Its words; undefined before somebody has any. */
+  get subtitles(): Subtitles | undefined {
+    return this.#subtitles;
+  }
+
+  /**
+   * Where words go in: those of its publisher, of speech recognition, of a person. Times are milliseconds of its clock, which at 0
+   * stands where `epochMs` of its windows says. There is one text rendition: a later language than the first is not another one.
+   */
+  write(language?: string): Writer {
+    this.#subtitles ??= new Subtitles({
+      language,
+      edgeMs: () => {
+        const window = this.reference?.window;
+        return window ? (window.edge * 1000) / window.timescale : 0;
+      },
+      over: (line) => this.#tape.say(line, language),
+    });
+    return this.#subtitles;
   }
 
   get state(): State {
@@ -236,6 +263,11 @@ export class Broadcast {
       // Whoever asks for a list next is told; nobody is woken for it.
       for (const rendition of this.renditions.values()) rendition.revision++;
     }
+    for (const { language, ...words } of this.#packager.takeWords()) {
+      const writer = this.#subtitles ?? this.write(language);
+      // One rendition is of one language.
+      if (!language || this.#subtitles?.language === language) writer.show(words);
+    }
   }
 
   /** Another encoder writes this rung from now on. */
@@ -303,6 +335,7 @@ export class Broadcast {
     if (this.#state === "ended") return;
     this.#state = "ended";
     this.#apply(this.#packager.end());
+    this.#subtitles?.end();
     await this.#inOrder(undefined, () => {
       this.#tape.end(nowMs);
       for (const rendition of this.renditions.values()) rendition.end(this.#tape.lasting);
@@ -461,16 +494,16 @@ export class Broadcast {
     const others = [...this.renditions.values()].filter(
       (one) => one !== reference && !this.isLeaving(one.name),
     );
-    this.#schedule.follow(
-      [reference, ...others].map((one) => ({
-        name: one.name,
-        window: one.shown,
-        past: one.past,
-        version: one.version,
-        kind: one.track.kind,
-        bits: this.bandwidthOf(one).peak,
-      })),
-    );
+    const listed: Listed[] = [reference, ...others].map((one) => ({
+      name: one.name,
+      window: one.shown,
+      past: one.past,
+      version: one.version,
+      kind: one.track.kind,
+      bits: this.bandwidthOf(one).peak,
+    }));
+    if (this.#subtitles) listed.push({ ...listed[0]!, name: textName, kind: "text", bits: textBits });
+    this.#schedule.follow(listed);
     return this.#schedule.playable !== playable;
   }
 
@@ -489,7 +522,7 @@ export class Broadcast {
     return { average, peak: Math.ceil(Math.max(bandwidth.peak, average) * headroom) };
   }
 
-  #restore({ resume, renditions }: Restored): void {
+  #restore({ resume, renditions, words }: Restored): void {
     this.#partTarget = resume.partTarget;
     for (const { name, discontinuity, inits, steps, captions } of renditions) {
       const newest = inits.at(-1);
@@ -500,6 +533,10 @@ export class Broadcast {
       if (first) rendition.recall(first.row.number);
       rendition.apply(steps);
       rendition.captions = captions;
+    }
+    if (words) {
+      this.write(words.language);
+      this.#subtitles?.restore(words.lines);
     }
     const { track } = this.renditions.get("source") ?? {};
     if (track?.kind === "video") this.#settle(track);

@@ -1,7 +1,8 @@
 import type { Channel } from "../packager/captions.ts";
 import type { Cues } from "../packager/cues.ts";
 import type { Past } from "../packager/past.ts";
-import type { Track } from "../packager/track.ts";
+import type { Subtitles } from "../packager/subtitles.ts";
+import type { Segment, Track } from "../packager/track.ts";
 import type { Window } from "../packager/window.ts";
 import type { State } from "./broadcast.ts";
 import type { Rung } from "./ladder.ts";
@@ -28,6 +29,10 @@ export interface Programme {
   };
   /** What its publisher has said of moments of it. */
   readonly cues?: Cues | undefined;
+  /** Its words. */
+  readonly subtitles?: Subtitles | undefined;
+  /** Whose numbers and times these have. */
+  readonly reference?: Readable | undefined;
   /** True where its lists show no parts. */
   readonly plain?: boolean | undefined;
   /** True for a rung that was given up and whose players still have to leave it. */
@@ -50,6 +55,8 @@ export interface Readable {
   readonly shown: Window;
   /** What a list with a DVR shows before that. */
   readonly past?: Past | undefined;
+  /** What left the playlist lately and can still be asked for, without bytes. */
+  readonly left?: readonly Segment[] | undefined;
   /** Bits per second of the first pictures of its segments so far, at normal speed. */
   readonly picturePeak?: number | undefined;
   init(version: number): Promise<Init | undefined> | Init | undefined;

@@ -13,6 +13,8 @@ export interface Init {
   readonly bytes: Uint8Array;
 }
 
+const none = new Uint8Array();
+
 /** How many numbers a player may run ahead before it hears of the end. */
 const pastEnd = 4;
 
@@ -43,6 +45,8 @@ export class Rendition {
   readonly #reel: TapeReel;
   /** What left the playlist and is not on disk: it stays in memory until its time is over. */
   #late: Evicted[] = [];
+  /** What left the playlist, without bytes, with its time. */
+  #left: Evicted[] = [];
   /** What left the playlist and is on disk, with its time. */
   #aside: { readonly number: number; readonly until: number }[] = [];
   #whole: Window | undefined;
@@ -95,6 +99,11 @@ export class Rendition {
   /** What lists with a DVR show before the window; undefined where there is none, or where all that is recorded is shown. */
   get past(): Past | undefined {
     return this.#whole ? undefined : this.#past;
+  }
+
+  /** What left the playlist lately and can still be asked for: no bytes, but how long each part was. */
+  get left(): readonly Segment[] {
+    return this.#left.map(({ segment }) => segment);
   }
 
   init(version: number): Init | undefined {
@@ -264,6 +273,8 @@ export class Rendition {
   /** rfc8216bis 6.2.2: it stays fetchable a while; half of what a broadcast would hold, asked for by almost nobody. */
   #putAside(evicted: Evicted): void {
     const { segment, until } = evicted;
+    const parts = segment.parts.map((part) => ({ ...part, chunks: [], bytes: none }));
+    this.#left.push({ segment: { ...segment, parts }, until });
     const row = this.#reel.row(segment.number, segment.version);
     // A list with a DVR keeps its place, but promises only what is on disk.
     this.#past?.add(row ?? { ...segment, gap: true }, this.#pastTicks);
@@ -274,6 +285,7 @@ export class Rendition {
   }
 
   #forget(edge: number): void {
+    while (this.#left[0] && this.#left[0].until < edge) this.#left.shift();
     while (this.#late[0] && this.#late[0].until < edge) this.#late.shift();
     let gone: number | undefined;
     while (this.#aside[0] && this.#aside[0].until < edge) gone = this.#aside.shift()!.number;

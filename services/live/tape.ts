@@ -2,6 +2,7 @@ import type { Channel } from "../packager/captions.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
 import type { Resume } from "../packager/packager.ts";
 import type { Step } from "../packager/segmenter.ts";
+import type { Line } from "../packager/subtitles.ts";
 import type { Segment, Track } from "../packager/track.ts";
 
 /** Where a broadcast's media goes on disk while it is on air, and where readers who are behind find it. */
@@ -11,6 +12,8 @@ export interface Tape {
    * process cannot take them, or when the disk does not take them in time; it never rejects. Undefined: nothing to wait for.
    */
   write(outputs: readonly Output[]): Promise<void> | undefined;
+  /** Takes words that were shown and stay as they are. */
+  say(line: Line, language: string | undefined): void;
   reel(name: string): TapeReel;
   /** What is written so far. */
   readonly summary: Summary;
@@ -38,6 +41,8 @@ export interface TapeReel {
 
 /** What an earlier run left of a broadcast: enough to show it as it was, and to go on. */
 export interface Restored {
+  /** Its words; undefined where it had none. */
+  readonly words?: { readonly language: string | undefined; readonly lines: readonly Line[] } | undefined;
   readonly resume: Resume;
   readonly renditions: readonly {
     readonly name: RenditionName;
@@ -65,6 +70,7 @@ export interface Summary {
 export const noTape: Tape = {
   summary: { seconds: 0, bytes: 0 },
   write: () => undefined,
+  say: () => undefined,
   reel: () => ({
     rows: () => [],
     discontinuity: 0,

@@ -15,6 +15,8 @@ export interface Habit {
   readonly sparse?: boolean | undefined;
   /** Seconds of a segment, where all were alike. */
   readonly cadenceSeconds?: number | undefined;
+  /** Which language its words were in, empty where nobody said; undefined where there were none. */
+  readonly words?: string | undefined;
 }
 
 /** How many epochs one write takes. */
@@ -93,11 +95,12 @@ export class Ledger {
   }
 
   /** Remembers that for the next broadcast. */
-  async keepHabit(input: string, { sparse, cadenceSeconds }: Habit): Promise<void> {
+  async keepHabit(input: string, { sparse, cadenceSeconds, words }: Habit): Promise<void> {
     const known = this.habit(input);
-    if (known.sparse === sparse && known.cadenceSeconds === cadenceSeconds) return;
+    const same = known.sparse === sparse && known.cadenceSeconds === cadenceSeconds && known.words === words;
+    if (same) return;
     this.#habits.delete(input);
-    this.#habits.set(input, { sparse, cadenceSeconds });
+    this.#habits.set(input, { sparse, cadenceSeconds, words });
     if (this.#habits.size > maxHabits) this.#habits.delete(this.#habits.keys().next().value!);
     const lines = [...this.#habits].map(([uid, habit]) => `${uid} ${JSON.stringify(habit)}`);
     await this.#queue("habits", () => replaceFile(join(this.#folder, "habits"), lines.join("\n")));
@@ -125,9 +128,18 @@ function habitOf(line: string): (readonly [string, Habit])[] {
   const [, uid, text] = /^([0-9a-f]{32}) (\{.*\})$/.exec(line) ?? [];
   if (!uid || !text) return [];
   try {
-    const { sparse, cadenceSeconds } = JSON.parse(text) as Habit;
+    const { sparse, cadenceSeconds, words } = JSON.parse(text) as Habit;
     const cadence = Number(cadenceSeconds) > 0 ? Number(cadenceSeconds) : undefined;
-    return [[uid, { sparse: sparse === undefined ? undefined : sparse === true, cadenceSeconds: cadence }]];
+    return [
+      [
+        uid,
+        {
+          sparse: sparse === undefined ? undefined : sparse === true,
+          cadenceSeconds: cadence,
+          words: typeof words === "string" ? words : undefined,
+        },
+      ],
+    ];
   } catch {
     return [];
   }

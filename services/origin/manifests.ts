@@ -1,9 +1,10 @@
 import { gzipSync } from "node:zlib";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Programme } from "../live/programme.ts";
-import { manifest } from "../packager/dash.ts";
-import { Schedule } from "../packager/periods.ts";
+import { manifest, type Representation } from "../packager/dash.ts";
+import { type Listed, Schedule } from "../packager/periods.ts";
 import type { Track } from "../packager/track.ts";
+import { textBits, textName, textTrack } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Mode } from "./playlists.ts";
@@ -82,13 +83,16 @@ function textOf(
   const others = [...renditions.values()].filter((one) => one !== reference);
   const text = manifest({
     periods: schedule?.periods ?? [],
-    renditions: [reference!, ...others].map((rendition) => ({
-      name: rendition.name,
-      window: rendition.shown,
-      past: dvr ? rendition.past : undefined,
-      track: (version) => rendition.init(version)?.track,
-      captions: rendition.captions,
-    })),
+    renditions: withText(
+      broadcast,
+      [reference!, ...others].map((rendition) => ({
+        name: rendition.name,
+        window: rendition.shown,
+        past: dvr ? rendition.past : undefined,
+        track: (version) => rendition.init(version)?.track,
+        captions: rendition.captions,
+      })),
+    ),
     media: video,
     clock: "../../time",
     depthSeconds: windowSeconds + (dvr ? (broadcast.dvrSeconds ?? Number.POSITIVE_INFINITY) : 0),
@@ -98,15 +102,29 @@ function textOf(
   return Buffer.from(text);
 }
 
-async function recordedText({ renditions, video }: Programme): Promise<Buffer> {
+/** The words have the numbers and times of the reference, which comes first. */
+function withText(
+  { subtitles }: Pick<Programme, "subtitles">,
+  list: readonly Representation[],
+): Representation[] {
+  const [reference] = list;
+  if (!subtitles || !reference) return [...list];
+  const { window, past } = reference;
+  const track = textTrack(subtitles, window.timescale);
+  return [...list, { name: textName, window, past, track: () => track }];
+}
+
+async function recordedText(programme: Programme): Promise<Buffer> {
+  const { renditions, video, subtitles } = programme;
   const reference = renditions.get("source") ?? [...renditions.values()][0];
   if (!reference) return Buffer.alloc(0);
-  const listed = [reference, ...[...renditions.values()].filter((one) => one !== reference)].map(
+  const listed: Listed[] = [reference, ...[...renditions.values()].filter((one) => one !== reference)].map(
     ({ name, shown: window, track, bandwidth }) => {
       const version = window.segments.at(-1)?.version ?? 0;
       return { name, window, version, kind: track.kind, bits: bandwidth.peak || 1 };
     },
   );
+  if (subtitles) listed.push({ ...listed[0]!, name: textName, kind: "text", bits: textBits });
   const schedule = new Schedule(listed[0]!.window.timescale);
   schedule.follow(listed);
   const tracks = new Map<string, Track>();
@@ -116,12 +134,17 @@ async function recordedText({ renditions, video }: Programme): Promise<Buffer> {
   }
   const text = manifest({
     periods: schedule.periods,
-    renditions: listed.map(({ name, window }) => ({
-      name,
-      window,
-      track: (version) => tracks.get(`${name} ${version}`),
-      captions: renditions.get(name)?.captions,
-    })),
+    renditions: withText(
+      programme,
+      listed
+        .filter(({ kind }) => kind !== "text")
+        .map(({ name, window }) => ({
+          name,
+          window,
+          track: (version) => tracks.get(`${name} ${version}`),
+          captions: renditions.get(name)?.captions,
+        })),
+    ),
     media: video,
     clock: "../../time",
     depthSeconds: Number.POSITIVE_INFINITY,

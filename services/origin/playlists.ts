@@ -14,6 +14,7 @@ import {
 import { iframePlaylist } from "../packager/iframes.ts";
 import { answerFor, type Directives } from "../packager/reload.ts";
 import { shownSize } from "../packager/track.ts";
+import { textName } from "../packager/webvtt.ts";
 import { acceptsGzip, cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
@@ -31,6 +32,8 @@ export interface Mode {
   readonly parameter: string | undefined;
   /** Single pictures to search in. */
   readonly pictures?: boolean;
+  /** The words, at the numbers and times of this rendition. */
+  readonly text?: boolean;
 }
 
 interface Rendered {
@@ -147,7 +150,9 @@ export class Playlists {
       uri: `${broadcast.video}/${listUri(`${of.name}.pictures`, mode)}`,
       peak: Math.ceil((broadcast.renditions.get(of.name)?.picturePeak ?? 0) * headroom) || of.peak,
     }));
-    const list = multivariant({ video, audio, voices, pictures });
+    const { subtitles } = broadcast;
+    const words = { uri: `${broadcast.video}/${listUri(textName, mode)}`, language: subtitles?.language };
+    const list = multivariant({ video, audio, voices, pictures, text: subtitles && words });
     const text = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
     this.#send(
       exchange,
@@ -167,11 +172,11 @@ export class Playlists {
       rendered = { revision: rendition.revision, texts: new Map() };
       this.#rendered.set(rendition, rendered);
     }
-    const key = `${mode.dvr} ${mode.parameter} ${mode.pictures} ${skip}`;
+    const key = `${mode.dvr} ${mode.parameter} ${mode.pictures} ${mode.text} ${skip}`;
     let text = rendered.texts.get(key);
     if (!text) {
       const options = {
-        name: rendition.name,
+        name: mode.text ? textName : rendition.name,
         plain: broadcast.plain,
         past: mode.dvr ? rendition.past : undefined,
       };
@@ -180,7 +185,7 @@ export class Playlists {
         : mediaPlaylist(rendition.shown, {
             ...options,
             skip,
-            reports: reports(broadcast, rendition, mode),
+            reports: reports(broadcast, mode.text ? undefined : rendition, mode),
             cues: cuesOf(broadcast, mode),
           });
       const plain = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
@@ -211,13 +216,16 @@ export class Playlists {
 }
 
 /** Where every other rendition stands (rfc8216bis 4.4.5.4), so that a switch needs no extra request. */
-function reports(broadcast: Programme, own: Readable, mode: Mode): Report[] {
+function reports(broadcast: Programme, own: Readable | undefined, mode: Mode): Report[] {
   const list: Report[] = [];
-  for (const other of broadcast.renditions.values()) {
-    if (other === own) continue;
-    const { shown: window } = other;
+  const others = [...broadcast.renditions.values()].map((other) => ({ name: other.name, is: other }));
+  const { reference, subtitles } = broadcast;
+  if (own && subtitles && reference) others.push({ name: textName, is: reference });
+  for (const { name, is } of others) {
+    if (name === own?.name) continue;
+    const { shown: window } = is;
     const last = window.open?.parts.length ? window.open : window.segments.at(-1);
-    if (last) list.push({ uri: listUri(other.name, mode), number: last.number, part: last.parts.length - 1 });
+    if (last) list.push({ uri: listUri(name, mode), number: last.number, part: last.parts.length - 1 });
   }
   return list;
 }

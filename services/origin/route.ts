@@ -26,6 +26,8 @@ export type Route =
       readonly rendition: string;
       readonly version: number;
       readonly number: number;
+      /** Words as text. */
+      readonly form?: "vtt";
     }
   | {
       readonly to: "part";
@@ -35,6 +37,7 @@ export type Route =
       readonly version: number;
       readonly number: number;
       readonly part: number;
+      readonly form?: "vtt";
     }
   | { readonly to: "lifecycle"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
@@ -50,7 +53,7 @@ const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
 const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd))$`);
 const media = new RegExp(
-  `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|\\.pictures\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.m4s))$`,
+  `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|\\.pictures\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.(m4s|vtt)))$`,
 );
 
 /** Stands for a token while the rest of its path is looked at. */
@@ -72,13 +75,20 @@ function plainRouteOf(path: string): Route {
   if (path.length > 512) return undefined;
   let found = media.exec(path);
   if (found) {
-    const [, playback, video, rendition, rest, version, name, number, part] = found as unknown as string[];
+    const [, playback, video, rendition, rest, version, name, number, part, form] =
+      found as unknown as string[];
     const at = { playback: playback!, video: video!, rendition: rendition! };
     if (rest === ".m3u8") return { to: "playlist", ...at, pictures: false };
     if (rest === ".pictures.m3u8") return { to: "playlist", ...at, pictures: true };
     if (name === "init.mp4") return { to: "init", ...at, version: Number(version) };
-    if (part === undefined) return { to: "segment", ...at, version: Number(version), number: Number(number) };
-    return { to: "part", ...at, version: Number(version), number: Number(number), part: Number(part) };
+    const numbered = {
+      ...at,
+      version: Number(version),
+      number: Number(number),
+      ...(form === "vtt" && { form: "vtt" as const }),
+    };
+    if (part === undefined) return { to: "segment", ...numbered };
+    return { to: "part", ...numbered, part: Number(part) };
   }
   found = page.exec(path);
   if (found) {

@@ -5,6 +5,7 @@ import type { Directory } from "../live/directory.ts";
 import type { Programme, Readable } from "../live/programme.ts";
 import type { Recordings } from "../live/recordings.ts";
 import { parseDirectives } from "../packager/reload.ts";
+import { textName } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { arrived, grow, type Wanted } from "./growing.ts";
@@ -17,6 +18,7 @@ import type { Mode, Playlists } from "./playlists.ts";
 import { cut, rangeOf } from "./range.ts";
 import { refuse } from "./refusal.ts";
 import { routeOf } from "./route.ts";
+import { answerText } from "./text.ts";
 import type { Viewers } from "./viewers.ts";
 
 export interface ServerOptions {
@@ -106,21 +108,28 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "playlist": {
       const broadcast = await find(exchange, options, to.playback, to.video);
       if (!broadcast) return;
+      const text = to.rendition === textName && !to.pictures && broadcast.subtitles !== undefined;
       const rendition =
-        broadcast.renditions.get(to.rendition) ??
+        (text ? broadcast.reference : broadcast.renditions.get(to.rendition)) ??
         (await firstOf(exchange, broadcast, to.rendition, directory));
       if (!rendition) return;
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       saw(exchange, options, broadcast);
       if (to.pictures && rendition.track.kind !== "video") return missing(exchange, broadcast.targetDuration);
-      const mode = { ...modeOf(exchange.query, options), pictures: to.pictures };
+      const mode = { ...modeOf(exchange.query, options), pictures: to.pictures, text };
       return options.playlists.media(exchange, broadcast, rendition, { directives, mode });
     }
     default: {
       const broadcast = await find(exchange, options, to.playback, to.video);
       const rendition = broadcast?.renditions.get(to.rendition);
       if (!broadcast) return;
+      if (to.rendition === textName) {
+        const wanted = to.to === "init" ? to : { ...to, form: to.form ?? ("m4s" as const) };
+        if (!(await answerText(exchange, broadcast, wanted))) missing(exchange, broadcast.targetDuration);
+        return;
+      }
+      if ("form" in to) return missing(exchange, broadcast.targetDuration);
       if (!rendition) return missing(exchange, broadcast.targetDuration);
       if (to.to === "init") return init(exchange, rendition, to.version);
       if (to.to === "segment") return segment(exchange, directory.video(to.video), rendition, to);

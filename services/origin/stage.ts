@@ -166,7 +166,7 @@ export class Stage implements Running {
   #act({ about, tape, restored }: { about: TapeAbout; tape: Tape; restored?: Restored }): Act {
     const { snapshot, ladder, ledger, directory } = this.#options;
     const input = snapshot.get(about.input);
-    const { sparse, cadenceSeconds } = ledger.habit(about.input);
+    const { sparse, cadenceSeconds, words } = ledger.habit(about.input);
     const broadcast = new Broadcast({
       input: about.input,
       video: about.video,
@@ -181,6 +181,7 @@ export class Stage implements Running {
       cadenceSeconds,
       plan: ladder && ((source) => ladder.plan(source, input?.ladder)),
       sparse,
+      words: words === undefined ? undefined : { language: words || undefined },
       changed: (changed) => this.#changed(changed),
     });
     const act: Act = {
@@ -376,7 +377,9 @@ export class Stage implements Running {
   async #end(act: Act): Promise<void> {
     const { input, video, cadenceSeconds } = act.broadcast;
     clearTimeout(act.timeout);
-    this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds });
+    const { subtitles } = act.broadcast;
+    const words = subtitles?.said ? (subtitles.language ?? "") : undefined;
+    this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds, words });
     await act.broadcast.end(Date.now());
     this.#closed({ input, video }, act.tape);
     act.removal = setTimeout(() => {
@@ -419,6 +422,7 @@ export class Stage implements Running {
     this.#keep(input, {
       sparse: habit ?? known.sparse,
       cadenceSeconds: cadenceSeconds ?? known.cadenceSeconds,
+      words: known.words,
     });
   }
 

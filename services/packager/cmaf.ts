@@ -1,5 +1,5 @@
 import { ascii, box, descriptor, fullBox, u16, u24, u32, zeros } from "./boxes.ts";
-import type { AudioTrack, Chunk, Entry, Sample, Track, VideoTrack } from "./track.ts";
+import type { AudioTrack, Chunk, Entry, Sample, TextTrack, Track, VideoTrack } from "./track.ts";
 
 /** ISO/IEC 14496-12 8.8.3.1: depends on no other sample, and may be started from. */
 const syncFlags = 0x0200_0000;
@@ -7,17 +7,19 @@ const syncFlags = 0x0200_0000;
 const deltaFlags = 0x0101_0000;
 
 /** Each track has a file of its own; the ids differ so that a recording can put both into one. */
-function trackId(track: Track): number {
-  return track.kind === "video" ? 1 : 2;
+function trackId({ kind }: AnyTrack): number {
+  return { video: 1, audio: 2, text: 3 }[kind];
 }
 
+type AnyTrack = Track | TextTrack;
+
 /** The CMAF header of a track (ISO/IEC 23000-19 7.3.1): what EXT-X-MAP and DASH `initialization` name. */
-export function initSegment(track: Track): Uint8Array {
+export function initSegment(track: AnyTrack): Uint8Array {
   return movieHeader([track]);
 }
 
 /** The header of a stream of several tracks, of which at most one is video and one audio: for links, not for players. */
-export function movieHeader(tracks: readonly Track[]): Uint8Array {
+export function movieHeader(tracks: readonly AnyTrack[]): Uint8Array {
   const ftyp = box("ftyp", ascii("cmf2"), u32(0), ...["cmf2", "iso6", "cmfc", "dash"].map(ascii));
   const moov = box("moov", mvhd(tracks.at(-1)!), ...tracks.map(trak), box("mvex", ...tracks.map(trex)));
   const out = new Uint8Array(ftyp.length + moov.length);
@@ -29,7 +31,7 @@ export function movieHeader(tracks: readonly Track[]): Uint8Array {
 /** Identity transformation, 8.2.2.2. */
 const matrix = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000].flatMap(u32);
 
-function mvhd(track: Track): Uint8Array {
+function mvhd(track: AnyTrack): Uint8Array {
   // biome-ignore format: a line per group of fields
   return fullBox(
     "mvhd", 0, 0,
@@ -41,8 +43,9 @@ function mvhd(track: Track): Uint8Array {
   );
 }
 
-function trak(track: Track): Uint8Array {
-  const video = track.kind === "video";
+function trak(track: AnyTrack): Uint8Array {
+  const { kind } = track;
+  const video = kind === "video";
   // CMAF 7.5.4: the size in which the picture is shown, so with square pixels.
   const width = video ? (track.width * track.pixelAspect[0]) / track.pixelAspect[1] : 0;
   const height = video ? track.height : 0;
@@ -51,7 +54,7 @@ function trak(track: Track): Uint8Array {
     "tkhd", 0, 3, // enabled, in movie
     u32(0), u32(0), u32(trackId(track)), u32(0), // creation, modification, track_ID, reserved
     u32(0), zeros(8), // duration, reserved
-    u16(0), u16(0), u16(video ? 0 : 0x100), u16(0), // layer, alternate_group, volume, reserved
+    u16(0), u16(0), u16(kind === "audio" ? 0x100 : 0), u16(0), // layer, alternate_group, volume, reserved
     matrix, u32(Math.round(width * 0x1_0000)), u32(height * 0x1_0000),
   );
   // biome-ignore format: a line per group of fields
@@ -61,9 +64,8 @@ function trak(track: Track): Uint8Array {
     u16(0x55c4), u16(0), // language "und", pre_defined
   );
   const language = !video && track.language ? [fullBox("elng", 0, 0, ascii(`${track.language}\0`))] : [];
-  const handler = video ? "vide" : "soun";
-  const hdlr = fullBox("hdlr", 0, 0, u32(0), ascii(handler), zeros(12), ascii(video ? "Video\0" : "Audio\0"));
-  const header = video ? fullBox("vmhd", 0, 1, zeros(8)) : fullBox("smhd", 0, 0, zeros(4));
+  const [handler, name, header] = handlers[kind];
+  const hdlr = fullBox("hdlr", 0, 0, u32(0), ascii(handler), zeros(12), ascii(`${name}\0`));
   const dinf = box("dinf", fullBox("dref", 0, 0, u32(1), fullBox("url ", 0, 1))); // in this file
   const stbl = box(
     "stbl",
@@ -76,10 +78,17 @@ function trak(track: Track): Uint8Array {
   return box("trak", tkhd, box("mdia", mdhd, ...language, hdlr, box("minf", header, dinf, stbl)));
 }
 
+/** Handler, its name, and the header of its media. */
+const handlers = {
+  video: ["vide", "Video", fullBox("vmhd", 0, 1, zeros(8))],
+  audio: ["soun", "Audio", fullBox("smhd", 0, 0, zeros(4))],
+  text: ["text", "Text", fullBox("nmhd", 0, 0)],
+} as const;
+
 /** 7.7.3 of CMAF wants defaults in each tfhd and trun; these here are for readers that ask. */
-function trex(track: Track): Uint8Array {
+function trex(track: AnyTrack): Uint8Array {
   const video = track.kind === "video";
-  const duration = video ? 0 : track.frameTicks;
+  const duration = track.kind === "audio" ? track.frameTicks : 0;
   const flags = video ? deltaFlags : syncFlags;
   return fullBox("trex", 0, 0, ...[trackId(track), 1, duration, 0, flags].map(u32)); // 1: first sample entry
 }
@@ -97,7 +106,9 @@ const configBoxes: Readonly<Record<Entry, (track: Track) => Uint8Array>> = {
   "ec-3": (track) => box("dec3", track.config),
 };
 
-function sampleEntry(track: Track): Uint8Array {
+function sampleEntry(track: AnyTrack): Uint8Array {
+  // ISO/IEC 14496-30 7.5: what stands before the first cue.
+  if (track.kind === "text") return box("wvtt", zeros(6), u16(1), box("vttC", ascii("WEBVTT")));
   return track.kind === "video" ? visualEntry(track) : audioEntry(track);
 }
 
@@ -168,7 +179,7 @@ export type Allocate = (size: number) => Uint8Array;
  * trun and no edit list, 64-bit tfdt. Throws RangeError where a caller breaks these.
  */
 export function makeChunk(
-  track: Track,
+  track: AnyTrack,
   samples: readonly Sample[],
   sequence: number,
   allocate: Allocate = (size) => new Uint8Array(size),
@@ -280,7 +291,7 @@ export function makeChunk(
  * A segment of nothing from `dts` on: what a player gets who asks for a number that has no media. It decodes to no sample
  * (ISO/IEC 14496-12 8.8.7: duration-is-empty), so that the player goes on to the next number instead of giving up.
  */
-export function emptySegment(track: Track, dts: number, duration: number): Uint8Array {
+export function emptySegment(track: AnyTrack, dts: number, duration: number): Uint8Array {
   const id = u32(trackId(track));
   const long = [...u32(Math.floor(dts / 0x1_0000_0000)), ...u32(dts)];
   // biome-ignore format: a line per box

@@ -1,7 +1,7 @@
 import type { Channel } from "./captions.ts";
 import type { Past } from "./past.ts";
 import { type Member, oldestOf, type Period, wholeIn } from "./periods.ts";
-import type { AudioTrack, Segment, Track, VideoTrack } from "./track.ts";
+import type { AudioTrack, Segment, TextTrack, Track, VideoTrack } from "./track.ts";
 import type { Window } from "./window.ts";
 
 /** One rendition as a manifest shows it. */
@@ -12,7 +12,7 @@ export interface Representation {
   /** What is shown before the window: a DVR. */
   readonly past?: Past | undefined;
   /** What an init version decodes; undefined for one that is not known here. */
-  readonly track: (version: number) => Track | undefined;
+  readonly track: (version: number) => Track | TextTrack | undefined;
   /** Channels of the captions in its pictures. */
   readonly captions?: readonly Channel[] | undefined;
 }
@@ -136,13 +136,13 @@ function periodText(presentation: Presentation, place: Place): string {
 interface Entry {
   readonly member: Member;
   readonly rendition: Representation;
-  readonly track: Track;
+  readonly track: Track | TextTrack;
 }
 
 /** What a player can change between without a seam: one kind, codec and language. */
 interface Set {
   readonly id: number;
-  readonly kind: Track["kind"];
+  readonly kind: Entry["track"]["kind"];
   /** Of its kind. */
   readonly first: boolean;
   readonly entries: readonly Entry[];
@@ -154,7 +154,7 @@ function setsOf({ renditions }: Presentation, { members }: Period): Set[] {
     const rendition = renditions.find((one) => one.name === member.name);
     const track = rendition?.track(member.version);
     if (!rendition || !track) continue;
-    const language = track.kind === "audio" ? track.language : undefined;
+    const language = track.kind === "video" ? undefined : track.language;
     const key = `${track.kind} ${track.entry} ${language ?? ""}`;
     groups.set(key, [...(groups.get(key) ?? []), { member, rendition, track }]);
   }
@@ -172,12 +172,12 @@ function setText(
 ): string {
   const { period, before } = place;
   const { id, kind, entries } = set;
-  let text = `    <AdaptationSet id="${id}" contentType="${kind}" mimeType="${kind}/mp4" segmentAlignment="true"`;
-  const language = entries.map(({ track }) => (track.kind === "audio" ? track.language : undefined))[0];
+  let text = `    <AdaptationSet id="${id}" contentType="${kind}" mimeType="${kind === "text" ? "application" : kind}/mp4" segmentAlignment="true"`;
+  const language = entries.map(({ track }) => (track.kind === "video" ? undefined : track.language))[0];
   // xs:language: what a publisher says may be anything.
   if (language && /^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$/.test(language)) text += ` lang="${language}"`;
   // A segment that was cut for want of a keyframe starts with none, and only a timeline has those.
-  if (period.grid !== undefined || kind === "audio") text += ' startWithSAP="1"';
+  if (period.grid !== undefined || kind !== "video") text += ' startWithSAP="1"';
   text += kind === "video" ? extent(entries.map(({ track }) => track as VideoTrack)) : "";
   text += ">\n";
   // 5.3.5.5: sets of different codecs show the same picture.
@@ -191,7 +191,7 @@ function setText(
   text += reference(presentation, period, set);
   text += accessibility(entries);
   // 5.8.5.5: the first of a kind is what to play where nobody chooses.
-  text += `      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="${set.first ? "main" : "alternate"}"/>\n`;
+  text += `      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="${kind === "text" ? "caption" : set.first ? "main" : "alternate"}"/>\n`;
   for (const entry of entries) text += representation(presentation, place, entry);
   return `${text}    </AdaptationSet>\n`;
 }
@@ -243,7 +243,8 @@ function reference({ renditions, clock }: Presentation, period: Period, { id, en
 function representation(presentation: Presentation, place: Place, entry: Entry): string {
   const { member, track } = entry;
   let text = `      <Representation id="${member.name}" bandwidth="${member.bits}" codecs="${track.codec}"`;
-  text += track.kind === "video" ? picture(track) : ` audioSamplingRate="${track.sampleRate}"`;
+  if (track.kind === "video") text += picture(track);
+  if (track.kind === "audio") text += ` audioSamplingRate="${track.sampleRate}"`;
   text += ">\n";
   if (track.kind === "audio")
     text += `        <AudioChannelConfiguration schemeIdUri="${cicp}" value="${channels(track)}"/>\n`;
@@ -253,7 +254,7 @@ function representation(presentation: Presentation, place: Place, entry: Entry):
 }
 
 /** 5.3.13: where a decoder can be fed from in the middle of a segment: every chunk, of sound even to start with. */
-function resync(track: Track): string {
+function resync(track: Entry["track"]): string {
   const longest = track.kind === "video" ? Math.max(chunkSeconds, 1 / (track.frameRate ?? 30)) : chunkSeconds;
   return `        <Resync type="${track.kind === "video" ? 0 : 1}" dT="${Math.ceil(longest * track.timescale)}"/>\n`;
 }

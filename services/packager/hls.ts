@@ -2,6 +2,7 @@ import type { Channel } from "./captions.ts";
 import { type Cue, cueLine } from "./cues.ts";
 import type { Past } from "./past.ts";
 import type { Colour, Part, Segment } from "./track.ts";
+import { textName } from "./webvtt.ts";
 import type { Window } from "./window.ts";
 
 /** Where another rendition's playlist stands at this moment. `uri` is relative to the playlist that carries the report. */
@@ -43,7 +44,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   // 10 is for skipped EXT-X-DATERANGE tags, so `v2` gets the same answer as `YES` where there are none.
   const { listed: cues = [], removed = [] } = options.cues ?? {};
   const skipsCues = options.skip === "v2" && skipped > 0 && cues.length + removed.length > 0;
-  let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : 6}\n`;
+  let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : name === textName ? 3 : 6}\n`;
   text += header(window, { deltas, plain });
   // 4.4.3.2
   text += `#EXT-X-MEDIA-SEQUENCE:${first?.number ?? 0}\n`;
@@ -53,7 +54,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   // the long GOPs in the window: a wrong promise breaks a client that joins or switches at such a segment, a missing one
   // costs it nothing, since INDEPENDENT=YES on the parts says the same.
   const clean = (past?.clean ?? true) && segments.every(startsClean);
-  if (clean && (!open || startsClean(open))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
+  if (name === textName || (clean && (!open || startsClean(open)))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
 
   // 4.4.5.2
   const ids = skipsCues ? `,RECENTLY-REMOVED-DATERANGES="${removed.join("\t")}"` : "";
@@ -103,7 +104,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const next = window.next;
   if (next) {
     // 4.4.5.3: the init of the next part, when it is not the one in force.
-    if (next.version !== before?.version)
+    if (next.version !== before?.version && name !== textName)
       text += `#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="${initUri(name, next.version)}"\n`;
     text += `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${partUri(name, next.version, next.number, next.part)}"\n`;
   }
@@ -122,12 +123,12 @@ function initUri(name: string, version: number): string {
 
 /** A segment, relative to the media playlist of rendition `name`. */
 export function segmentUri(name: string, version: number, number: number): string {
-  return `${name}/${version}/${number}.m4s`;
+  return `${name}/${version}/${number}.${name === textName ? "vtt" : "m4s"}`;
 }
 
 /** Part `part` of segment `number`, relative to the media playlist of rendition `name`. */
 function partUri(name: string, version: number, number: number, part: number): string {
-  return `${name}/${version}/${number}.${part}.m4s`;
+  return `${name}/${version}/${number}.${part}.${name === textName ? "vtt" : "m4s"}`;
 }
 
 /** The tags that are constant for a broadcast and the same in all its renditions (6.2.1, 6.2.4). */
@@ -184,7 +185,8 @@ export function seam(before: Segment | undefined, segment: Segment, sequence: nu
   // 6.2.2: the tag stays with its segment until that leaves the window, and only then DISCONTINUITY-SEQUENCE moves.
   const broken = segment.discontinuity !== (before ? before.discontinuity : sequence);
   // 4.4.4.5, and again after a discontinuity: a delta update may have dropped the tag that was in force.
-  const map = !before || broken || before.version !== segment.version;
+  // WebVTT has none.
+  const map = name !== textName && (!before || broken || before.version !== segment.version);
   return (
     (broken ? "#EXT-X-DISCONTINUITY\n" : "") +
     (map ? `#EXT-X-MAP:URI="${initUri(name, segment.version)}"\n` : "")
@@ -200,9 +202,11 @@ interface Lines {
   readonly bare: string;
 }
 
-const kept = new WeakMap<Segment, Lines>();
+const keptMedia = new WeakMap<Segment, Lines>();
+const keptText = new WeakMap<Segment, Lines>();
 
 function linesOf(segment: Segment, window: Window, name: string): Lines {
+  const kept = name === textName ? keptText : keptMedia;
   const known = kept.get(segment);
   if (known && known.name === name && known.epochMs === window.epochMs) return known;
   const start = date(segment, window);
@@ -244,8 +248,9 @@ function partLines(segment: Segment, timescale: number, name: string): string {
 function partLine(part: Part, uri: string, timescale: number): string {
   // 4.4.4.9: a part MUST NOT exceed PART-TARGET, so rounding goes down. Nine decimals, because hls.js adds them up: with
   // five, an hour of audio is apart from its tfdt, and at a start without video the first parts are taken for missing.
+  const independent = part.independent || uri.endsWith(".vtt");
   const duration = (Math.floor((part.duration * 1e9) / timescale) / 1e9).toFixed(9);
-  return `#EXT-X-PART:DURATION=${duration},URI="${uri}"${part.independent && !part.gap ? ",INDEPENDENT=YES" : ""}${part.gap ? ",GAP=YES" : ""}\n`;
+  return `#EXT-X-PART:DURATION=${duration},URI="${uri}"${independent && !part.gap ? ",INDEPENDENT=YES" : ""}${part.gap ? ",GAP=YES" : ""}\n`;
 }
 
 /** Seconds with at most five decimals, rounded up: what others are measured against must not shrink by printing. */
@@ -301,6 +306,8 @@ export interface Offer {
   /** Further tracks of sound to choose from: other languages. */
   readonly voices?: readonly AudioRendition[] | undefined;
   readonly pictures?: readonly Pictures[] | undefined;
+  /** The words of it. */
+  readonly text?: { readonly uri: string; readonly language: string | undefined } | undefined;
 }
 
 /**
@@ -318,10 +325,13 @@ export function multivariant(offer: Offer): string {
   // hls.js calls a channel of CEA-608 by the last name that its number has.
   for (const channel of channels.toSorted((a, b) => Number(b.startsWith("S")) - Number(a.startsWith("S"))))
     text += captionsTag(channel);
+  if (offer.text) text += subtitlesTag(offer.text);
+  // 4.4.6.2.1: whatever a viewer plays goes with the words.
+  const words = offer.text ? `,SUBTITLES="${textName}"` : "";
   const captions = (one: VideoRendition | undefined): string => {
     // 4.4.6.2: NONE on all or on none, so that players do not look for captions that nobody sends.
-    if (channels.length === 0) return ",CLOSED-CAPTIONS=NONE";
-    return one?.captions?.length ? `,CLOSED-CAPTIONS="${captionsGroup}"` : "";
+    if (channels.length === 0) return `${words},CLOSED-CAPTIONS=NONE`;
+    return one?.captions?.length ? `${words},CLOSED-CAPTIONS="${captionsGroup}"` : words;
   };
   // 4.4.6.2: VIDEO-RANGE on all as soon as one is not SDR.
   const ranges = video.some((one) => one.range && one.range !== "SDR");
@@ -395,6 +405,12 @@ const captionsGroup = "cc";
 /** 4.4.6.1: what is in the pictures has no URI. Who looks for captions is told by the browser whether to show some. */
 function captionsTag(channel: Channel): string {
   return `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="${captionsGroup}",NAME="${channel}",DEFAULT=NO,AUTOSELECT=YES,STABLE-RENDITION-ID="${channel.toLowerCase()}",INSTREAM-ID="${channel}"\n`;
+}
+
+/** 4.4.6.1: not DEFAULT, because a viewer says whether to read. */
+function subtitlesTag({ uri, language }: NonNullable<Offer["text"]>): string {
+  const spoken = language ? `,LANGUAGE="${language}"` : "";
+  return `#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="${textName}",NAME="${language ?? "Subtitles"}"${spoken},DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,STABLE-RENDITION-ID="${textName}",URI="${uri}"\n`;
 }
 
 /** VIDEO-RANGE of a track (rfc8216bis 4.4.6.2): what transfer characteristics of ISO/IEC 23091-2 stand for. */

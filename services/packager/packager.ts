@@ -22,6 +22,7 @@ import { type Row, SegmentTable } from "./table.ts";
 import { keyGridMs, snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
 import type { AudioTrack, CodedFrame, Track } from "./track.ts";
+import { readWords, type Words } from "./words.ts";
 
 /** Longer than any AAC frame of 44.1 or 48 kHz, so that no audio part has to end a frame early. */
 const audioFrameSeconds = 0.0235;
@@ -78,6 +79,7 @@ export class Packager {
   #partTarget: number | undefined;
   #opening = new Opening();
   readonly #cues: Omit<Cue, "id" | "saidMs">[] = [];
+  readonly #words: (Words & { readonly startMs: number })[] = [];
   #metadata: Metadata = {};
   /** Colour by track of video. */
   readonly #colours = new Map<number, Pick<Hints, "colour" | "hdr">>();
@@ -263,8 +265,16 @@ export class Packager {
     return this.#cues.length > 0 ? this.#cues.splice(0) : this.#cues;
   }
 
+  /** The same of words, in milliseconds of the broadcast's clock. */
+  takeWords(): (Words & { readonly startMs: number })[] {
+    return this.#words.length > 0 ? this.#words.splice(0) : this.#words;
+  }
+
   #script(tag: FlvTag): void {
     const { name, value } = readScript(tag.payload);
+    const words = name === "onTextData" ? readWords(value) : undefined;
+    const at = words && this.#timeline?.again(tag.timestampMs);
+    if (at) this.#words.push({ ...words, startMs: at.raw + at.offset });
     const said = name === "onCuePoint" ? readCue(value) : undefined;
     const place = said && this.#timeline?.again(tag.timestampMs);
     if (place) this.#cues.push({ ...said, startMs: this.#timeline!.epochMs + place.raw + place.offset });

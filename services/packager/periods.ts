@@ -10,7 +10,7 @@ export interface Listed {
   readonly past?: Past | undefined;
   /** Of its newest init segment. */
   readonly version: number;
-  readonly kind: "video" | "audio";
+  readonly kind: "video" | "audio" | "text";
   /** Bits per second to tell players. */
   readonly bits: number;
 }

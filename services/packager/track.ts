@@ -66,6 +66,16 @@ export interface AudioTrack {
 
 export type Track = VideoTrack | AudioTrack;
 
+/** Words as WebVTT in CMAF (ISO/IEC 14496-30). */
+export interface TextTrack {
+  readonly kind: "text";
+  readonly entry: "wvtt";
+  readonly codec: "wvtt";
+  readonly timescale: number;
+  /** RFC 5646, where it is known. */
+  readonly language: string | undefined;
+}
+
 /** One coded frame. Ticks are of the track's timescale; `data` may still lie in pieces in the publisher's bytes. */
 export interface Sample {
   readonly dts: number;

@@ -1,3 +1,4 @@
+import type { Line } from "../packager/subtitles.ts";
 import type { Part, Segment, Track } from "../packager/track.ts";
 import type { Draft, Entry } from "./journal.ts";
 import { pictureBytes } from "./samples.ts";
@@ -62,6 +63,8 @@ const none: readonly Part[] = Object.freeze([]);
 export class Contents {
   readonly reels: Reel[] = [];
   begin: (Entry & { type: "begin" }) | undefined;
+  /** What was said; undefined where nothing was. */
+  words: { readonly language: string | undefined; readonly lines: Line[] } | undefined;
   #newest = 0;
   /** When it ended, in milliseconds since 1970; undefined while it may grow. */
   endedMs: number | undefined;
@@ -107,6 +110,12 @@ export class Contents {
         return true;
       case "durable":
         return true;
+      case "line": {
+        const { startMs, endMs, text, pieces, language } = entry;
+        this.words ??= { language, lines: [] };
+        this.words.lines.push({ startMs, endMs, text, pieces });
+        return true;
+      }
     }
     const reel = this.reels[entry.rendition];
     if (!reel) return false;

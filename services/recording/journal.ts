@@ -51,6 +51,7 @@ type Begin = z.infer<typeof begin>;
 type File = Omit<z.infer<typeof file>, "track"> & { readonly track: Track };
 type Mark =
   | z.infer<typeof captions>
+  | z.infer<typeof line>
   | z.infer<typeof durable>
   | z.infer<typeof restart>
   | z.infer<typeof drop>
@@ -100,10 +101,19 @@ const captions = z.object({
   rendition: count,
   channels: z.array(z.string().regex(/^(CC[1-4]|SERVICE\d{1,2})$/)).max(64),
 });
+/** Words that were shown, in milliseconds of the broadcast's clock. */
+const line = z.object({
+  type: z.literal("line"),
+  startMs: count,
+  endMs: count,
+  text: z.string().max(1024),
+  pieces: z.boolean(),
+  language: z.string().max(64).optional(),
+});
 /** Nothing follows. */
 const end = z.object({ type: z.literal("end"), atMs: count });
 
-const rare = z.discriminatedUnion("type", [begin, file, durable, restart, drop, captions, end]);
+const rare = z.discriminatedUnion("type", [begin, file, durable, restart, drop, captions, line, end]);
 
 const magic = [0x53, 0x4c, 0x4a, 0x4c];
 const version = 1;

@@ -29,6 +29,7 @@ export function restoredFrom(folder: string, recovered: Recovered): Restored | u
     return end && end.number >= known[0]!.number;
   });
   return {
+    words: contents.words,
     resume: {
       epochMs: contents.begin!.epochMs,
       partTarget: contents.begin!.partTarget,

@@ -4,6 +4,7 @@ import type { TapeAbout } from "../live/recordings.ts";
 import type { Summary, Tape, TapeReel } from "../live/tape.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
 import type { Step } from "../packager/segmenter.ts";
+import type { Line } from "../packager/subtitles.ts";
 import type { Segment, Track } from "../packager/track.ts";
 import { Contents, type Reel, rowOf } from "./contents.ts";
 import { type Gap, GapWatch } from "./gaps.ts";
@@ -57,6 +58,9 @@ interface Lane {
   writing: boolean;
 }
 
+/** Of words, while the disk does not take them. */
+const maxSaid = 1_000;
+
 /** A temporary tape forgets whole files, so they are small. */
 const temporaryFileBytes = 4 * 1024 * 1024;
 
@@ -81,6 +85,8 @@ export class DiskTape implements Tape {
   /** How many renditions the journal has, or will have. */
   #indices = 0;
   #items: Draft[] = [];
+  /** Words, until there is a journal to write them to. */
+  #said: Draft[] = [];
   #bytes: Uint8Array[] = [];
 
   constructor(options: DiskTapeOptions) {
@@ -114,11 +120,17 @@ export class DiskTape implements Tape {
     return this.#flush();
   }
 
+  say({ startMs, endMs, text, pieces = false }: Line, language: string | undefined): void {
+    this.#said.push({ type: "line", startMs, endMs, text, pieces, ...(language && { language }) });
+    if (this.#said.length > maxSaid) this.#said.shift();
+  }
+
   end(nowMs: number): void {
     if (this.#over) return;
     this.#over = true;
     if (this.#begun || this.contents.begin) {
       if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs: nowMs });
+      if (this.#pausedAt === undefined) this.#items.push(...this.#said.splice(0));
       this.#items.push({ type: "end", atMs: nowMs });
       void this.#flush();
       void this.#options.ended().then(this.#options.gone);
@@ -228,6 +240,7 @@ export class DiskTape implements Tape {
           const { number, discontinuity, gap } = step.row;
           const { version, dts, independent } = step;
           const rendition = lane.index;
+          this.#items.push(...this.#said.splice(0));
           if (lane.captions) this.#items.push({ type: "captions", rendition, channels: [...lane.captions] });
           lane.captions = undefined;
           this.#items.push({

@@ -1,5 +1,6 @@
 import type { Programme, Readable } from "../live/programme.ts";
 import type { Init } from "../live/rendition.ts";
+import { Subtitles } from "../packager/subtitles.ts";
 import type { Window } from "../packager/window.ts";
 import type { Contents, Reel } from "./contents.ts";
 import { type Place, readRange, readRow } from "./read.ts";
@@ -9,7 +10,12 @@ import { bandwidthOf, wholeWindow } from "./rows.ts";
 export function recorded(place: Place, contents: Contents): Programme {
   const begin = contents.begin!;
   const playable = contents.reels.filter(({ rows }) => rows.some(({ gap }) => !gap));
+  const renditions = new Map(playable.map((reel) => [reel.name, renditionOf(place, contents, reel)]));
+  const subtitles = contents.words && new Subtitles({ ...contents.words, edgeMs: () => 0 });
+  subtitles?.restore(contents.words?.lines ?? []);
   return {
+    subtitles,
+    reference: renditions.get("source") ?? renditions.get("audio"),
     input: begin.input,
     video: begin.video,
     state: "ended",
@@ -20,7 +26,7 @@ export function recorded(place: Place, contents: Contents): Programme {
     // All of it was measured.
     bandwidthOf: ({ bandwidth }) => bandwidth,
     isLeaving: () => false,
-    renditions: new Map(playable.map((reel) => [reel.name, renditionOf(place, contents, reel)])),
+    renditions,
   };
 }
 

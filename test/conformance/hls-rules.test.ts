@@ -260,6 +260,22 @@ const withCaptions: typeof multivariant = [
   ["version-below-need", "VERSION:7", "VERSION:4"],
 ];
 
+/** The list of words: the numbers and times of the others, and no init. */
+const words: typeof multivariant = [
+  ["text-without-map", "#EXT-X-MEDIA-SEQUENCE", '#EXT-X-MAP:URI="text/0/init.mp4"\n#EXT-X-MEDIA-SEQUENCE'],
+  ["text-without-map", "text/0/5.vtt", "text/0/5.m4s"],
+  ["text-without-map", "text/1/12.1.vtt", "text/1/12.1.m4s"],
+  ["version-above-need", "VERSION:3", "VERSION:6"],
+  ["version-below-need", "VERSION:3", "VERSION:2"],
+];
+const withWords: typeof multivariant = [
+  ["subtitles-attributes", ',URI="v/text.m3u8"', ""],
+  ["subtitles-attributes", ',SUBTITLES="text",CLOSED-CAPTIONS=NONE\nv/360p', ",CLOSED-CAPTIONS=NONE\nv/360p"],
+  ["subtitles-attributes", "TYPE=AUDIO,", "TYPE=AUDIO,FORCED=NO,"],
+  ["group-exists", 'TYPE=SUBTITLES,GROUP-ID="text"', 'TYPE=SUBTITLES,GROUP-ID="words"'],
+  ["captions-in-the-picture", "TYPE=SUBTITLES,", 'TYPE=SUBTITLES,INSTREAM-ID="CC1",'],
+];
+
 /** Two playlists of one address, the second broken, with the seconds between them where they matter. */
 const steps: [
   rule: string,
@@ -383,6 +399,28 @@ describe("each rule reports a playlist that breaks it", () => {
     expect(broken).not.toBe(captioned);
     expect(names(createJudge().playlist("/in/manifest/video.m3u8", broken, 0))).toContain(rule);
   });
+  test.for(words)("of words, %s (%#)", ([rule, from, to]) => {
+    const whole = good({ name: "text" })
+      .replaceAll(".m4s", ".vtt")
+      .replace(/#EXT-X-MAP.*\n/g, "")
+      .replace("VERSION:6", "VERSION:3");
+    expect(createJudge().playlist("/v/text.m3u8", whole, 0)).toEqual([]);
+    const broken = whole.replace(from, to);
+    expect(broken).not.toBe(whole);
+    expect(names(createJudge().playlist("/v/text.m3u8", broken, 0))).toContain(rule);
+  });
+  test.for(withWords)("multivariant with words, %s (%#)", ([rule, from, to]) => {
+    const whole = offer
+      .replaceAll(",CLOSED-CAPTIONS=NONE", ',SUBTITLES="text",CLOSED-CAPTIONS=NONE')
+      .replace(
+        "#EXT-X-STREAM",
+        '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="text",NAME="en",LANGUAGE="en",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,STABLE-RENDITION-ID="text",URI="v/text.m3u8"\n#EXT-X-STREAM',
+      );
+    expect(createJudge().playlist("/in/manifest/video.m3u8", whole, 0)).toEqual([]);
+    const broken = whole.replace(from, to);
+    expect(broken).not.toBe(whole);
+    expect(names(createJudge().playlist("/in/manifest/video.m3u8", broken, 0))).toContain(rule);
+  });
   test.for(steps)("after another one, %s (%#)", ([rule, first, second, from, to, seconds]) => {
     const judge = createJudge();
     expect(judge.playlist(url, good(first), 0)).toEqual([]);
@@ -419,9 +457,17 @@ describe("each rule reports a playlist that breaks it", () => {
     const broken = new Set([
       "hint-required",
       "same-dateranges",
-      ...[...media, ...pictures, ...withQuery, ...multivariant, ...withCaptions, ...steps, ...together].map(
-        ([rule]) => rule,
-      ),
+      ...[
+        ...words,
+        ...withWords,
+        ...media,
+        ...pictures,
+        ...withQuery,
+        ...multivariant,
+        ...withCaptions,
+        ...steps,
+        ...together,
+      ].map(([rule]) => rule),
     ]);
     const rules = [...textRules, ...mediaRules, ...multivariantRules, ...stepRules, ...togetherRules].map(
       (one) => one.name,

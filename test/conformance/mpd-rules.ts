@@ -106,7 +106,8 @@ const one: readonly Rule<Reading>[] = [
         yield `Period ${id} has two AdaptationSets of one @id`;
       for (const set of sets) {
         const kind = attribute(set, "contentType");
-        if (attribute(set, "mimeType") !== `${kind}/mp4`) yield `Period ${id}: @mimeType is not of ${kind}`;
+        if (attribute(set, "mimeType") !== `${kind === "text" ? "application" : kind}/mp4`)
+          yield `Period ${id}: @mimeType is not of ${kind}`;
         if (attribute(set, "segmentAlignment") !== "true") yield `Period ${id}: segments are not aligned`;
         if (childrenOf(set, "Role").length === 0) yield `Period ${id}: no Role`;
         if (childrenOf(set, "Representation").length === 0) yield `Period ${id}: no Representation`;
@@ -151,7 +152,9 @@ const one: readonly Rule<Reading>[] = [
         if (!(numeric(element, "bandwidth") > 0)) yield `${id}: no @bandwidth`;
         if (!/^[\w.-]+$/.test(attribute(element, "codecs") ?? "")) yield `${id}: no @codecs`;
         const audio = attribute(set, "contentType") === "audio";
-        const needs = audio ? ["audioSamplingRate"] : ["width", "height", "sar"];
+        const text = attribute(set, "contentType") === "text";
+        const needs = audio ? ["audioSamplingRate"] : text ? [] : ["width", "height", "sar"];
+        if (text !== (attribute(element, "codecs") === "wvtt")) yield `${id}: @codecs is not that of words`;
         for (const name of needs) if (attribute(element, name) === undefined) yield `${id}: no @${name}`;
         if (audio && childrenOf(element, "AudioChannelConfiguration").length === 0)
           yield `${id}: no AudioChannelConfiguration`;

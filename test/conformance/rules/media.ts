@@ -70,10 +70,11 @@ export const mediaRules: readonly Rule<Reading>[] = [
       yield "parts without CAN-BLOCK-RELOAD";
   }),
   rule("4.4.4.5", "map-required", function* (reading) {
-    if (reading.skipped === 0)
+    if (reading.skipped === 0 && !isText(reading))
       for (const one of entriesOf(reading)) if (!one.map) yield `segment ${one.number}`;
   }),
   rule("4.4.4.5", "map-after-discontinuity", function* (reading) {
+    if (isText(reading)) return;
     for (const one of entriesOf(reading)) if (one.broken && !one.mapHere) yield `segment ${one.number}`;
   }),
   rule("4.4.4.3", "map-change-without-discontinuity", function* (reading) {
@@ -252,6 +253,12 @@ export const mediaRules: readonly Rule<Reading>[] = [
         yield `no LAST-PART: ${tag.value}`;
     }
   }),
+  rule("3.1.4", "text-without-map", function* (reading) {
+    if (isText(reading) && find(reading, "EXT-X-MAP")) yield "WebVTT has no EXT-X-MAP";
+    for (const { number, uri, parts } of isText(reading) ? entriesOf(reading) : [])
+      for (const address of [uri, ...parts.map((part) => part.uri)])
+        if (address !== undefined && !/\.vtt(\?|$)/.test(address)) yield `${number} is ${address}`;
+  }),
   rule("4.4.3.6", "pictures-are-ranges", function* (reading) {
     if (!find(reading, "EXT-X-I-FRAMES-ONLY")) return;
     for (const one of reading.complete)
@@ -281,6 +288,13 @@ export const mediaRules: readonly Rule<Reading>[] = [
       }
   }),
 ];
+
+/** Whether it lists words: then all of it does. */
+function isText(reading: Reading): boolean {
+  return entriesOf(reading).some(({ uri, parts }) =>
+    [uri, ...parts.map((part) => part.uri)].some((address) => /\.vtt(\?|$)/.test(address ?? "")),
+  );
+}
 
 function urisOf(reading: Reading): string[] {
   const named = reading.tags.flatMap((tag) => attribute(tag, "URI") ?? []);

@@ -61,6 +61,19 @@ export const multivariantRules: readonly Rule<Reading>[] = [
         yield `DEFAULT without AUTOSELECT: ${tag.value}`;
     }
   }),
+  rule("4.4.6.1", "subtitles-attributes", function* (reading) {
+    for (const tag of all(reading, "EXT-X-MEDIA")) {
+      if (attribute(tag, "TYPE") !== "SUBTITLES") {
+        if (attribute(tag, "FORCED") !== undefined) yield `FORCED of what is no text: ${tag.value}`;
+        continue;
+      }
+      if (!attribute(tag, "URI")) yield `no URI: ${tag.value}`;
+      // Who joins by another variant finds them there, too.
+      const group = attribute(tag, "GROUP-ID");
+      for (const { tag: variant } of reading.variants)
+        if (attribute(variant, "SUBTITLES") !== group) yield `not of ${variant.value}`;
+    }
+  }),
   rule("4.4.6.1.1", "group-names", function* (reading) {
     const seen = new Set<string>();
     for (const tag of all(reading, "EXT-X-MEDIA")) {

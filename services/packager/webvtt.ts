@@ -1,0 +1,82 @@
+import { box } from "./boxes.ts";
+import { makeChunk } from "./cmaf.ts";
+import type { Line, Subtitles } from "./subtitles.ts";
+import type { Sample, Segment, TextTrack } from "./track.ts";
+
+/** The rendition of a broadcast's words. It has the numbers, parts and times of the reference rendition, and no bytes of its own. */
+export const textName = "text";
+
+/** Bits per second that it is declared with. */
+export const textBits = 4_000;
+
+/**
+ * A segment or part of WebVTT (rfc8216bis 3.1.4): every cue that is shown in it, each with its whole time. Cues crossing from one
+ * to the next are in both.
+ */
+export function webvtt(lines: readonly Line[]): string {
+  // 3.1.4: cue time 0 is media time 0, so that no two segments of a broadcast differ in it.
+  let text = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n";
+  for (const { startMs, endMs, text: words } of lines)
+    text += `\n${timestamp(startMs)} --> ${timestamp(endMs)}\n${escaped(words)}\n`;
+  return text;
+}
+
+function timestamp(ms: number): string {
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const seconds = Math.floor(ms / 1000);
+  const minutes = Math.floor(seconds / 60);
+  return `${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(seconds % 60)}.${String(ms % 1000).padStart(3, "0")}`;
+}
+
+/** WebVTT 4.2.2: these would be markup, or the arrow of a timing line. */
+function escaped(text: string): string {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+/** The words as a track of CMAF, in the ticks of the reference rendition. */
+export function textTrack({ language }: Pick<Subtitles, "language">, timescale: number): TextTrack {
+  return { kind: "text", entry: "wvtt", codec: "wvtt", timescale, language };
+}
+
+/** A stretch of the reference rendition, in its ticks. */
+export type Stretch = Pick<Segment, "dts" | "duration">;
+
+/** The parts of a segment in order; the whole of it where they are not known any more. */
+export function stretchesOf(segment: Segment): Stretch[] {
+  if (segment.parts.length === 0) return [segment];
+  let dts = segment.dts;
+  return segment.parts.map(({ duration }) => {
+    const from = dts;
+    dts += duration;
+    return { dts: from, duration };
+  });
+}
+
+/** What is shown in a stretch. */
+export function linesIn(subtitles: Subtitles, { dts, duration }: Stretch, timescale: number): Line[] {
+  const ms = (ticks: number): number => Math.round((ticks * 1000) / timescale);
+  return subtitles.between(ms(dts), ms(dts + duration));
+}
+
+/** A stretch as a chunk of CMAF (ISO/IEC 14496-30 6): one sample for each time in which the same is shown. */
+export function wvttChunk(track: TextTrack, stretch: Stretch, lines: readonly Line[]): Uint8Array {
+  const { dts, duration } = stretch;
+  const end = dts + duration;
+  const ticks = (ms: number): number => Math.round((ms * track.timescale) / 1000);
+  const cues = lines.map(({ startMs, endMs, text }) => ({ from: ticks(startMs), to: ticks(endMs), text }));
+  const inside = cues.flatMap(({ from, to }) => [from, to]).filter((at) => at > dts && at < end);
+  const times = [...new Set([dts, ...inside, end])].sort((a, b) => a - b);
+  const samples = times.slice(0, -1).map((from, i): Sample => {
+    const to = times[i + 1]!;
+    const shown = cues.filter((cue) => cue.from < to && cue.to > from);
+    const data = shown.map(({ text }) => box("vttc", box("payl", new TextEncoder().encode(escaped(text)))));
+    return {
+      dts: from,
+      pts: from,
+      duration: to - from,
+      key: true,
+      data: data.length > 0 ? data : box("vtte"),
+    };
+  });
+  return makeChunk(track, samples, 1).bytes;
+}
