@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from "vitest";
+import { type FlvTag, writeScript } from "../../services/packager/flv.ts";
 import { type OpenBrowser, type OpenPage, openBrowser, untilState } from "../support/browser.ts";
 import { popOn, withCaptions } from "../support/captions.ts";
 import { audioEncoders, encode, tagsOf, videoEncoders } from "../support/encoded.ts";
+import { figuresOf, openSite, players, untilPlaying } from "../support/outside.ts";
 import { type Sender, startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { openViewer, type Viewer } from "../support/viewer.ts";
@@ -69,6 +71,84 @@ test("captions in the pictures are declared, are in every rung as ffmpeg reads t
   expect(page.errors).toEqual([]);
   expect(viewer.judge.violations).toEqual([]);
 });
+
+test("words beside the media are listed, shown by the button, and shown by players that others wrote", {
+  timeout: 3 * minute,
+}, async () => {
+  onTestFailed(() => console.error(sluice.log()));
+  const coded = await encode({
+    seconds: 6,
+    size: "640x360",
+    video: [videoEncoders.avc1],
+    audio: [audioEncoders.mp4a],
+  });
+  const said = [200, 2_100, 4_050].map((timestampMs): FlvTag => {
+    const words = { text: `Said at ${timestampMs} & heard`, language: "en" };
+    return { type: "script", timestampMs, payload: writeScript("onTextData", words) };
+  });
+  const tags = [...tagsOf(coded), ...said].sort((a, b) => a.timestampMs - b.timestampMs);
+  sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, tags);
+  const { http, uid } = sluice.ready;
+  const viewer = await openViewer(`${http}/${uid}`);
+  expect(viewer.text).toContain('TYPE=SUBTITLES,GROUP-ID="text",NAME="en",LANGUAGE="en"');
+  const segments = await viewer.follow("text", (all) => all.length >= 4, 20_000);
+  const whole = Buffer.from(await viewer.fetch("text", segments[1]!)).toString();
+  expect(whole).toContain("&amp; heard");
+  expect(await subtitlesByFfmpeg(whole)).toContain("& heard");
+
+  page = await browser.open(`${http}/${uid}/watch`);
+  await untilState(page.page, ["playing"], 20_000);
+  await page.page.getByRole("button", { name: "Captions (c)" }).waitFor({ state: "attached" });
+  await page.page.keyboard.press("c");
+  const heard = /^Said at (200|2100|4050) & heard$/;
+  const shown = (where: OpenPage) =>
+    where.page.evaluate(() => {
+      const video =
+        document.querySelector("sluice-player")?.shadowRoot?.querySelector("video") ??
+        document.querySelector("video")!;
+      const lists = [...video.textTracks].filter(({ mode }) => mode !== "disabled");
+      return lists.flatMap(({ activeCues }) =>
+        // As a reader sees it.
+        [...(activeCues ?? [])].map((cue) => (cue as VTTCue).getCueAsHTML().textContent),
+      );
+    });
+  await expect.poll(() => shown(page!), { timeout: 15_000 }).toEqual([expect.stringMatching(heard)]);
+  expect(page.errors).toEqual([]);
+  expect(viewer.judge.violations).toEqual([]);
+
+  const site = await openSite();
+  try {
+    for (const player of players) {
+      const other = await site.open(browser, player, `${http}/${uid}`);
+      await untilPlaying(other);
+      await other.page.evaluate(() => {
+        // biome-ignore lint/suspicious/noExplicitAny: of scripts of the page
+        const { player } = (window as any).outside;
+        if (player.getTextTracks) player.selectTextTrack(player.getTextTracks()[0]);
+        else player.setTextTrack(0);
+      });
+      await expect
+        .poll(() => shown(other), { timeout: 15_000, message: player })
+        .toEqual([expect.stringMatching(heard)]);
+      expect((await figuresOf(other)).fatal).toEqual([]);
+      await other.close();
+    }
+  } finally {
+    await site.close();
+  }
+});
+
+/** What ffmpeg makes of a segment of WebVTT. */
+async function subtitlesByFfmpeg(text: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "sluice-words-"));
+  try {
+    const file = join(folder, "a.vtt");
+    await writeFile(file, text);
+    return (await promisify(execFile)("ffmpeg", ["-v", "error", "-i", file, "-f", "srt", "-"])).stdout;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
 
 /** What ffmpeg reads of the captions of a few segments. */
 async function readByFfmpeg(viewer: Viewer, name: string): Promise<string> {

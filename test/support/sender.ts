@@ -1,5 +1,5 @@
 import type { Running } from "../../services/lib/lifecycle.ts";
-import { type FlvTag, readAudio, readVideo } from "../../services/packager/flv.ts";
+import { type FlvTag, readAudio, readScript, readVideo } from "../../services/packager/flv.ts";
 import { chunked, connectRtmp, type RtmpClient } from "./rtmp-client.ts";
 
 /** Pictures and audio frames are sent in bursts this far apart, as an encoder's own clock would. */
@@ -82,7 +82,7 @@ class Run {
       const timestampMs = tag.timestampMs + this.#offsetMs;
       if (timestampMs > now) break;
       // Decoder configs and metadata go out once.
-      if (this.#offsetMs === 0 || isFrame(tag)) {
+      if (this.#offsetMs === 0 || isFrame(tag) || isSaid(tag)) {
         if (tag.type === "video" && isFrame(tag)) this.firstPictureAt ??= Date.now();
         out.push(chunked({ type: typeOf[tag.type], timestampMs, payload: tag.payload }, CHUNK_BYTES));
       }
@@ -101,6 +101,11 @@ function lengthOf(tags: readonly FlvTag[]): number {
   const any = video.length > 1 ? video : tags.filter(isFrame);
   const [first, last] = [any[0]!, any.at(-1)!];
   return Math.round(((last.timestampMs - first.timestampMs) * any.length) / (any.length - 1));
+}
+
+/** Something of a moment. */
+function isSaid(tag: FlvTag): boolean {
+  return tag.type === "script" && readScript(tag.payload).name !== "onMetaData";
 }
 
 function isFrame(tag: FlvTag): boolean {
