@@ -1,4 +1,5 @@
 import type { AmfObject, AmfValue } from "./amf.ts";
+import { fromBase64 } from "./base64.ts";
 
 /** Something that the publisher says of a moment of the broadcast: an EXT-X-DATERANGE (rfc8216bis 4.4.5.1). */
 export interface Cue {
@@ -156,23 +157,4 @@ function hex(bytes: Uint8Array): string {
 
 function fromHex(text: string): Uint8Array {
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-}
-
-/** RFC 4648; undefined for anything else. */
-function fromBase64(text: string): Uint8Array | undefined {
-  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const clean = text.replace(/=+$/, "");
-  const out = new Uint8Array(Math.floor((clean.length * 3) / 4));
-  let [bits, held, at] = [0, 0, 0];
-  for (const letter of clean) {
-    const value = letters.indexOf(letter);
-    if (value < 0) return undefined;
-    held = ((held << 6) | value) & 0xffff;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      out[at++] = (held >> bits) & 255;
-    }
-  }
-  return out;
 }

@@ -1,3 +1,4 @@
+import type { AmfValue } from "./amf.ts";
 import { Beside, type Standing } from "./beside.ts";
 import { CaptionTrail } from "./captions.ts";
 import type { Hints } from "./codec/codec.ts";
@@ -12,6 +13,7 @@ import {
   type VideoFrame,
 } from "./flv.ts";
 import { Lane } from "./lane.ts";
+import { Line21 } from "./line21.ts";
 import { labelOf, type Metadata, readMetadata } from "./metadata.ts";
 import { messagesOf, Opening, type Pending } from "./opening.ts";
 import { type End, Outlet, type Output, type RenditionName } from "./outlet.ts";
@@ -22,7 +24,7 @@ import { type Row, SegmentTable } from "./table.ts";
 import { keyGridMs, snapToGrid, Timeline } from "./timeline.ts";
 import { createUnwrapper } from "./timestamps.ts";
 import type { AudioTrack, CodedFrame, Track } from "./track.ts";
-import { readWords, type Words } from "./words.ts";
+import { captionMs, readCaptionInfo, readWords, type Words } from "./words.ts";
 
 /** Longer than any AAC frame of 44.1 or 48 kHz, so that no audio part has to end a frame early. */
 const audioFrameSeconds = 0.0235;
@@ -79,6 +81,9 @@ export class Packager {
   #partTarget: number | undefined;
   #opening = new Opening();
   readonly #cues: Omit<Cue, "id" | "saidMs">[] = [];
+  /** In which way this publish says its words. */
+  #speaker: string | undefined;
+  #line21 = new Line21();
   readonly #words: (Words & { readonly startMs: number })[] = [];
   #metadata: Metadata = {};
   /** Colour by track of video. */
@@ -167,6 +172,8 @@ export class Packager {
     this.#sinceKeySeconds = 0;
     this.#measuredKbps = undefined;
     this.#rate = new RateSample();
+    this.#speaker = undefined;
+    this.#line21 = new Line21();
     this.#picture.begin();
     for (const each of [...this.#sounds.values(), ...this.#pictures.values()]) each.begin();
     return this.interrupt();
@@ -272,9 +279,7 @@ export class Packager {
 
   #script(tag: FlvTag): void {
     const { name, value } = readScript(tag.payload);
-    const words = name === "onTextData" ? readWords(value) : undefined;
-    const at = words && this.#timeline?.again(tag.timestampMs);
-    if (at) this.#words.push({ ...words, startMs: at.raw + at.offset });
+    if (name === "onTextData" || name === "onCaptionInfo") this.#say(name, value, tag.timestampMs);
     const said = name === "onCuePoint" ? readCue(value) : undefined;
     const place = said && this.#timeline?.again(tag.timestampMs);
     if (place) this.#cues.push({ ...said, startMs: this.#timeline!.epochMs + place.raw + place.offset });
@@ -282,6 +287,20 @@ export class Packager {
     this.#metadata = readMetadata(value, this.#metadata);
     this.#hintsOf.clear();
     this.#opening.promised = this.#metadata.promised ?? this.#opening.promised;
+  }
+
+  /** Some encoders say the same in both ways: the one that came first is listened to. */
+  #say(name: string, value: AmfValue, timestampMs: number): void {
+    const at = this.#timeline?.again(timestampMs);
+    if (!at) return;
+    const startMs = at.raw + at.offset;
+    const words = name === "onTextData" ? readWords(value) : undefined;
+    const triplets = name === "onCaptionInfo" ? readCaptionInfo(value) : undefined;
+    if (words || triplets) this.#speaker ??= name;
+    if (this.#speaker !== name) return;
+    if (words) this.#words.push({ ...words, startMs });
+    const text = triplets && this.#line21.push(triplets, startMs);
+    if (text !== undefined) this.#words.push({ text, language: undefined, mostMs: captionMs, startMs });
   }
 
   /** The tracks are known: the broadcast has its constants and its reference. */

@@ -20,7 +20,7 @@ const maxLetters = 400;
 /** Of one broadcast: ten hours of a line a second. */
 const maxLines = 36_000;
 /** Longer than anybody reads on. */
-export const maxLineMs = 60_000;
+const maxLineMs = 60_000;
 /** In a second; more are of no use to anybody. */
 const maxEachSecond = 8;
 

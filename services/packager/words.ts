@@ -1,4 +1,6 @@
 import type { AmfObject, AmfValue } from "./amf.ts";
+import { fromBase64 } from "./base64.ts";
+import { captionsInData, captionsInT35, type Triplets } from "./codec/a53.ts";
 
 /** What is to be shown from a moment on until something else is said. */
 export interface Words {
@@ -21,6 +23,26 @@ export function readWords(value: AmfValue): Words | undefined {
   const tag = [language, lang].find((one) => typeof one === "string" && isLanguage(one));
   const stated = typeof duration === "number" && duration > 0 && duration <= 60 ? duration * 1000 : undefined;
   return { text, language: typeof tag === "string" ? tag : undefined, mostMs: stated ?? usualMs };
+}
+
+/** Captions stand until they are taken away; whoever joins later is not told, so not for ever. */
+export const captionMs = 16_000;
+/** As base64: a message has at most 31 triplets. */
+const maxInfo = 1_024;
+const country = [0xb5, 0x00, 0x31];
+
+/** The captions in the value of `onCaptionInfo`: A/53 data as base64, from its country code, from `GA94` or from cc_data on. */
+export function readCaptionInfo(value: AmfValue): Triplets | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const { data } = value as AmfObject;
+  const bytes = typeof data === "string" && data.length <= maxInfo ? fromBase64(data) : undefined;
+  if (!bytes || bytes.length < 5) return undefined;
+  return captionsInT35(bytes) ?? captionsInT35(Uint8Array.of(...country, ...bytes)) ?? bare(bytes);
+}
+
+/** Behind the count of cc_data stands a byte of ones. */
+function bare(bytes: Uint8Array): Triplets | undefined {
+  return bytes[1] === 0xff ? captionsInData(bytes) : undefined;
 }
 
 function isLanguage(text: string): boolean {

@@ -31,6 +31,8 @@ const entries: Entry[] = [
   open,
   part,
   { type: "close", rendition: 0, lead: 3000 },
+  { type: "captions", rendition: 0, channels: ["CC1", "SERVICE63"] },
+  { type: "line", startMs: 1, endMs: 2, text: "Ça va?", pieces: true, language: "fr" },
   { type: "durable", upTo: 77 },
   { type: "restart", atMs: 8 },
   { type: "drop", rendition: 0, file: 0 },

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { popOn, withCaptions } from "../../test/support/captions.ts";
 import { type Arrival, publish } from "../../test/support/simulate.ts";
 import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
@@ -180,6 +181,40 @@ test("a killed process leaves every listed part, and the broadcast goes on behin
   } finally {
     rmSync(copy, { recursive: true });
   }
+});
+
+test("words and the channels of captions are in the recording, and come back with a broadcast that goes on", async () => {
+  const recorder = await open();
+  const broadcast = broadcastOn(recorder.begin(about));
+  const bare = publish({ gop: 2, seconds: 20, audio: 48_000 });
+  const tags = withCaptions(
+    bare.map(({ tag }) => tag),
+    popOn("In the picture"),
+  );
+  const arrivals = bare.map(({ atMs }, i) => ({ atMs, tag: tags[i]! }));
+  broadcast.begin(startMs, 0);
+  await play(broadcast, arrivals, 4);
+  broadcast.write("en").add({ startMs: 15_000, endMs: 16_500, text: "kept" });
+  await play(broadcast, arrivals, 12);
+  const copy = mkdtempSync(join(tmpdir(), "recorder-killed-"));
+  try {
+    cpSync(folder, copy, { recursive: true });
+    const [unfinished] = (await open({ folder: copy })).unfinished();
+    const again = broadcastOn(unfinished!.tape, unfinished!.restored);
+    expect(again.subtitles?.language).toBe("en");
+    expect(again.subtitles?.between(0, 60_000)).toEqual(broadcast.subtitles?.between(0, 60_000));
+    expect(again.renditions.get("source")!.captions).toEqual(["CC1"]);
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+  broadcast.write().show({ text: "the last word", startMs: 21_900, mostMs: 9_000 });
+  await play(broadcast, arrivals, 20);
+  await broadcast.end(startMs + 20_000);
+  const later = (await recorder.find(video))!;
+  expect(later.subtitles?.between(0, 60_000)).toEqual(broadcast.subtitles?.between(0, 60_000));
+  expect(later.subtitles?.between(0, 60_000).map(({ text }) => text)).toEqual(["kept", "the last word"]);
+  expect(later.reference?.name).toBe("source");
+  expect(later.renditions.get("source")!.captions).toEqual(["CC1"]);
 });
 
 async function byName(rendition: Readable, key: string) {

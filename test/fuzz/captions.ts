@@ -5,6 +5,7 @@ import {
   captionsInUnits,
   captionsUnit,
 } from "../../services/packager/codec/a53.ts";
+import { Line21 } from "../../services/packager/line21.ts";
 import { bytesOf } from "../support/bytes.ts";
 import type { Target } from "./target.ts";
 
@@ -31,6 +32,8 @@ export const captions: Target = {
           : kind === 3
             ? captionsInData(rest)
             : rest;
+    const line = new Line21();
+    for (let at = 0; found && at < found.length; at += 3) line.push(found.subarray(at, at + 3), at * 500);
     const trail = new CaptionTrail();
     for (let at = 0, pts = 0; found && at < found.length; at += 6, pts += 3000)
       trail.add({ dts: pts, pts: pts + (at % 4) * 1500, triplets: found.subarray(at, at + 6) });
