@@ -334,8 +334,9 @@ export class Broadcast {
   async end(nowMs: number): Promise<void> {
     if (this.#state === "ended") return;
     this.#state = "ended";
-    this.#apply(this.#packager.end());
+    // With the last segment, so that whoever is told of the end finds them.
     this.#subtitles?.end();
+    this.#apply(this.#packager.end());
     await this.#inOrder(undefined, () => {
       this.#tape.end(nowMs);
       for (const rendition of this.renditions.values()) rendition.end(this.#tape.lasting);

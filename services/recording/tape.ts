@@ -130,7 +130,6 @@ export class DiskTape implements Tape {
     this.#over = true;
     if (this.#begun || this.contents.begin) {
       if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs: nowMs });
-      if (this.#pausedAt === undefined) this.#items.push(...this.#said.splice(0));
       this.#items.push({ type: "end", atMs: nowMs });
       void this.#flush();
       void this.#options.ended().then(this.#options.gone);
@@ -240,7 +239,6 @@ export class DiskTape implements Tape {
           const { number, discontinuity, gap } = step.row;
           const { version, dts, independent } = step;
           const rendition = lane.index;
-          this.#items.push(...this.#said.splice(0));
           if (lane.captions) this.#items.push({ type: "captions", rendition, channels: [...lane.captions] });
           lane.captions = undefined;
           this.#items.push({
@@ -274,7 +272,9 @@ export class DiskTape implements Tape {
         return;
       }
       case "close":
-        if (lane.writing) this.#items.push({ type: "close", rendition: lane.index, lead: lane.lead });
+        if (!lane.writing) return;
+        this.#items.push({ type: "close", rendition: lane.index, lead: lane.lead });
+        this.#items.push(...this.#said.splice(0));
     }
   }
 
