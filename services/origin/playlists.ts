@@ -8,6 +8,7 @@ import {
   multivariant,
   type Report,
   rangeOf,
+  supplementalOf,
   type VideoRendition,
   withParameter,
 } from "../packager/hls.ts";
@@ -114,6 +115,7 @@ export class Playlists {
           ...shownSize(track),
           frameRate: track.frameRate,
           range: rangeOf(track.colour),
+          supplemental: supplementalOf(track),
           captions: rendition.captions,
         });
       else

@@ -6,6 +6,7 @@ import {
   type MediaOptions,
   mediaPlaylist,
   multivariant,
+  supplementalOf,
   type VideoRendition,
 } from "./hls.ts";
 import type { Part, Segment } from "./track.ts";
@@ -273,6 +274,25 @@ describe("a multivariant playlist", () => {
         "",
       ].join("\n"),
     );
+  });
+
+  test.for([
+    { name: "HDR10+", transfer: 16, dynamic: true, supplemental: "hvc1.2.4.L153.b0/cdm4" },
+    { name: "HDR10", transfer: 16, dynamic: false, supplemental: undefined },
+    { name: "what says HDR10+ and is no PQ", transfer: 18, dynamic: true, supplemental: undefined },
+  ])("names what is on top of a codec: $name", ({ transfer, dynamic, supplemental }) => {
+    const colour = { primaries: 9, transfer, matrix: 9, fullRange: false };
+    const track = {
+      ...{ kind: "video" as const, entry: "hvc1" as const, codec: "hvc1.2.4.L153.b0", timescale: 90_000 },
+      ...{ config: new Uint8Array(), width: 3840, height: 2160, pixelAspect: [1, 1] as const },
+      ...{ colour, hdr: { dynamic }, frameRate: 30 },
+    };
+    expect(supplementalOf(track)).toBe(supplemental);
+    if (!supplemental) return;
+    const of = { ...source, codec: track.codec, supplemental, range: "PQ" as const };
+    const text = multivariant({ video: [of], audio, pictures: [{ of, uri: "v/p.m3u8", peak: 1 }] });
+    expect(text.match(/SUPPLEMENTAL-CODECS="hvc1.2.4.L153.b0\/cdm4"/g)).toHaveLength(2);
+    expect(createJudge().playlist("/v.m3u8", text, 0)).toEqual([]);
   });
 
   test("with captions in some pictures: a channel each, and NONE nowhere", () => {

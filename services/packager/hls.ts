@@ -1,7 +1,7 @@
 import type { Channel } from "./captions.ts";
 import { type Cue, cueLine } from "./cues.ts";
 import type { Past } from "./past.ts";
-import type { Colour, Part, Segment } from "./track.ts";
+import type { Colour, Part, Segment, VideoTrack } from "./track.ts";
 import { textName } from "./webvtt.ts";
 import type { Window } from "./window.ts";
 
@@ -417,6 +417,15 @@ function subtitlesTag({ uri, language }: NonNullable<Offer["text"]>): string {
 export function rangeOf(colour: Colour | undefined): "SDR" | "HLG" | "PQ" {
   if (colour?.transfer === 18) return "HLG";
   return colour?.transfer === 16 ? "PQ" : "SDR";
+}
+
+/**
+ * SUPPLEMENTAL-CODECS of a track (rfc8216bis 4.4.6.2): the brand cdm4 for pictures with HDR10+. Dolby Vision would be named here,
+ * too: its pictures keep what is of it, but RTMP does not carry the configuration that an init segment has to have for it, and
+ * without that the name would promise what no player can decode.
+ */
+export function supplementalOf({ codec, hdr, colour }: VideoTrack): string | undefined {
+  return hdr?.dynamic && rangeOf(colour) === "PQ" ? `${codec}/cdm4` : undefined;
 }
 
 /**

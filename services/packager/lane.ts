@@ -38,6 +38,10 @@ export class Lane {
     const frame = this.#clean?.(data);
     // Parameters that changed in band only.
     if (frame?.config) this.#begin(entry, frame.config, hints);
+    const { track } = this;
+    // Said by pictures alone, and by each of them; a track that was announced without it stays so for others.
+    if (frame?.dynamicHdr && track?.kind === "video" && !track.hdr?.dynamic)
+      this.track = { ...track, hdr: { ...track.hdr, dynamic: true } };
     return frame;
   }
 

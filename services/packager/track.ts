@@ -15,6 +15,8 @@ export interface Colour {
 export interface Hdr {
   readonly mastering?: Uint8Array | undefined;
   readonly light?: Uint8Array | undefined;
+  /** Each picture says how to map it to a lesser screen: HDR10+ (SMPTE ST 2094-40). */
+  readonly dynamic?: boolean | undefined;
 }
 
 export interface VideoTrack {
@@ -100,6 +102,8 @@ export interface CodedFrame {
   readonly config: Uint8Array | undefined;
   /** CEA-608 and CEA-708 that come with a picture. */
   readonly captions?: Triplets | undefined;
+  /** It has HDR10+. */
+  readonly dynamicHdr?: boolean | undefined;
   /** Samples of a frame of audio, where frames of the codec differ. */
   readonly ticks?: number | undefined;
 }

@@ -15,14 +15,33 @@ const maxMessages = 4;
 /** user_data_registered_itu_t_t35 (ISO/IEC 14496-10 D.1.6, 23008-2 D.2.6). */
 const registered = 4;
 /** United States, ATSC, `GA94`, user_data_type_code of cc_data. */
-const head = [0xb5, 0x00, 0x31, 0x47, 0x41, 0x39, 0x34, 0x03];
+const captionsHead = [0xb5, 0x00, 0x31, 0x47, 0x41, 0x39, 0x34, 0x03];
+/** United States, Samsung, 1, and the application identifier of ST 2094-40. */
+const hdr10PlusHead = [0xb5, 0x00, 0x3c, 0x00, 0x01, 0x04];
 
 /** The captions in a supplemental information NAL unit, whose header has so many bytes; undefined for none. Never throws. */
 function captionsInSei(unit: Uint8Array, headerBytes: number): Triplets | undefined {
-  // `GA94` has no zeros, so it stands in the escaped bytes as it is: almost every unit is done with here.
-  if (unit.length > maxUnit || !hasMark(unit)) return undefined;
+  if (!hasRun(unit, captionsHead)) return undefined;
+  return together(registeredIn(unit, headerBytes).flatMap((message) => captionsInT35(message) ?? []));
+}
+
+/** Whether an access unit has HDR10+ (SMPTE ST 2094-40) in its supplemental information. */
+export function hasHdr10Plus(units: readonly Uint8Array[], headerBytes: number): boolean {
+  return units.some(
+    (unit) => hasRun(unit, hdr10PlusHead) && registeredIn(unit, headerBytes).some(isHdr10Plus),
+  );
+}
+
+/** Whether an ITU-T T.35 message, from its country code on, is HDR10+. */
+export function isHdr10Plus(message: Uint8Array): boolean {
+  return hdr10PlusHead.every((byte, i) => message[i] === byte);
+}
+
+/** Its messages of ITU-T T.35. */
+function registeredIn(unit: Uint8Array, headerBytes: number): Uint8Array[] {
+  if (unit.length > maxUnit) return [];
   const plain = unescaped(unit);
-  const found: Triplets[] = [];
+  const found: Uint8Array[] = [];
   let at = headerBytes;
   // The last byte is that of the trailing bits.
   while (at + 2 < plain.length && found.length < maxMessages) {
@@ -33,11 +52,10 @@ function captionsInSei(unit: Uint8Array, headerBytes: number): Triplets | undefi
     while (plain[at] === 0xff) size += plain[at++]!;
     size += plain[at++] ?? 0;
     if (size > plain.length - at) break;
-    const one = type === registered ? captionsInT35(plain.subarray(at, at + size)) : undefined;
-    if (one) found.push(one);
+    if (type === registered) found.push(plain.subarray(at, at + size));
     at += size;
   }
-  return together(found);
+  return found;
 }
 
 /** The captions in all supplemental information of an access unit. */
@@ -47,8 +65,8 @@ export function captionsInUnits(units: readonly Uint8Array[], headerBytes: numbe
 
 /** The captions in an ITU-T T.35 message from its country code on; undefined for none. Never throws. */
 export function captionsInT35(message: Uint8Array): Triplets | undefined {
-  return head.every((byte, i) => message[i] === byte)
-    ? captionsInData(message.subarray(head.length))
+  return captionsHead.every((byte, i) => message[i] === byte)
+    ? captionsInData(message.subarray(captionsHead.length))
     : undefined;
 }
 
@@ -67,11 +85,11 @@ export function captionsInData(data: Uint8Array): Triplets | undefined {
 /** A supplemental information NAL unit of H.264 with up to 31 triplets, behind its length of four bytes. */
 export function captionsUnit(triplets: Triplets): Uint8Array {
   const count = Math.min(mostTriplets, Math.floor(triplets.length / 3));
-  const size = head.length + 3 + 3 * count;
+  const size = captionsHead.length + 3 + 3 * count;
   const content = [
     registered,
     size,
-    ...head,
+    ...captionsHead,
     0xc0 | count,
     0xff,
     ...triplets.subarray(0, 3 * count),
@@ -104,8 +122,9 @@ export function together(pieces: readonly Triplets[]): Triplets | undefined {
   return out;
 }
 
-function hasMark(unit: Uint8Array): boolean {
-  for (let at = unit.indexOf(0x47); at >= 0; at = unit.indexOf(0x47, at + 1))
-    if (unit[at + 1] === 0x41 && unit[at + 2] === 0x39 && unit[at + 3] === 0x34) return true;
+/** These have no two zeros in a row, so they stand in the escaped bytes as they are: almost every unit is done with here. */
+function hasRun(unit: Uint8Array, run: readonly number[]): boolean {
+  for (let at = unit.indexOf(run[0]!); at >= 0; at = unit.indexOf(run[0]!, at + 1))
+    if (run.every((byte, i) => unit[at + i] === byte)) return true;
   return false;
 }

@@ -1,6 +1,6 @@
 import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
-import { captionsInT35, type Triplets } from "./a53.ts";
+import { captionsInT35, isHdr10Plus, type Triplets } from "./a53.ts";
 import { BitReader, equal } from "./bits.ts";
 import type { Hints } from "./codec.ts";
 import { chooseColour, chooseFrameRate } from "./picture.ts";
@@ -267,6 +267,7 @@ export function cleanAv1(data: Uint8Array, known: Av1Config): CodedFrame | undef
   let key: boolean | undefined;
   let config: Uint8Array | undefined;
   let captions: Triplets | undefined;
+  let dynamicHdr = false;
   for (let at = 0; at < data.length; ) {
     const { type, content, end } = readObu(data, at);
     if (type === obu.delimiter || type === obu.tileList || type === obu.padding) {
@@ -276,16 +277,24 @@ export function cleanAv1(data: Uint8Array, known: Av1Config): CodedFrame | undef
       const header = findSequence(data.subarray(at, end), 0)!;
       const record = writeConfig(header.sequence, header.bytes);
       if (!equal(record, known.record)) config = record;
-    } else if (type === obu.metadata && data[content] === metadataT35)
-      captions = captionsInT35(data.subarray(content + 1, end)) ?? captions;
-    else if (key === undefined && (type === obu.frame || type === obu.frameHeader))
+    } else if (type === obu.metadata && data[content] === metadataT35) {
+      const message = data.subarray(content + 1, end);
+      captions = captionsInT35(message) ?? captions;
+      dynamicHdr ||= isHdr10Plus(message);
+    } else if (key === undefined && (type === obu.frame || type === obu.frameHeader))
       // show_existing_frame 0, frame_type KEY_FRAME, show_frame 1
       key = known.still || (content < end && data[content]! >> 4 === 1);
     at = end;
   }
   if (key === undefined) return undefined;
   if (from < data.length) pieces.push(data.subarray(from));
-  return { key, data: pieces.length === 1 ? pieces[0]! : pieces, config, captions };
+  return {
+    key,
+    data: pieces.length === 1 ? pieces[0]! : pieces,
+    config,
+    captions,
+    ...(dynamicHdr && { dynamicHdr }),
+  };
 }
 
 function damaged(): BadMedia {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bytesOf, concat, hexOf } from "../../../test/support/bytes.ts";
+import { Lane } from "../lane.ts";
 import type { CodedFrame, Entry } from "../track.ts";
 import { cleanerOf, configOf, silentFrame, suffices, trackOf } from "./codec.ts";
 
@@ -195,6 +196,32 @@ describe("what is left of a frame", () => {
     const { config } = hevc(concat([pps, unit("2801af08")]))!;
     expect(hexOf(config!)).toMatch(/4401c073c190$/);
     expect(trackOf("hvc1", config!, {})).toMatchObject({ width: 1920 });
+  });
+
+  /** ITU-T T.35: captions of ATSC, and HDR10+. */
+  const captions = "b500314741393403 41 ff fc9420 ff";
+  const hdr10Plus = "b5003c000104 01 40 00";
+  test("HEVC: captions and HDR10+ in supplemental information are told, and stay", () => {
+    const sei = unit(`4e01 040e ${captions} 0409 ${hdr10Plus} 80`.replaceAll(" ", ""));
+    const frame = hevc(concat([sei, unit("2801af08")]))!;
+    expect(text(frame)).toBe(hexOf(concat([sei, unit("2801af08")])));
+    expect([hexOf(frame.captions!), frame.dynamicHdr]).toEqual(["fc9420", true]);
+    expect(hevc(unit("2801af08"))).not.toHaveProperty("dynamicHdr");
+  });
+  test("AV1: captions and HDR10+ in metadata are told, and stay", () => {
+    const obus = `2a0f04${captions} 2a0a04${hdr10Plus} 32021000`.replaceAll(" ", "");
+    const frame = cleanerOf("av01", bytesOf(configs.av1))(bytesOf(obus))!;
+    expect(text(frame)).toBe(obus);
+    expect([hexOf(frame.captions!), frame.dynamicHdr]).toEqual(["fc9420", true]);
+  });
+  test("a track is one with HDR10+ once a picture has it", () => {
+    const lane = new Lane();
+    lane.configure("hvc1", bytesOf(configs.hevc), {});
+    lane.read("hvc1", concat([unit("2801af08")]), {});
+    expect(lane.track).not.toHaveProperty("hdr");
+    lane.read("hvc1", concat([unit(`4e010409${hdr10Plus}80`.replaceAll(" ", "")), unit("2801af08")]), {});
+    expect(lane.track).toMatchObject({ hdr: { dynamic: true } });
+    expect(lane.generation).toBe(1);
   });
 
   const av1 = cleanerOf("av01", bytesOf(configs.av1));

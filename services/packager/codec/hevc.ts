@@ -1,6 +1,6 @@
 import { BadMedia } from "../bad-media.ts";
 import type { CodedFrame, Colour, VideoTrack } from "../track.ts";
-import { captionsInUnits } from "./a53.ts";
+import { captionsInUnits, hasHdr10Plus } from "./a53.ts";
 import { BitReader, equal } from "./bits.ts";
 import type { Hints } from "./codec.ts";
 import { cleanUnits, rolesOf, startsWithStartCode, unescaped, withoutPadding } from "./nal.ts";
@@ -299,6 +299,7 @@ export function cleanHevc(data: Uint8Array, known: HevcConfig): CodedFrame | und
     data: cleaned.pieces.length === 1 ? cleaned.pieces[0]! : cleaned.pieces,
     config: changed.length > 0 ? withParameterSets(known, changed) : undefined,
     captions: cleaned.told.length > 0 ? captionsInUnits(cleaned.told, 2) : undefined,
+    ...(cleaned.told.length > 0 && hasHdr10Plus(cleaned.told, 2) && { dynamicHdr: true }),
   };
 }
 
