@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import { type Arrival, avcC, publish, type Source } from "../../test/support/simulate.ts";
 import { writeScript } from "../packager/flv.ts";
+import type { Output } from "../packager/outlet.ts";
 import { profiles } from "../packager/profiles.ts";
 import { Broadcast, type BroadcastOptions } from "./broadcast.ts";
 import type { Source as Planned, Rung } from "./ladder.ts";
-import { noTape } from "./tape.ts";
+import { noTape, type Restored, type Tape } from "./tape.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 const rung = (name: string): Rung => ({
@@ -165,3 +166,64 @@ test("where nobody encodes the copy is offered whatever its keyframes", () => {
   expect([broadcast.offersSource, broadcast.listed, broadcast.revision]).toEqual([true, true, 0]);
   expect(broadcast.gopAdvice).toMatch(/^Keyframes are 8.3 s apart, so viewers join and recover late/);
 });
+
+test("sound alone has a ladder of sound, and its list does not wait for a bitrate", () => {
+  const { broadcast, plans, play } = air({ audio: 48_000, video: false }, { plan: undefined });
+  play(4);
+  expect([plans, broadcast.rungs, broadcast.listed]).toEqual([[], [], true]);
+  const planned = air({ audio: 48_000, video: false });
+  planned.play(4);
+  expect(planned.plans).toMatchObject([{ width: 0, height: 0, kbps: 0, sounds: ["mp4a.40.2"] }]);
+  expect(planned.broadcast.listed).toBe(true);
+});
+
+test("a rung of the run before that is not planned any more is given up, as one that is given up on air", () => {
+  const outputs: Output[] = [];
+  const tape: Tape = { ...noTape, write: (some) => void outputs.push(...some) };
+  const first = air({}, { tape });
+  first.play(4);
+  for (let ms = 2_000; ms < 4_000; ms += 33) first.encode("90p", ms, ms === 2_000);
+  first.play(6);
+  expect([...first.broadcast.renditions.keys()]).toEqual(["source", "90p"]);
+
+  const { broadcast, play } = air({}, { restored: restoredOf(outputs), plan: () => [] });
+  expect([...broadcast.renditions.keys()]).toEqual(["source", "90p"]);
+  play(2);
+  expect([broadcast.dropped, broadcast.isLeaving("90p")]).toEqual([["90p"], true]);
+  play(12);
+  expect([...broadcast.renditions.keys()]).toEqual(["source"]);
+
+  const same = air({}, { restored: restoredOf(outputs) });
+  same.play(12);
+  expect([same.broadcast.dropped, [...same.broadcast.renditions.keys()]]).toEqual([[], ["source", "90p"]]);
+});
+
+/** What a run that wrote `outputs` leaves to the next. */
+function restoredOf(outputs: readonly Output[]): Restored {
+  const start = outputs.find((one) => one.type === "start")!;
+  const inits = outputs.filter((one) => one.type === "init");
+  const stepsOf = (name: string) =>
+    outputs.flatMap((one) => (one.type === "step" && one.name === name ? [one.step] : []));
+  const endOf = (name: string) => {
+    let [number, dts] = [0, 0];
+    for (const step of stepsOf(name)) {
+      if (step.type === "open") [number, dts] = [step.row.number, step.dts];
+      if (step.type === "part") dts += step.duration;
+    }
+    return { number, dts, timescale: 90_000 };
+  };
+  const names = [...new Set(inits.map(({ name }) => name))];
+  const rows = stepsOf("source").flatMap((step) => (step.type === "open" ? [step.row] : []));
+  return {
+    resume: {
+      ...{ epochMs: start.epochMs, partTarget: start.partTarget, timescale: 90_000, version: inits.length },
+      ...{ rows, edge: endOf("source").dts },
+      ends: Object.fromEntries(names.map((name) => [name, endOf(name)])),
+    },
+    renditions: names.map((name) => ({
+      ...{ name, discontinuity: 0, captions: [] },
+      inits: inits.filter((init) => init.name === name),
+      steps: stepsOf(name),
+    })),
+  };
+}

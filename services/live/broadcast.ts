@@ -380,6 +380,7 @@ export class Broadcast {
   #show(outputs: readonly Output[]): void {
     const steps = new Map<RenditionName, Step[]>();
     let added = false;
+    let changed = false;
     for (const output of outputs) {
       if (output.type === "start") this.#partTarget = output.partTarget;
       else if (output.type === "init") {
@@ -389,8 +390,7 @@ export class Broadcast {
           bytes: output.bytes,
         });
         added = true;
-        const { track } = this.renditions.get("source") ?? {};
-        if (track?.kind === "video" && isOfPublish(output.name)) this.#settle(track);
+        changed ||= isOfPublish(output.name);
       } else if (output.type === "captions") {
         const rendition = this.renditions.get(output.name);
         if (rendition) rendition.captions = output.channels;
@@ -400,9 +400,10 @@ export class Broadcast {
         else steps.set(output.name, [output.step]);
       }
     }
+    if (changed) this.#plot();
     for (const [name, list] of steps) this.renditions.get(name)?.apply(list);
-    if (this.#source && this.#isUnsettled) {
-      this.#settle(this.renditions.get("source")!.track as VideoTrack);
+    if (this.#source && this.renditions.has("source") && this.#isUnsettled) {
+      this.#plot();
       added = true;
     }
     this.#notice(this.#divide() || added);
@@ -436,14 +437,27 @@ export class Broadcast {
     return !this.#source.sparse && (this.#planned.length === 0 || this.rungs.length > 0);
   }
 
+  /** Plans for what the publish has. */
+  #plot(): void {
+    const { track } = this.renditions.get("source") ?? {};
+    if (track?.kind === "video") return this.#settle(track);
+    this.#source = { width: 0, height: 0, codec: "", kbps: 0, sounds: this.#sounds };
+    this.#adopt(this.#plan?.(this.#source) ?? []);
+  }
+
+  /** Codecs of what the publish has to hear. */
+  get #sounds(): string[] {
+    const own = [...this.renditions.values()].filter(({ name }) => isOfPublish(name));
+    return own.flatMap(({ track }) => (track.kind === "audio" ? track.codec : []));
+  }
+
   /** What this source and its keyframes need. A broadcast whose rungs have their own keyframes keeps to that. */
   #settle({ width, height, pixelAspect, frameRate, codec }: VideoTrack): void {
     const { kbps, gopSeconds } = this.#packager.declared;
     const stated = gopSeconds === undefined ? this.#sparse : gopSeconds > sparseSeconds;
     // An encoder that sends several sizes has made these rungs itself, and what plays everywhere as sound.
     const own = [...this.renditions.values()].filter(({ name }) => name !== "source" && isOfPublish(name));
-    const sounds = own.flatMap(({ track: its }) => (its.kind === "audio" ? its.codec : []));
-    const known = { width, height, pixelAspect, frameRate, codec, kbps, sounds };
+    const known = { width, height, pixelAspect, frameRate, codec, kbps, sounds: this.#sounds };
     const sparse = this.#source?.sparse || this.#wasSparse || stated;
     const whole = kbps === undefined ? [] : (this.#plan?.({ ...known, sparse }) ?? []);
     const planned = whole.filter(
@@ -453,10 +467,17 @@ export class Broadcast {
     );
     this.#source = { ...known, sparse: sparse && planned.some(isPicture) };
     if (this.#source.sparse) this.#packager.cutByTime();
-    if (kbps === undefined || JSON.stringify(planned) === JSON.stringify(this.#planned)) return;
-    const before = this.#planned.map(({ name }) => name);
-    this.#planned = planned;
-    this.#revision++;
+    if (kbps !== undefined) this.#adopt(planned);
+  }
+
+  /** These are wanted from now on; other rungs are given up, those of an earlier run too, until they are wanted again. */
+  #adopt(planned: readonly Rung[]): void {
+    const before = new Set([...this.renditions.keys()].filter((name) => !isOfPublish(name)));
+    if (JSON.stringify(planned) !== JSON.stringify(this.#planned)) {
+      for (const { name } of this.#planned) before.add(name);
+      this.#planned = planned;
+      this.#revision++;
+    }
     for (const name of before)
       if (planned.every((rung) => rung.name !== name) && !this.#dropped.has(name)) {
         this.#outgrown.add(name);
@@ -541,6 +562,7 @@ export class Broadcast {
     }
     const { track } = this.renditions.get("source") ?? {};
     if (track?.kind === "video") this.#settle(track);
+    else if (this.renditions.has("audio")) this.#plot();
     this.#divide();
     this.#wasListed = this.listed;
   }

@@ -1,6 +1,6 @@
 import { z } from "../lib/schema.ts";
 
-/** What is known of a source before anything of it is encoded. */
+/** What is known of a source before anything of it is encoded. Of sound alone, width and height are 0 and `codec` is empty. */
 export interface Source {
   readonly width: number;
   readonly height: number;

@@ -292,6 +292,8 @@ class Run {
   #pictures = 0;
   #publishEnded = false;
   readonly #isSparse: boolean;
+  /** The source has no picture. */
+  readonly #isHeardAlone: boolean;
   /** What the rungs are made of. */
   readonly #needs: ReturnType<typeof needs>;
   /** A rung of sound is left out until the source has sound again. */
@@ -314,6 +316,7 @@ class Run {
     this.#log = log;
     this.#feed = feed;
     this.#isSparse = job.source.sparse === true;
+    this.#isHeardAlone = job.source.height === 0;
     this.#rungs = rungs.map((rung) => ({
       rung,
       outMs: undefined,
@@ -381,10 +384,10 @@ class Run {
         if (tag.type === "script") this.#publishEnded ||= readScript(tag.payload).name === "onPublishEnd";
         if (tag.type === "audio") {
           if (this.#isDeaf) return this.#finish(this.#broken("the source's sound is back"));
-          const at = this.#needs.audio ? this.#retimer.beside(tag.timestampMs) : undefined;
-          if (at !== undefined) this.#feedCmaf(tag, at);
+          this.#hear(tag);
+          if (this.#cmaf?.stale) return this.#finish(this.#broken("the source has another configuration"));
         }
-        if (tag.type !== "video") continue;
+        if (tag.type !== "video" || this.#isHeardAlone) continue;
         const message = readVideo(tag.payload);
         // ffmpeg knows of no tracks within a tag.
         if ((message.type !== "config" && message.type !== "frame") || message.track !== 0) continue;
@@ -401,6 +404,14 @@ class Run {
     } catch (error) {
       this.#finish(this.#broken(`the feed cannot be read: ${messageOf(error)}`));
     }
+  }
+
+  #hear(tag: FlvTag): void {
+    if (!this.#needs.audio) return;
+    const { timestampMs } = tag;
+    const alone = this.#isHeardAlone;
+    const at = alone ? this.#retimer.toEncoder(timestampMs) : this.#retimer.beside(timestampMs);
+    if (at !== undefined) this.#feedCmaf(tag, at);
   }
 
   /** One message in the encoder's time, in the form that it reads. */
