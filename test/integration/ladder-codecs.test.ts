@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, onTestFailed, test } from "vitest";
 import { findFfmpeg } from "../../services/supervisor/programs.ts";
 import { concat } from "../support/bytes.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
 import { readChunks } from "../support/mp4.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { type Listed, openViewer, type Viewer } from "../support/viewer.ts";
@@ -131,6 +132,40 @@ test("a rung whose encoder this ffmpeg does not have is left out and said once, 
   expect(await input()).toMatchObject({ status: { current: { state: "connected", advice } } });
 });
 
+test.for(
+  [
+    { name: "4:2:2", words: "-pix_fmt yuv422p -profile:v high422", codec: /^avc1\.7a/ },
+    { name: "10 bit", words: "-pix_fmt yuv420p10le -profile:v high10", codec: /^avc1\.6e/ },
+  ].filter(({ name }) => long || name === "10 bit"),
+)(
+  "H.264 in $name comes at its own size in 8 bit 4:2:0 first, for browsers that do not play it",
+  {
+    timeout: 2 * minute,
+  },
+  async ({ words, codec }) => {
+    sluice = await startSluice({ env: { SLUICE_LADDER: "full" } });
+    onTestFailed(() => console.error(sluice!.log()));
+    const { rtmp, streamKey } = sluice.ready;
+    const video = `-c:v libx264 -preset ultrafast -tune zerolatency ${words} -g 30 -keyint_min 30 -sc_threshold 0`;
+    publisher = publish({ url: `${rtmp}/${streamKey}`, size: "426x320", video: video.split(" ") });
+    const viewer = await openViewer(playback());
+    const codecs = Object.fromEntries(
+      [...viewer.text.matchAll(/CODECS="([^",]+),[^\n]*\n[^\n]*\/(\w+)\.m3u8/g)].map(([, said, name]) => [
+        name,
+        said,
+      ]),
+    );
+    expect(Object.keys(codecs)).toEqual(["source", "320p", "240p"]);
+    expect(codecs.source).toMatch(codec);
+    expect(codecs["320p"]).toMatch(/^avc1\.6400/);
+    const segments = real(await viewer.follow("320p", (list) => real(list).length >= 3, 30_000));
+    expect(await decoded(viewer, "320p", segments)).toMatchObject({
+      ...{ codec_name: "h264", profile: "High", pix_fmt: "yuv420p", width: 426, height: 320 },
+    });
+    expect(viewer.judge.violations).toEqual([]);
+  },
+);
+
 /** When its first frame is decoded and whether it needs no other. */
 async function first(viewer: Viewer, name: string, segment: Listed): Promise<{ dts: number; key: boolean }> {
   const [chunk] = readChunks(await viewer.fetch(name, segment));
@@ -145,7 +180,13 @@ async function decoded(viewer: Viewer, name: string, segments: readonly Listed[]
   const file = join(folder, `${name}.mp4`);
   await writeFile(file, concat([new Uint8Array(await init.arrayBuffer()), ...media]));
   await run("ffmpeg", ["-v", "error", "-xerror", "-i", file, "-f", "null", "-"]);
-  const entries = ["-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "json"];
+  const entries = [
+    "-count_frames",
+    "-show_entries",
+    "stream=codec_name,profile,pix_fmt,width,height,nb_read_frames",
+    "-of",
+    "json",
+  ];
   const { stdout } = await run("ffprobe", ["-v", "error", ...entries, file]);
   const [stream] = (JSON.parse(stdout) as { streams: { nb_read_frames: string }[] }).streams;
   const sent = media.flatMap(readChunks).reduce((sum, { samples }) => sum + samples.length, 0);
