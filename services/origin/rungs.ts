@@ -7,6 +7,8 @@ import { FlvReader } from "../packager/flv.ts";
 
 /** How long a worker that was granted may take to begin. */
 const beginMs = 3_000;
+/** A worker that says nothing on any of its streams at so many looks in a row is gone; it promises a word twice a second. */
+const mostSilent = 25;
 /** How long one that delivered may take to ask again: its ffmpeg is started anew within tenths of a second. */
 const returnMs = 1_000;
 
@@ -19,6 +21,7 @@ export class RungGate {
   #writing = new AbortController();
   #writers = 0;
   #revoked = false;
+  #silent = 0;
   /** From when on another may be asked while nobody delivers, in ms since 1970. */
   nextMs = 0;
   readonly #refused: () => void;
@@ -38,9 +41,19 @@ export class RungGate {
     return this.#epoch;
   }
 
+  /**
+   * To be called ten times a second; true when the worker that delivers has fallen silent. Counts calls and not time: what came
+   * while this process itself stood still is read before the next one.
+   */
+  look(): boolean {
+    this.#silent = this.busy ? this.#silent + 1 : 0;
+    return this.#silent > mostSilent;
+  }
+
   /** Nobody writes until the next grant: what is written is not wanted any more. */
   revoke(): void {
     this.#revoked = true;
+    this.#silent = 0;
     this.nextMs = 0;
     this.#writing.abort();
   }
@@ -66,7 +79,9 @@ export class RungGate {
     broadcast.beginRung(name);
     this.#writers++;
     try {
+      this.#silent = 0;
       body.on("data", (bytes: Buffer) => {
+        if (!signal.aborted) this.#silent = 0;
         if (failure) return;
         if (signal.aborted) failure = new Failure("conflict", "Another worker encodes this broadcast now");
         else failure = push(reader, bytes, broadcast, name);

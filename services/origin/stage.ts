@@ -443,6 +443,10 @@ export class Stage implements Running {
       act.revision = broadcast.revision;
       if (act.job !== undefined) gate.revoke();
     }
+    if (gate.look()) {
+      log.warn({ uid: broadcast.input }, "a worker has fallen silent: its rungs are another's");
+      gate.revoke();
+    }
     if (gate.busy) return;
     const { uid, publish, feed, path } = announcement;
     const { video } = broadcast;

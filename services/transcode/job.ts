@@ -84,6 +84,8 @@ const muteTries = 3;
 /** One that hangs this often in a row, soon after it began, has no processor to run on. */
 const stuckTries = 2;
 const paceMs = 250;
+/** So that the origin does not take a worker for dead that has nothing to send; it gives up one after 2.5 s. */
+const wordMs = 500;
 
 /**
  * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `signal` is aborted. A crashed
@@ -290,6 +292,8 @@ class Run {
   readonly #arrived = new Map<number, number>();
   readonly #done = Promise.withResolvers<RunEnd>();
   #pictures = 0;
+  /** When the origin was last told that we are there. */
+  #wordMs = 0;
   #publishEnded = false;
   readonly #isSparse: boolean;
   /** The source has no picture. */
@@ -440,12 +444,16 @@ class Run {
 
   /** A machine that cannot encode as fast as the source comes gives up a rung before all of them have holes. */
   #look(): void {
+    const now = performance.now();
+    if (now - this.#wordMs > wordMs) {
+      this.#wordMs = now;
+      for (const { upload } of this.#rungs) upload.write(word, "other");
+    }
     // Sound may pause, and costs next to nothing.
     const times = this.#rungs.flatMap(({ rung, outMs }) => (isPicture(rung) ? [outMs] : []));
     if (times.length === 0 || times.includes(undefined)) return;
     const outMs = Math.min(...(times as number[]));
-    if (this.#pace.isSlow({ atMs: performance.now(), fedMs: this.#retimer.newest, outMs }))
-      this.#finish(this.#slow());
+    if (this.#pace.isSlow({ atMs: now, fedMs: this.#retimer.newest, outMs })) this.#finish(this.#slow());
   }
 
   #slow(): RunEnd {
@@ -565,6 +573,9 @@ function beginning(isPicture: boolean): Uint8Array {
   header[4] = isPicture ? 1 : 4;
   return header;
 }
+
+/** Says nothing but that we are there. */
+const word = tagBytes(scriptTag, 0, writeScript("onWorker", {}));
 
 /** A whole tag with PreviousTagSize behind it. */
 function tagBytes(type: number, timestampMs: number, payload: Uint8Array): Buffer {

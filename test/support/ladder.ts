@@ -231,6 +231,7 @@ export async function openOrigin(address: string) {
     const reader = new FlvReader();
     request.on("data", (bytes: Buffer) => {
       for (const tag of reader.push(bytes)) {
+        if (tag.type !== "video") continue;
         const message = readVideo(tag.payload);
         if (message.type === "config") into.configs.push(message.config);
         if (message.type !== "frame") continue;
