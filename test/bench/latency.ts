@@ -16,7 +16,44 @@ const targets: Readonly<Record<ProfileName, string>> = {
 
 /** Encoder to glass: the time that a picture carries against the time at which Chromium shows it. */
 export async function latency({ seconds = 120, profile = "low" }: BenchOptions): Promise<Report> {
-  const sluice = await startSluice();
+  const { load, toGlass, stalls, unread, dropped, after, cpu, megabytes } = await glass({ seconds, profile });
+  return {
+    name: "latency",
+    load,
+    lines: [
+      ["encoder to glass", showSpread(toGlass), targets[profile]],
+      ["stalls", `${stalls}`, "0"],
+      ["frames", `${toGlass.count} read, ${unread} unreadable, ${dropped} dropped`],
+      ["behind live by the player", `${after.latency?.toFixed(2)} s`],
+      ["ingest", `${cpu[0]!.toFixed(1)} % of a core, ${megabytes[0]!.toFixed(0)} MB`],
+      ["origin", `${cpu[1]!.toFixed(1)} % of a core, ${megabytes[1]!.toFixed(0)} MB`],
+    ],
+    figures: {
+      profile,
+      seconds,
+      toGlassMs: toGlass,
+      stalls,
+      unread,
+      dropped,
+      playerLatencySeconds: after.latency,
+      cpuPercent: { ingest: cpu[0], origin: cpu[1] },
+      rssMegabytes: { ingest: megabytes[0], origin: megabytes[1] },
+      errors: after.stats.errors,
+    },
+  };
+}
+
+/** One Chromium before one broadcast: what it shows and when, and what the server spends on it. */
+export async function glass({
+  seconds,
+  profile,
+  env = {},
+}: {
+  readonly seconds: number;
+  readonly profile: ProfileName;
+  readonly env?: Readonly<Record<string, string>>;
+}) {
+  const sluice = await startSluice({ env });
   await chooseProfile(sluice, profile);
   const browser = await openBrowser();
   const { rtmp, http, uid, streamKey } = sluice.ready;
@@ -38,28 +75,10 @@ export async function latency({ seconds = 120, profile = "low" }: BenchOptions):
     const cpu = after.usage.map((u, i) => ((u.cpuSeconds - before.usage[i]!.cpuSeconds) / seconds) * 100);
     const megabytes = after.usage.map((u) => u.rssBytes / 2 ** 20);
     return {
-      name: "latency",
       load: `profile ${profile}, 360p30 H.264 and AAC from ffmpeg, one Chromium, ${seconds} s after ${WARM_SECONDS} s of warm-up`,
-      lines: [
-        ["encoder to glass", showSpread(toGlass), targets[profile]],
-        ["stalls", `${stalls}`, "0"],
-        ["frames", `${toGlass.count} read, ${unread} unreadable, ${dropped} dropped`],
-        ["behind live by the player", `${after.seen.latency?.toFixed(2)} s`],
-        ["ingest", `${cpu[0]!.toFixed(1)} % of a core, ${megabytes[0]!.toFixed(0)} MB`],
-        ["origin", `${cpu[1]!.toFixed(1)} % of a core, ${megabytes[1]!.toFixed(0)} MB`],
-      ],
-      figures: {
-        profile,
-        seconds,
-        toGlassMs: toGlass,
-        stalls,
-        unread,
-        dropped,
-        playerLatencySeconds: after.seen.latency,
-        cpuPercent: { ingest: cpu[0], origin: cpu[1] },
-        rssMegabytes: { ingest: megabytes[0], origin: megabytes[1] },
-        errors: after.seen.stats.errors,
-      },
+      ...{ toGlass, stalls, unread, dropped, cpu, megabytes },
+      after: after.seen,
+      engine: after.seen.stats.engine,
     };
   } finally {
     await publisher.close().catch(() => {});

@@ -8,6 +8,7 @@ type Bench = (options: BenchOptions) => Promise<Report>;
 const benches: Record<string, () => Promise<Bench>> = {
   startup: async () => (await import("./startup.ts")).startup,
   latency: async () => (await import("./latency.ts")).latency,
+  moq: async () => (await import("./moq.ts")).moq,
   density: async () => (await import("./density.ts")).density,
   gate: async () => (await import("./gate.ts")).gate,
   fanout: async () => (await import("./fanout.ts")).fanout,

@@ -1,6 +1,14 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import http, { type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { type Way, wayTo } from "../support/moq-viewer.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
 const MINUTE = 60_000;
@@ -9,11 +17,12 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
   let sluice: Sluice;
   let browser: OpenBrowser;
   let encoder: Publisher;
+  let way: Way;
 
   beforeAll(async () => {
     [sluice, browser] = await Promise.all([startSluice({ env: { SLUICE_MOQ: "true" } }), openBrowser()]);
     encoder = publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, size: "640x360", gop: 2 });
-    await wayTo(sluice);
+    way = await wayTo(sluice.ready, sluice.ready.uid!);
   }, 2 * MINUTE);
   afterAll(async () => {
     await encoder?.stop();
@@ -21,7 +30,7 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     await sluice?.stop();
   }, MINUTE);
 
-  test("a person watches within half a second of the encoder, without a stall", async ({ onTestFailed }) => {
+  test("a person watches half a second behind the encoder, without a stall", async ({ onTestFailed }) => {
     onTestFailed(() => console.error(sluice.log(), encoder.log()));
     const { page, errors, close } = await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/watch`);
     await untilState(page, ["playing"]);
@@ -34,19 +43,93 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
     expect(after.stats).toMatchObject({ stalls: before.stats.stalls, errors: [] });
     expect(after.latency).toBeLessThan(1);
+    expect(after.stats.clockLatency).toBeLessThan(1);
     expect(errors).toEqual([]);
     await close();
   });
+
+  describe("clients that others wrote", () => {
+    let server: Server;
+    let fingerprint: Server;
+    let at: string;
+
+    beforeAll(async () => {
+      const folder = mkdtempSync(join(tmpdir(), "sluice-outside-"));
+      await build({
+        root: fileURLToPath(new URL("../support", import.meta.url)),
+        configFile: false,
+        logLevel: "error",
+        build: {
+          outDir: folder,
+          target: "es2022",
+          lib: { entry: "moq-page.ts", formats: ["es"], fileName: () => "page.js" },
+        },
+      });
+      const script = readFileSync(join(folder, "page.js"));
+      rmSync(folder, { recursive: true });
+      server = http.createServer(({ url }, response) => {
+        response.setHeader("content-type", url === "/page.js" ? "text/javascript" : "text/html");
+        response.end(
+          url === "/page.js" ? script : '<!doctype html><script type="module" src="/page.js"></script>',
+        );
+      });
+      at = `http://127.0.0.1:${await listen(server, 0)}/`;
+      // Where @moq/watch looks for the hash of a certificate of one's own: at the same number over TCP.
+      fingerprint = http.createServer((_request, response) => {
+        response.setHeader("access-control-allow-origin", "*");
+        response.end(Buffer.from(way.hashes[0]!, "base64").toString("hex"));
+      });
+      await listen(fingerprint, way.port);
+    }, MINUTE);
+    afterAll(() => {
+      server?.close();
+      fingerprint?.close();
+    });
+
+    const asked = () => ({
+      url: `https://127.0.0.1:${way.port}/${sluice.ready.uid}`,
+      hash: Buffer.from(way.hashes[0]!, "base64").toString("hex"),
+      namespace: way.namespace,
+    });
+
+    test("@moq/net reads the catalog and every track that it names", async ({ onTestFailed }) => {
+      onTestFailed(() => console.error(sluice.log()));
+      const { page, close } = await browser.open(at);
+      await page.waitForFunction(() => "outside" in window);
+      const { version, tracks } = await page.evaluate((ask) => outside.read(ask), asked());
+      expect(version).toBe("moq-transport-16");
+      expect(Object.keys(tracks).sort()).toEqual(["audio.0", "source.0"]);
+      // Each object begins with a box `moof`.
+      for (const objects of Object.values(tracks))
+        expect(objects.map((object) => String.fromCharCode(...object.slice(4)))).toEqual([
+          "moof",
+          "moof",
+          "moof",
+        ]);
+      await close();
+    });
+
+    test("@moq/watch shows a picture that moves", async ({ onTestFailed }) => {
+      onTestFailed(() => console.error(sluice.log()));
+      const { page, close } = await browser.open(at);
+      await page.waitForFunction(() => "outside" in window);
+      await page.evaluate((ask) => outside.watch(ask), asked());
+      await page.waitForFunction(() => outside.pixels() > 0, undefined, { timeout: 15_000 });
+      const first = await page.evaluate(() => outside.pixels());
+      await page.waitForFunction((before) => ![0, before].includes(outside.pixels()), first);
+      await close();
+    });
+  });
 });
 
-/** Waits until the lifecycle answer says how to have Media over QUIC. */
-async function wayTo({ ready }: Sluice): Promise<{ port: number; hashes: string[]; namespace: string }> {
-  for (;;) {
-    const response = await fetch(`${ready.http}/${ready.uid}/lifecycle`);
-    const { moq } = (await response.json()) as {
-      moq?: { port: number; hashes: string[]; namespace: string };
-    };
-    if (moq) return moq;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+/** What test/support/moq-page.ts puts into its window. */
+declare const outside: {
+  read(asked: object): Promise<{ version: string; tracks: Record<string, number[][]> }>;
+  watch(asked: object): void;
+  pixels(): number;
+};
+
+async function listen(server: Server, port: number): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
 }

@@ -1,0 +1,232 @@
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { doneCodes, requestErrors } from "../../services/moq/codec/messages.ts";
+import { sessionErrors } from "../../services/moq/codec/wire.ts";
+import { connectWebTransport } from "../../services/moq/webtransport.ts";
+import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { MoqViewer, type Way, wayTo } from "../support/moq-viewer.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+
+describe("Media over QUIC", () => {
+  let sluice: Sluice;
+  let encoder: Publisher;
+  let way: Way;
+  let uid: string;
+  const viewers: MoqViewer[] = [];
+
+  beforeAll(async () => {
+    sluice = await startSluice({ env: { SLUICE_MOQ: "true" } });
+    uid = sluice.ready.uid!;
+    encoder = publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, gop: 1 });
+    way = await wayTo(sluice.ready, uid);
+  });
+  afterAll(async () => {
+    for (const viewer of viewers) viewer.close();
+    await encoder?.stop();
+    await sluice?.stop();
+  });
+  beforeEach(({ onTestFailed }) => onTestFailed(() => console.error(sluice.log())));
+
+  async function open(path = `/${uid}`): Promise<MoqViewer> {
+    const viewer = await MoqViewer.open(way, path);
+    viewers.push(viewer);
+    return viewer;
+  }
+
+  async function api(method: string, path: string, body?: object) {
+    const response = await fetch(`${sluice.ready.http}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${sluice.ready.apiToken}`, "content-type": "application/json" },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    const { result, errors } = (await response.json()) as { result: Record<string, string>; errors: unknown };
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(errors)}`);
+    return result;
+  }
+  const guard = (requireSignedURLs: boolean) =>
+    api("PUT", `/client/v4/accounts/local/stream/live_inputs/${uid}`, { recording: { requireSignedURLs } });
+  const tokenFor = async (of: string, more: object = {}) =>
+    (await api("POST", `/client/v4/accounts/local/stream/${of}/token`, more)).token!;
+
+  test("has the bytes of HLS, group for segment and by hash, and equal numbers for picture and sound", async () => {
+    const viewer = await open();
+    const { sluiceEpoch, tracks, initDataList } = await viewer.catalog(uid);
+    expect(tracks.map(({ name }) => name).sort()).toEqual(["audio.0", "source.0"]);
+    for (const { name } of tracks) viewer.subscribe(uid, name);
+    const whole = (name: string) => viewer.tracks.get(name)!.filter(({ state }) => state === "whole");
+    await viewer.until(() => tracks.every(({ name }) => whole(name).length >= 2));
+
+    const { videoUID } = (await (await fetch(`${sluice.ready.http}/${uid}/lifecycle`)).json()) as {
+      videoUID: string;
+    };
+    const hls = async (path: string) => {
+      const response = await fetch(`${sluice.ready.http}/${uid}/manifest/${videoUID}/${path}`);
+      expect(response.status, path).toBe(200);
+      return Buffer.from(await response.arrayBuffer());
+    };
+    const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+    for (const { name, initRef } of tracks) {
+      const rendition = name.split(".")[0]!;
+      const init = initDataList.find(({ id }) => id === initRef)!.data;
+      expect(hash(Buffer.from(init, "base64"))).toBe(hash(await hls(`${rendition}/0/init.mp4`)));
+      for (const { id, objects } of whole(name)) {
+        expect(objects.map(({ object }) => object)).toEqual(objects.map((_, index) => index));
+        const segment = await hls(`${rendition}/0/${id - sluiceEpoch}.m4s`);
+        expect(hash(Buffer.concat(objects.map(({ payload }) => payload)))).toBe(hash(segment));
+      }
+    }
+    const ids = (name: string) => new Set(viewer.tracks.get(name)!.map(({ id }) => id));
+    expect([...ids("audio.0")].filter((id) => ids("source.0").has(id)).length).toBeGreaterThanOrEqual(2);
+  });
+
+  test("is subscribed to once at the origin, and gives who comes late the current group at once", async () => {
+    const first = await open();
+    first.subscribe(uid, "source.0");
+    await first.until(() => (first.tracks.get("source.0")?.[0]?.objects.length ?? 0) > 5);
+    const others = await Promise.all(Array.from({ length: 10 }, () => open()));
+    for (const other of others) {
+      const asked = performance.now();
+      other.subscribe(uid, "source.0");
+      await other.until(() => (other.tracks.get("source.0")?.[0]?.objects.length ?? 0) > 0);
+      // A group lasts a second: nobody waited for the next.
+      expect(performance.now() - asked).toBeLessThan(500);
+      expect(other.tracks.get("source.0")![0]!.objects[0]!.object).toBe(0);
+    }
+    for (const other of others) other.close();
+  });
+
+  test("answers a joining FETCH with the group before, and what is not there with the defined code", async () => {
+    const viewer = await open();
+    const { id } = viewer.subscribe(uid, "source.0");
+    const groups = viewer.tracks.get("source.0")!;
+    await viewer.until(() => groups.length > 0);
+    const fetched: { group: number; object: number }[] = [];
+    await new Promise<void>((resolve, reject) =>
+      viewer.peer.fetch(
+        { kind: "relative", joining: id, start: 0 },
+        {},
+        {
+          ok: () => {},
+          refused: ({ reason }) => reject(new Error(reason)),
+          object: ({ group, object }) => fetched.push({ group, object }),
+          end: resolve,
+          gone: () => reject(new Error("gone")),
+        },
+      ),
+    );
+    expect(new Set(fetched.map(({ group }) => group))).toEqual(new Set([groups[0]!.id - 1]));
+    viewer.subscribe(uid, "nothing.0");
+    await viewer.until(() => viewer.refused.has("nothing.0"));
+    expect(viewer.refused.get("nothing.0")).toBe(requestErrors.doesNotExist);
+  });
+
+  test("is for those whom the gate lets in, and ends for a token that is revoked within a second", async () => {
+    const before = await open();
+    before.subscribe(uid, "source.0");
+    await before.until(() => before.tracks.get("source.0")!.length > 0);
+    await guard(true);
+    try {
+      // Who watched without a token has no right any more.
+      await before.until(() => before.done.has("source.0"));
+      expect(before.done.get("source.0")).toBe(doneCodes.unauthorized);
+
+      const stranger = await open();
+      await stranger.until(() => stranger.closed !== undefined);
+      expect(stranger.closed!.code).toBe(sessionErrors.unauthorized);
+      const nobody = await open("/");
+      nobody.subscribe(uid, "source.0");
+      await nobody.until(() => nobody.refused.has("source.0"));
+      expect(nobody.refused.get("source.0")).toBe(requestErrors.unauthorized);
+
+      const token = await tokenFor(uid);
+      const inPath = await open(`/${token}`);
+      const inQuery = await open(`/?jwt=${token}`);
+      for (const viewer of [inPath, inQuery]) viewer.subscribe(uid, "source.0");
+      const value = Buffer.from(token);
+      nobody.subscribe(uid, "audio.0", { tokens: [{ use: "value", type: 0, value }] });
+      await Promise.all(
+        [inPath, inQuery].map((one) => one.until(() => one.tracks.get("source.0")!.length > 0)),
+      );
+      await nobody.until(() => nobody.tracks.get("audio.0")!.length > 0);
+
+      const { uid: other } = await api("POST", "/client/v4/accounts/local/stream/live_inputs", {});
+      const foreign = await open(`/${await tokenFor(other!)}`);
+      foreign.subscribe(uid, "source.0");
+      await foreign.until(() => foreign.refused.has("source.0"));
+      expect(foreign.refused.get("source.0")).toBe(requestErrors.unauthorized);
+
+      const brief = await open(`/${await tokenFor(uid, { exp: Math.floor(Date.now() / 1000) + 2 })}`);
+      brief.subscribe(uid, "source.0");
+      await brief.until(() => brief.tracks.get("source.0")!.length > 0);
+      await brief.until(() => brief.done.has("source.0"));
+      expect(brief.done.get("source.0")).toBe(doneCodes.unauthorized);
+
+      const revokedAt = performance.now();
+      await api("POST", "/v1/revocations", { token });
+      await Promise.all([
+        ...[inPath, inQuery].map((one) => one.until(() => one.done.has("source.0"))),
+        nobody.until(() => nobody.done.has("audio.0")),
+      ]);
+      expect(performance.now() - revokedAt).toBeLessThan(3000);
+    } finally {
+      await guard(false);
+    }
+  });
+
+  test("refuses a client of another version with the code for it", async () => {
+    const session = await connectWebTransport({
+      ...{ host: "127.0.0.1", port: way.port, path: `/${uid}`, protocols: ["moqt-99"] },
+    });
+    const closed = await new Promise<{ code: number }>((resolve) =>
+      session.serve({ uni: () => {}, bi: () => {}, closed: resolve }),
+    );
+    expect(closed.code).toBe(sessionErrors.versionNegotiation);
+  });
+
+  test("a hundred clients that connect and vanish leave nothing behind", async () => {
+    const figures = async () => {
+      const text = await (await fetch(`${sluice.ready.metrics}/metrics`)).text();
+      const value = (name: string) => Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, "m").exec(text)?.[1]);
+      return { sessions: value("sluice_moq_sessions"), subscriptions: value("sluice_moq_subscriptions") };
+    };
+    for (const viewer of viewers.splice(0)) viewer.close();
+    for (let i = 0; i < 10; i++) {
+      const some = await Promise.all(Array.from({ length: 10 }, () => MoqViewer.open(way, `/${uid}`)));
+      for (const [index, viewer] of some.entries()) {
+        viewer.subscribe(uid, "source.0");
+        // Some leave in the middle of it all.
+        if (index % 2) await viewer.until(() => viewer.tracks.get("source.0")!.length > 0);
+        viewer.close();
+      }
+    }
+    await expect.poll(figures, { timeout: 10_000 }).toEqual({ sessions: 0, subscriptions: 0 });
+  });
+
+  test("a relay that is killed comes back, and the origin offers its broadcasts again", async () => {
+    const { descendants } = await import("../bench/processes.ts");
+    const [pid] = descendants(sluice.pid, "role relay");
+    const viewer = await open();
+    viewer.subscribe(uid, "source.0");
+    await viewer.until(() => viewer.tracks.get("source.0")!.length > 0);
+    process.kill(pid!, "SIGKILL");
+    await expect
+      .poll(
+        async () => {
+          try {
+            const again = await MoqViewer.open(way, `/${uid}`);
+            again.subscribe(uid, "source.0");
+            viewers.push(again);
+            await Promise.race([
+              again.until(() => again.tracks.get("source.0")!.length > 0),
+              new Promise((_resolve, reject) => setTimeout(reject, 2000)),
+            ]);
+            return true;
+          } catch {
+            return false;
+          }
+        },
+        { timeout: 30_000 },
+      )
+      .toBe(true);
+  });
+});

@@ -1,0 +1,134 @@
+import type { Params } from "../../services/moq/codec/messages.ts";
+import type { StreamObject } from "../../services/moq/codec/objects.ts";
+import { Peer } from "../../services/moq/session.ts";
+import type { Closed } from "../../services/moq/transport.ts";
+import { connectWebTransport } from "../../services/moq/webtransport.ts";
+import type { ReadyFile } from "../../services/supervisor.ts";
+
+/** How to have a broadcast as Media over QUIC, as the lifecycle answer says it. */
+export interface Way {
+  readonly port: number;
+  readonly hashes: readonly string[];
+  readonly namespace: string;
+}
+
+/** Waits until a playback (a uid or a token) can be had as Media over QUIC. */
+export async function wayTo({ http }: Pick<ReadyFile, "http">, playback: string): Promise<Way> {
+  for (;;) {
+    const response = await fetch(`${http}/${playback}/lifecycle`);
+    const { moq } = (await response.json()) as { moq?: Way };
+    if (moq) return moq;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** One group as it came. */
+export interface Group {
+  readonly id: number;
+  readonly objects: StreamObject[];
+  state: "growing" | "whole" | "cut";
+}
+
+/** A client without a browser that remembers what it got of each track, and wakes whoever waits for it. */
+export class MoqViewer {
+  readonly peer: Peer;
+  readonly tracks = new Map<string, Group[]>();
+  /** Codes of requests that were refused and of subscriptions that ended, by track. */
+  readonly refused = new Map<string, number>();
+  readonly done = new Map<string, number>();
+  closed: Closed | undefined;
+  readonly #waiting = new Set<() => void>();
+
+  private constructor(peer: (viewer: MoqViewer) => Peer) {
+    this.peer = peer(this);
+  }
+
+  /** `path` is what stands after the host: a uid or a token. Rejects where there is no session to be had. */
+  static async open(way: Way, path: string): Promise<MoqViewer> {
+    const transport = await connectWebTransport({
+      ...{ host: "127.0.0.1", port: way.port, path, protocols: ["moqt-16"] },
+    });
+    return new MoqViewer(
+      (viewer) =>
+        new Peer({
+          transport,
+          side: "client",
+          on: {
+            closed: (how) => {
+              viewer.closed = how;
+              viewer.#wake();
+            },
+          },
+        }),
+    );
+  }
+
+  subscribe(namespace: string, name: string, params: Params = { filter: { from: "largest object" } }) {
+    const groups: Group[] = [];
+    this.tracks.set(name, groups);
+    return this.peer.subscribe({ namespace: [namespace], name }, params, {
+      ok: () => this.#wake(),
+      refused: ({ code }) => {
+        this.refused.set(name, code);
+        this.#wake();
+      },
+      group: ({ group }) => {
+        const one: Group = { id: group, objects: [], state: "growing" };
+        groups.push(one);
+        return {
+          object: (object) => {
+            one.objects.push({ ...object, payload: object.payload.slice() });
+            this.#wake();
+          },
+          end: () => {
+            one.state = "whole";
+            this.#wake();
+          },
+          gone: () => {
+            one.state = "cut";
+            this.#wake();
+          },
+        };
+      },
+      done: (code) => {
+        this.done.set(name, code);
+        this.#wake();
+      },
+    });
+  }
+
+  /** Settles once `met` holds after something came. */
+  until(met: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (!met()) return;
+        this.#waiting.delete(check);
+        resolve();
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  /** The newest catalog, once there is one. */
+  async catalog(namespace: string): Promise<{
+    readonly sluiceEpoch: number;
+    readonly tracks: readonly { readonly name: string; readonly codec: string; readonly initRef: string }[];
+    readonly initDataList: readonly { readonly id: string; readonly data: string }[];
+  }> {
+    this.subscribe(namespace, "catalog");
+    const groups = this.tracks.get("catalog")!;
+    await this.until(() => groups.some(({ objects }) => objects.length > 0));
+    return JSON.parse(
+      Buffer.from(groups.findLast(({ objects }) => objects[0])!.objects[0]!.payload).toString(),
+    );
+  }
+
+  close(): void {
+    this.peer.close("noError", "");
+  }
+
+  #wake(): void {
+    for (const check of [...this.#waiting]) check();
+  }
+}
