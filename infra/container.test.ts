@@ -18,11 +18,17 @@ const compose = readYaml(readFileSync(at("docker-compose.yml"), "utf8")) as {
 };
 const { sluice } = compose.services;
 const config = loadConfig({ env: {}, flags: {} });
-const ports = [config.httpPort, config.httpsPort, config.rtmpPort, config.rtmpsPort];
+const ports = [
+  config.httpPort,
+  config.httpsPort,
+  `${config.moqPort}/udp`,
+  config.rtmpPort,
+  config.rtmpsPort,
+].map(String);
 
 test("the container exposes and publishes the ports that Sluice listens on", () => {
-  expect(/^EXPOSE (.*)$/m.exec(dockerfile)?.[1]?.split(" ").map(Number)).toEqual(ports);
-  expect(sluice.ports).toEqual(ports.map((port) => `${port}:${port}`));
+  expect(/^EXPOSE (.*)$/m.exec(dockerfile)?.[1]?.split(" ")).toEqual(ports);
+  expect(sluice.ports).toEqual(ports.map((port) => `${port.split("/")[0]}:${port}`));
 });
 
 test("every variable in the container files is a setting", () => {

@@ -77,7 +77,7 @@ const schema = z.strictObject({
   }),
   httpPort: port(8080, "Port for viewers, the API and its docs"),
   httpsPort: port(8443, "The same over TLS, with HTTP/2"),
-  moq: yesNo(false, "Offer what is on air as Media over QUIC too, over UDP and WebTransport"),
+  moq: yesNo(true, "Offer what is on air as Media over QUIC too, over UDP and WebTransport"),
   moqPort: port(
     8443,
     "UDP port for Media over QUIC; it is opened on all addresses unless host is a loopback one",

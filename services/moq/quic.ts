@@ -301,7 +301,20 @@ class Sending implements SendStream {
   write(bytes: Uint8Array, fin = false): void {
     if (this.#ended) return;
     this.#ended = fin;
-    this.#push({ bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), fin });
+    const whole = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    // What flows goes on at once: this is done for each object and each subscriber.
+    if (!this.#blocked && !this.#refused && !this.#kept && this.#queue.length === 0 && whole.length > 0) {
+      const taken = this.#to.send(whole, fin);
+      if (taken >= whole.length) {
+        if (fin) this.#finish();
+        return;
+      }
+      this.#blocked = true;
+      return this.#push({ bytes: whole.subarray(taken), fin });
+    }
+    this.#push({ bytes: whole, fin });
     if (!this.#blocked && !this.#refused) this.flush();
   }
 

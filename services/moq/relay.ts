@@ -376,10 +376,12 @@ class Track {
     return {
       object: (object) => {
         const last = run.objects.at(-1)?.id ?? -1;
-        const wire = encodeObject(object.payload, {
+        const encoded = encodeObject(object.payload, {
           gap: object.object - last - 1,
           extensions: header.extensions ? (object.extensions ?? new Uint8Array(0)) : undefined,
         });
+        // The binding takes nothing else, and a view for each subscriber would cost more than the rest.
+        const wire = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
         const at = { group: header.group, object: object.object };
         if (!this.#largest || before(this.#largest, at)) this.#largest = at;
         // Its payload is in the wire form too: one copy is kept.

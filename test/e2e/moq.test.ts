@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { SluicePlayer } from "../../player/player.ts";
+import { descendants } from "../bench/processes.ts";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { type Way, wayTo } from "../support/moq-viewer.ts";
@@ -46,6 +48,29 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     expect(after.stats.clockLatency).toBeLessThan(1);
     expect(errors).toEqual([]);
     await close();
+  });
+
+  test("a relay that dies costs a moment: LL-HLS goes on at the live edge", async ({ onTestFailed }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const { page, close } = await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/watch`);
+    await untilState(page, ["playing"]);
+    expect((await seen(page)).stats.engine).toBe("Media over QUIC");
+    await watchFor(page, 2);
+    for (const pid of descendants(sluice.pid, "role relay")) process.kill(pid, "SIGKILL");
+    await page.waitForFunction(
+      () => /LL-HLS/.test((document.querySelector("sluice-player") as SluicePlayer).stats.engine ?? ""),
+      undefined,
+      // A peer that is killed says nothing: the stall is what tells.
+      { timeout: 15_000 },
+    );
+    await untilState(page, ["playing"]);
+    const { before, after } = await watchFor(page, 4);
+    expect(after.state).toBe("playing");
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
+    expect(after.latency).toBeLessThan(4);
+    expect(after.stats.errors).toEqual([]);
+    await close();
+    way = await wayTo(sluice.ready, sluice.ready.uid!);
   });
 
   describe("clients that others wrote", () => {

@@ -30,6 +30,8 @@ export interface GroupEvents {
 export interface MoqClient {
   /** Returns its end. */
   subscribe(name: string, params: Params, events: TrackEvents): () => void;
+  /** Settles when the relay answers, whatever it says. */
+  ping(): Promise<void>;
   close(): void;
   /** Called once when the session is lost, not when it was closed here. */
   onLost: ((reason: string) => void) | undefined;
@@ -78,6 +80,7 @@ class Client implements MoqClient {
   readonly #aliases = new Map<number, Subscribed>();
   /** Streams that came before the answer that says whose they are. */
   #orphans: { readonly alias: number; readonly adopt: (to: Subscribed) => void }[] = [];
+  readonly #pings = new Map<number, () => void>();
   #control: WritableStreamDefaultWriter<Uint8Array> | undefined;
   readonly #isReady = Promise.withResolvers<void>();
   #nextId = 0;
@@ -109,6 +112,16 @@ class Client implements MoqClient {
     };
   }
 
+  ping(): Promise<void> {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const track = { namespace: [this.#namespace], name: "catalog" };
+    return new Promise((resolve) => {
+      this.#pings.set(id, resolve);
+      this.#send({ type: "track-status", id, track, params: {} });
+    });
+  }
+
   close(): void {
     this.#closed = true;
     this.#transport.close();
@@ -138,6 +151,10 @@ class Client implements MoqClient {
   }
 
   #take(message: Message): void {
+    if (message.type === "request-ok" || message.type === "request-error") {
+      this.#pings.get(message.id)?.();
+      if (this.#pings.delete(message.id)) return;
+    }
     switch (message.type) {
       case "server-setup":
         return this.#isReady.resolve();

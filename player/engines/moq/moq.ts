@@ -6,7 +6,7 @@ import type { MoqClient } from "./client.ts";
 import { InOrder } from "./order.ts";
 
 /** Seconds between the newest media and the screen that are aimed at, and how far that may go after stalls. */
-const TARGET_SECONDS = 0.3;
+const TARGET_SECONDS = 0.22;
 const MOST_SECONDS = 1.5;
 const STEP_SECONDS = 0.15;
 /** Further behind than this playback jumps, below it plays a little faster. */
@@ -16,6 +16,9 @@ const LOOK_MS = 50;
 const SETTLE_MS = 2_000;
 /** After this long without a stall a better picture is tried, and less distance. */
 const STEADY_MS = 20_000;
+/** Nothing for so long is an encoder that is away, or a relay that is gone: which, it says when it is asked. */
+const SILENT_MS = 800;
+const ANSWER_MS = 1_000;
 /** MOQT codes of PUBLISH_DONE. */
 const TRACK_ENDED = 2;
 
@@ -63,6 +66,8 @@ class MoqEngine implements Engine {
   #held = false;
   #ending = false;
   #over = false;
+  #heardAt = performance.now();
+  #asking = false;
 
   constructor({ video, choice, onEvent }: EngineOptions, client: MoqClient, lost: (reason: string) => void) {
     this.#video = video;
@@ -286,6 +291,7 @@ class MoqEngine implements Engine {
 
   #take(lane: Lane, bytes: Uint8Array): void {
     if (this.#over) return;
+    this.#heardAt = performance.now();
     if (lane === this.#sound) return this.#feeds.audio?.append(lane.track, bytes);
     if (lane === this.#next && this.#picture) {
       this.#picture.end();
@@ -305,6 +311,7 @@ class MoqEngine implements Engine {
   #look(): void {
     if (this.#over) return;
     for (const lane of [this.#picture, this.#next, this.#sound]) lane?.order.check();
+    if (performance.now() - this.#heardAt > SILENT_MS && !this.#ending) void this.#ask();
     const edge = this.#edge;
     if (edge === undefined) return;
     const video = this.#video;
@@ -321,6 +328,17 @@ class MoqEngine implements Engine {
       this.#rung--;
       this.#switch();
     }
+  }
+
+  async #ask(): Promise<void> {
+    if (this.#asking) return;
+    this.#asking = true;
+    const late = setTimeout(() => this.#fail("the relay does not answer"), ANSWER_MS);
+    await this.#client.ping();
+    clearTimeout(late);
+    // Not again for as long.
+    this.#heardAt = performance.now();
+    this.#asking = false;
   }
 
   #start(edge: number): void {
