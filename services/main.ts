@@ -55,8 +55,10 @@ function program(): Command {
   withSettings(
     sluice
       .command("recordings")
-      .description("verify recordings against their checksums, or repair what a crash or a disk has torn")
-      .argument("<verify|repair>")
+      .description(
+        "verify recordings against their checksums, repair what a crash or a disk has torn, or rebuild journals and the store's rows from the files",
+      )
+      .argument("<verify|repair|rebuild-index>")
       .argument("[uid...]", "videos; all of them when none is named"),
   ).action(async (verb: string, uids: readonly string[], flags) => {
     const { runRecordings } = await import("./recordings.ts");

@@ -126,12 +126,13 @@ export async function runOperate(config: Config, typed: Typed): Promise<number> 
     console.error("--expires is a number of seconds, --max-sessions a number of places");
     return 2;
   }
-  const { result, text } = await command.run(await caller(config), given, typed);
+  const { result, text } = await command.run(await askRunning(config), given, typed);
   console.log(typed.json ? JSON.stringify(result) : text);
   return 0;
 }
 
-async function caller(config: Config): Promise<Ask> {
+/** Calls of the API of the Sluice that runs on this data folder, as its administrator. Throws `Failure` when none runs, and with what is refused. */
+export async function askRunning(config: Config): Promise<Ask> {
   const running = readRunning(config.data);
   const control = config.controlAddress ?? (running && `unix:${join(running.runtime, "control.sock")}`);
   if (!control)

@@ -3,24 +3,60 @@ import { join } from "node:path";
 import { bucketOf } from "./bucket.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
-import { repair, verify, verifyForwarded } from "./recording/tend.ts";
+import { z } from "./lib/schema.ts";
+import { askRunning } from "./operate.ts";
+import { indexed, recordingsElsewhere, reindex } from "./recording/reindex.ts";
+import { repair, type Tended, verify, verifyForwarded } from "./recording/tend.ts";
+import type { ObjectStore } from "./storage/store.ts";
 
 const verbs = { verify, repair } as const;
+/** Recordings in one call to control. */
+const batch = 500;
 
 /** `sluice recordings VERB [UID...]`: one line for each recording that is not whole, and a count. Exit code 1 where one is not whole after it. */
 export async function runRecordings(config: Config, verb: string, uids: readonly string[]): Promise<number> {
-  if (!Object.hasOwn(verbs, verb))
-    throw new Failure("bad_request", `There is no "recordings ${verb}"; say verify or repair`);
-  const tend = verbs[verb as keyof typeof verbs];
   const folder = join(config.data, "recordings");
-  const all = uids.length > 0 ? uids : recordingsIn(folder);
   const store = bucketOf(config);
+  if (verb === "rebuild-index") return rebuildIndex(config, folder, store, uids);
+  if (!Object.hasOwn(verbs, verb))
+    throw new Failure("bad_request", `There is no "recordings ${verb}"; say verify, repair or rebuild-index`);
+  const tend = verbs[verb as keyof typeof verbs];
+  return forEach(uids.length > 0 ? uids : recordingsIn(folder), async (uid) => {
+    const tended = tend(folder, uid);
+    const elsewhere = tended.state === "broken" ? undefined : await verifyForwarded(folder, uid, store);
+    return elsewhere?.state === "broken" ? elsewhere : tended;
+  });
+}
+
+/** Journals and lists from what there is of media, here and in the bucket; then the rows of the store from them. */
+async function rebuildIndex(
+  config: Config,
+  folder: string,
+  store: ObjectStore | undefined,
+  uids: readonly string[],
+): Promise<number> {
+  const elsewhere = store ? await recordingsElsewhere(store) : new Map<string, never[]>();
+  const all = uids.length > 0 ? uids : [...new Set([...recordingsIn(folder), ...elsewhere.keys()])].sort();
+  const code = await forEach(all, (uid) =>
+    reindex(folder, uid, { store, objects: elsewhere.get(uid) ?? [] }),
+  );
+  const recordings = all.flatMap((uid) => indexed(folder, uid) ?? []);
+  const ask = await askRunning(config);
+  let restored = 0;
+  for (let at = 0; at < recordings.length; at += batch) {
+    const answer = await ask("POST", "/v1/videos/index", { recordings: recordings.slice(at, at + batch) });
+    restored += z.object({ restored: z.int() }).parse(answer).restored;
+    progress(Math.min(at + batch, recordings.length), recordings.length, "");
+  }
+  say(`${recordings.length} recordings in the files, ${restored} of them put back into the store`);
+  return code;
+}
+
+async function forEach(all: readonly string[], tend: (uid: string) => Promise<Tended>): Promise<number> {
   const counts = { whole: 0, mended: 0, broken: 0 };
   for (const [i, uid] of all.entries()) {
     progress(i, all.length, uid);
-    let { state, message } = tend(folder, uid);
-    const elsewhere = state === "broken" ? undefined : await verifyForwarded(folder, uid, store);
-    if (elsewhere?.state === "broken") ({ state, message } = elsewhere);
+    const { state, message } = await tend(uid);
     counts[state]++;
     if (state !== "whole") say(`${uid}: ${message}`);
   }

@@ -281,6 +281,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "post /v1/live_inputs/{uid}/complete",
     "post /v1/revocations",
     "post /v1/tokens",
+    "post /v1/videos/index",
     "post /v1/webhooks",
     "post /v1/webhooks/{id}/replay",
     "post /{uid}",

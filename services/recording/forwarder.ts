@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { closeSync, createReadStream, openSync, readdirSync, readSync } from "node:fs";
 import { open, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -6,8 +5,8 @@ import { Failure, messageOf } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs } from "../lib/retry.ts";
-import { faultOfObject } from "../storage/confirm.ts";
-import { type Body, type Checksums, isSame, type ObjectStore } from "../storage/store.ts";
+import { checksumsOf, faultOfObject } from "../storage/confirm.ts";
+import { type Body, isSame, type ObjectStore } from "../storage/store.ts";
 import { Contents } from "./contents.ts";
 import { type Forwarded, initName, noteForwarded, readForwarded } from "./forwarded.ts";
 import { readJournal } from "./journal.ts";
@@ -179,7 +178,7 @@ export class Forwarder implements Running {
     const left = here.filter((name) => !known.files.has(name));
     journey.waiting = sizes.reduce((sum, size) => sum + size, 0);
     for (const name of left) {
-      const sums = await checksumsOf(join(folder, name));
+      const sums = await checksumsOf(createReadStream(join(folder, name), { highWaterMark: 256 << 10 }));
       await this.#put(`${video}/${name}`, { ...sums, from: { file: join(folder, name) } }, signal);
       await noteForwarded(folder, [...missingInits(contents, name, known, folder), { file: name, ...sums }]);
       known = readForwarded(folder);
@@ -189,7 +188,7 @@ export class Forwarder implements Running {
     if ((gone.length > 0 || ended) && known.journal?.bytes !== journal!.length) {
       // What the copy says must be true of this disk, too, also after a power cut.
       await sync(join(folder, "journal"));
-      const sums = sumsOf(journal!);
+      const sums = await checksumsOf([journal!]);
       await this.#put(`${video}/journal`, { ...sums, from: journal! }, signal);
       await noteForwarded(folder, [{ journal: sums.bytes, sha256: sums.sha256, md5: sums.md5 }]);
     }
@@ -267,22 +266,6 @@ function headOf(path: string, length: number): Uint8Array {
   } finally {
     closeSync(fd);
   }
-}
-
-async function checksumsOf(file: string): Promise<Checksums> {
-  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
-  let bytes = 0;
-  for await (const piece of createReadStream(file, { highWaterMark: 256 << 10 }) as AsyncIterable<Buffer>) {
-    sha256.update(piece);
-    md5.update(piece);
-    bytes += piece.length;
-  }
-  return { bytes, sha256: sha256.digest("hex"), md5: md5.digest("hex") };
-}
-
-function sumsOf(bytes: Uint8Array): Checksums {
-  const hash = (name: string): string => createHash(name).update(bytes).digest("hex");
-  return { bytes: bytes.length, sha256: hash("sha256"), md5: hash("md5") };
 }
 
 async function sync(path: string): Promise<void> {

@@ -10,9 +10,9 @@ export interface StoredSample {
   readonly key: boolean;
 }
 
-const [moof, mdat, traf, tfhd, trun] = ["moof", "mdat", "traf", "tfhd", "trun"].map((name) =>
+const [moof, mdat, traf, tfhd, tfdt, trun] = ["moof", "mdat", "traf", "tfhd", "tfdt", "trun"].map((name) =>
   [...name].reduce((code, letter) => code * 256 + letter.charCodeAt(0), 0),
-) as [number, number, number, number, number];
+) as [number, number, number, number, number, number];
 const notSync = 0x0001_0000;
 
 /** What the chunks of a part hold, compactly, for the journal. Undefined when these are not whole chunks. */
@@ -64,6 +64,18 @@ export function pictureBytes(map: Uint8Array): number | undefined {
   const count = from.get();
   const size = from.get();
   return from.good && count === 1 ? header + size : undefined;
+}
+
+/** Decoding time of a chunk's first sample, in ticks (tfdt); undefined when these are no chunk. */
+export function chunkTime(chunk: Uint8Array): number | undefined {
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const first = boxAt(view, 0, view.byteLength);
+  const track = first?.type === moof ? findBox(view, first.body, first.end, traf) : undefined;
+  const time = track && findBox(view, track.body, track.end, tfdt);
+  // Version 1, as `cmaf.ts` writes it: 64 bits.
+  if (!time || time.end - time.body < 12 || view.getUint8(time.body) !== 1) return undefined;
+  const ticks = view.getUint32(time.body + 4) * 2 ** 32 + view.getUint32(time.body + 8);
+  return Number.isSafeInteger(ticks) ? ticks : undefined;
 }
 
 interface Found {

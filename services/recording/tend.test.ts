@@ -6,7 +6,9 @@ import { publish } from "../../test/support/simulate.ts";
 import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import { profiles } from "../packager/profiles.ts";
+import { rebuildJournal } from "./rebuild.ts";
 import { Recorder } from "./recorder.ts";
+import { readRecording } from "./recovery.ts";
 import { repair, verify } from "./tend.ts";
 
 const video = "fedcba9876543210fedcba9876543210";
@@ -57,4 +59,32 @@ test("what is whole is left as it is, and what has no journal is said to be brok
   expect(readFileSync(join(folder, video, "journal"))).toEqual(before);
   change("journal", () => Buffer.from("nothing"));
   for (const tend of [verify, repair]) expect(tend(folder, video)).toMatchObject({ state: "broken" });
+});
+
+test("a journal that is lost is written anew from the media: the same segments with the same bytes, and what is torn is cut off", async () => {
+  const rows = () =>
+    readRecording(join(folder, video), { all: true })!
+      .contents.reels.map(({ name, rows: all }) => ({
+        name,
+        rows: all.map(({ number, dts, duration, file, offset, byteLength, independent, lead }) => ({
+          ...{ number, dts, duration, file, offset, byteLength, independent, lead },
+        })),
+      }))
+      .sort((a, b) => a.name.localeCompare(b.name));
+  const before = rows();
+  rmSync(join(folder, video, "journal"));
+  expect(rebuildJournal(join(folder, video), video)).toBe(true);
+  expect(rows()).toEqual(before);
+  expect(verify(folder, video)).toMatchObject({ state: "whole" });
+  rmSync(join(folder, video, "journal"));
+  change("source-0.mp4", (bytes) => bytes.subarray(0, -60));
+  expect(rebuildJournal(join(folder, video), video)).toBe(true);
+  expect(verify(folder, video)).toMatchObject({ state: "whole" });
+  const left = rows()[1]!.rows.slice(0, -1);
+  expect(left.length).toBeGreaterThan(3);
+  expect(left).toEqual(before[1]!.rows.slice(0, left.length));
+  rmSync(join(folder, video, "journal"));
+  for (const name of ["source-0.mp4", "audio-0.mp4"])
+    change(name, () => Buffer.from("nothing that is media"));
+  expect(rebuildJournal(join(folder, video), video)).toBe(false);
 });

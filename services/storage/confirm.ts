@@ -1,6 +1,20 @@
 import { createHash } from "node:crypto";
 import { type Checksums, isSame, type ObjectStore } from "./store.ts";
 
+/** Size and checksums of what these pieces are together. */
+export async function checksumsOf(
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<Checksums> {
+  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
+  let bytes = 0;
+  for await (const piece of pieces) {
+    sha256.update(piece);
+    md5.update(piece);
+    bytes += piece.length;
+  }
+  return { bytes, sha256: sha256.digest("hex"), md5: md5.digest("hex") };
+}
+
 const readBackBytes = 4 << 20;
 
 /** What is wrong with an object that is to be these bytes; undefined when its store shows that it has them, or gives them back. */

@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 
 test("a broadcast ends up in the bucket, plays from there with the same bytes, is verified there and removed from there", async () => {
-  const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
+  const { uid, streamKey, rtmp, http } = sluice.ready as Required<typeof sluice.ready>;
   // The bucket is away while it is recorded.
   fake.rules.push({ fault: { how: "status", status: 503, code: "SlowDown" } });
   const encoder = publish({ url: `${rtmp}/${streamKey}`, seconds: 6 });
@@ -63,7 +63,38 @@ test("a broadcast ends up in the bucket, plays from there with the same bytes, i
   expect(verified).toMatchObject({ code: 1, output: expect.stringContaining("source-0.mp4 has") });
   fake.objects.set(key, kept);
 
-  const headers = { authorization: `Bearer ${apiToken}` };
+  // Of this machine nothing is left: what is in the bucket is enough.
+  await sluice.stop();
+  for (const name of readdirSync(dataDir).filter(
+    (one) => one.startsWith("sluice.db") || one === "recordings",
+  ))
+    rmSync(join(dataDir, name), { recursive: true });
+  sluice = await startSluice({ dataDir, env, args: ["--http-port", new URL(http).port] });
+  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
+  const listed = async () => {
+    const answer = await fetch(`${http}/client/v4/accounts/0/stream`, { headers });
+    return ((await answer.json()) as { result: unknown[] }).result;
+  };
+  expect(await listed()).toEqual([]);
+  expect(await recordings("rebuild-index")).toMatchObject({
+    code: 0,
+    output: expect.stringMatching(/journal is back from the bucket; 2 files[\s\S]*1 of them put back/),
+  });
+  expect(await recordings("verify")).toMatchObject({ code: 0, output: expect.stringContaining("1 whole") });
+  expect(await listed()).toMatchObject([{ uid: video, readyToStream: true, requireSignedURLs: true }]);
+  // Its live input is not known any more, so nobody is let in without a token, until the owner says otherwise.
+  expect((await fetch(list)).status).not.toBe(200);
+  await fetch(`${http}/client/v4/accounts/0/stream/${video}`, {
+    method: "POST",
+    headers: { ...headers, "content-type": "application/json" },
+    body: JSON.stringify({ requireSignedURLs: false }),
+  });
+  for (const [url, hash] of witness.seen) {
+    // The addresses of the live input are those of another one now.
+    const [, rest] = url.split(`/${uid}/`) as [string, string];
+    expect(await hashOf(`${http}/${video}/${rest}`), url).toBe(hash);
+  }
+
   await fetch(`${http}/client/v4/accounts/0/stream/${video}`, { method: "DELETE", headers });
   await expect.poll(() => fake.objects.size, { timeout: 10_000 }).toBe(0);
   expect(sluice.log()).not.toContain(fake.secretAccessKey);

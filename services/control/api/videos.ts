@@ -28,6 +28,15 @@ const moment = z
   })
   .transform((text) => new Date(text).toISOString());
 
+const foundRecording = z.strictObject({
+  uid: z.string().regex(/^[0-9a-f]{32}$/),
+  input: z.string().regex(/^[0-9a-f]{32}$/),
+  startedMs: z.int().min(0).max(8.64e15),
+  endedMs: z.int().min(0).max(8.64e15),
+  seconds: z.number().min(0),
+  bytes: z.int().min(0),
+});
+
 /** The calls about videos: broadcasts on air and what is recorded. */
 export function videoCalls({ records, urls, settled, doomed }: Deps): readonly Call[] {
   const view = async (video: Video) => viewVideo(video, await records.input(video.live_input), urls);
@@ -171,6 +180,28 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
       async handle({ params }) {
         const video = await records.video(params.uid);
         return video ? { status: 200, result: await view(video) } : notFound;
+      },
+    }),
+    call({
+      method: "POST",
+      path: "/v1/videos/index",
+      summary: "Put recordings back that the store has lost",
+      detail:
+        "What `sluice recordings rebuild-index` found on disk. A recording whose live input is not known needs a signed token from then on.",
+      scope: "admin",
+      params: z.object({}),
+      query: z.object({}),
+      body: z.strictObject({ recordings: z.array(foundRecording).max(1_000) }),
+      result: z.object({ restored: z.number() }),
+      async handle({ body, actor }) {
+        const { result: restored } = await records.write(async (tx) => {
+          let count = 0;
+          for (const found of body.recordings) if (await tx.restore(found)) count++;
+          if (count > 0) await tx.audit(actor, "video.restore", String(count));
+          return count;
+        });
+        doomed();
+        return { status: 200, result: { restored } };
       },
     }),
     call({

@@ -88,6 +88,12 @@ export async function editVideo(
   return row;
 }
 
+/** Adds a video that the store had lost. */
+export async function restoreVideo(inputs: Inputs, row: VideoRow): Promise<void> {
+  await inputs.tx.insertInto("videos").values(row).execute();
+  tellPolicy(inputs, row);
+}
+
 /** The gate hears what a video demands of viewers when that is its own. */
 function tellPolicy(inputs: Inputs, video: Selectable<VideoRow>): void {
   const own = video.require_signed_urls !== null || video.allowed_origins !== null;

@@ -5,7 +5,7 @@ import type { Log } from "../../lib/log.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import type { ProfileName } from "../../packager/profiles.ts";
-import { gateRecords } from "./grants.ts";
+import { gateRecords, restoreVideo } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
 import { sqlite } from "./sqlite.ts";
@@ -78,6 +78,16 @@ export interface ApiToken {
 export type Place =
   | { readonly file: string }
   | { readonly databaseUrl: string; readonly log?: Log | undefined };
+
+/** A recording as its files say. */
+export interface FoundRecording {
+  readonly uid: string;
+  readonly input: string;
+  readonly startedMs: number;
+  readonly endedMs: number;
+  readonly seconds: number;
+  readonly bytes: number;
+}
 
 export interface VideoFilter {
   readonly liveInput?: string | undefined;
@@ -488,6 +498,42 @@ export class Inputs {
       .where("recorded", "=", 1)
       .where("scheduled_deletion", "<=", now())
       .execute();
+  }
+
+  /** There is this recording, whatever the store knew of it. False when it knew, or when it is to go. */
+  async restore(found: FoundRecording): Promise<boolean> {
+    const { uid, input, seconds, bytes } = found;
+    const [started, ended] = [new Date(found.startedMs).toISOString(), new Date(found.endedMs).toISOString()];
+    const known = await this.tx.selectFrom("videos").selectAll().where("uid", "=", uid).executeTakeFirst();
+    if (known) {
+      const same = known.seconds === seconds && Number(known.bytes) === bytes;
+      if (known.recorded === doomed || known.state === "live-inprogress" || (known.recorded === 1 && same))
+        return false;
+      await this.tx
+        .updateTable("videos")
+        .set({ state: "ready", recorded: 1, seconds, bytes, ended: known.ended ?? ended, modified: now() })
+        .where("uid", "=", uid)
+        .execute();
+      return true;
+    }
+    // What protected it is not known any more where its live input is not: then nobody is let in without a token.
+    const owner = await this.find(input);
+    await restoreVideo(this, {
+      ...{
+        uid,
+        live_input: input,
+        state: "ready",
+        recorded: 1,
+        seconds,
+        bytes,
+        started,
+        ended,
+        modified: now(),
+      },
+      ...{ require_signed_urls: owner ? null : 1, allowed_origins: null, meta: null, creator: null },
+      ...{ scheduled_deletion: null, thumbnail_ppm: null, public_details: null },
+    });
+    return true;
   }
 
   /** Its files are gone. */
