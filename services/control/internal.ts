@@ -68,6 +68,7 @@ const sentFact = z.discriminatedUnion("type", [
     why: z.string().max(4_096),
     advice,
   }),
+  z.object({ ...head, type: z.literal("ladder.resumed"), uid, video: uid, advice }),
 ]);
 const known: ReadonlySet<string> = new Set(sentFact.options.map((option) => option.shape.type.value));
 

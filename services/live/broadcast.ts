@@ -88,6 +88,8 @@ export class Broadcast {
   /** Rungs that are not made any more, and when that was; `undefined` once they are gone. */
   readonly #dropped = new Map<RenditionName, number | undefined>();
   #ladderAdvice: string | undefined;
+  /** Why rungs that nobody has begun are not promised. */
+  #withheld: string | undefined;
   readonly #changed: (broadcast: Broadcast) => void;
   readonly #cadenceSeconds: number | undefined;
   #schedule: Schedule | undefined;
@@ -138,7 +140,7 @@ export class Broadcast {
 
   /** What the owner should change: the encoder's settings, or the machine that makes the rungs. */
   get advice(): string | undefined {
-    return [this.#advice, this.#ladderAdvice].filter(Boolean).join(" ") || undefined;
+    return [this.#advice, this.#ladderAdvice, this.#withheld].filter(Boolean).join(" ") || undefined;
   }
 
   /** The part of it that is about the distance of keyframes. */
@@ -207,8 +209,15 @@ export class Broadcast {
     return top?.name !== this.#planned[0]?.name || newest === undefined || newest.gap;
   }
 
-  /** What an encoder makes of the source, or will: players load the list once, so it names them from the start. */
+  /** What is promised of that: players load the list once, so it names rungs from the start, unless nobody is there to make them. */
   get rungs(): readonly Rung[] {
+    return this.#withheld === undefined
+      ? this.wanted
+      : this.wanted.filter(({ name }) => this.renditions.has(name));
+  }
+
+  /** What an encoder makes of the source, or is to make. */
+  get wanted(): readonly Rung[] {
     // Nobody makes any more what did not come.
     const over = this.#state === "ended";
     return this.#planned.filter(
@@ -298,6 +307,13 @@ export class Broadcast {
       if (this.isLeaving(name)) this.#remove(name);
       this.#dropped.delete(name);
     }
+    this.#changed(this);
+  }
+
+  /** Nobody is there to make the rungs: those that nobody has begun are not promised, until this is called with undefined. */
+  withhold(advice: string | undefined): void {
+    if (this.#withheld === advice) return;
+    this.#withheld = advice;
     this.#changed(this);
   }
 
@@ -434,7 +450,7 @@ export class Broadcast {
     if (!this.#wasSparse || this.#asked) return false;
     this.#asked = true;
     // A ladder that nobody can encode is not tried again with more.
-    return !this.#source.sparse && (this.#planned.length === 0 || this.rungs.length > 0);
+    return !this.#source.sparse && (this.#planned.length === 0 || this.wanted.length > 0);
   }
 
   /** Plans for what the publish has. */

@@ -80,12 +80,19 @@ export type Fact =
       readonly atSeconds: number;
       readonly seconds: number;
     }
-  /** No rung can be encoded; `why` is the encoder's own word. */
+  /** No rung is encoded; `why` is the encoder's own word, or that there is none. */
   | {
       readonly type: "ladder.failed";
       readonly uid: string;
       readonly video: string;
       readonly why: string;
+      readonly advice: string;
+    }
+  /** There is one now; `advice` is what need not be followed any more. */
+  | {
+      readonly type: "ladder.resumed";
+      readonly uid: string;
+      readonly video: string;
       readonly advice: string;
     };
 

@@ -69,7 +69,7 @@ export class RungGate {
 
   /** Takes one rung as FLV until its end. Throws `Failure` for a stale epoch and for media that cannot be used. */
   async take(body: IncomingMessage, broadcast: Broadcast, name: string, epoch: number): Promise<void> {
-    if (epoch !== this.#epoch || this.#revoked || !broadcast.rungs.some((rung) => rung.name === name)) {
+    if (epoch !== this.#epoch || this.#revoked || !broadcast.wanted.some((rung) => rung.name === name)) {
       this.#refused();
       throw new Failure("conflict", "Another worker encodes this broadcast now");
     }

@@ -47,6 +47,8 @@ export interface StageOptions {
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
 const keepMs = 60_000;
+/** How long rungs are promised that no worker takes: less than a request for one is held. */
+const attendMs = 8_000;
 /** How often the same is asked again: the queue may have lost it. */
 const askAgainMs = 5_000;
 
@@ -72,6 +74,9 @@ interface Act {
   hopeless: string | undefined;
   /** Rungs that the machine cannot make. They stay away for as long as the broadcast lasts. */
   lost: readonly Lost[];
+  /** Since when rungs are wanted that no worker was ever granted, and whether they are not promised therefore. */
+  wantedMs: number | undefined;
+  deserted: boolean;
   abort: AbortController;
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
@@ -86,6 +91,8 @@ export class Stage implements Running {
   readonly #options: StageOptions;
   readonly #acts = new Map<string, Act>();
   readonly #ticker: NodeJS.Timeout;
+  /** No worker took the ladder that was asked for last. */
+  #alone = false;
   readonly #done = Promise.withResolvers<void>();
   #closing = false;
 
@@ -201,7 +208,7 @@ export class Stage implements Running {
         abort: new AbortController(),
         timeout: undefined,
       },
-      ...{ removal: undefined, advised: undefined, advices: 0 },
+      ...{ wantedMs: undefined, deserted: false, removal: undefined, advised: undefined, advices: 0 },
     };
     this.#acts.set(about.input, act);
     directory.add(broadcast);
@@ -244,7 +251,8 @@ export class Stage implements Running {
     if (job !== act.job) throw new Failure("conflict", "Another encode of this publish was asked for since");
     const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
     act.gate.grant(epoch);
-    return { epoch, rungs: act.broadcast.rungs.map(({ name }) => ({ name })) };
+    this.#attended(act);
+    return { epoch, rungs: act.broadcast.wanted.map(({ name }) => ({ name })) };
   }
 
   /** No encoder can do it: nobody is asked again for this publish, and its owner is told why. */
@@ -259,7 +267,7 @@ export class Stage implements Running {
     const advice =
       "No rendition below the source can be encoded, so viewers get the source alone; the log has why.";
     broadcast.dropRungs(
-      broadcast.rungs.map(({ name }) => name),
+      broadcast.wanted.map(({ name }) => name),
       advice,
       Date.now(),
     );
@@ -280,7 +288,7 @@ export class Stage implements Running {
     }: Claim & { rung: string; why: string; cause?: Lost["cause"] | undefined },
   ): void {
     const act = this.#actOf(video);
-    const gone = act?.broadcast.rungs.find(({ name }) => name === rung);
+    const gone = act?.broadcast.wanted.find(({ name }) => name === rung);
     if (!act || job !== act.job || !gone) return;
     const { broadcast } = act;
     const { events, log } = this.#options;
@@ -288,7 +296,7 @@ export class Stage implements Running {
     act.lost = [...act.lost, { rung: gone, cause }];
     const advice = lostAdvice(act.lost)!;
     broadcast.dropRungs([rung], advice, Date.now());
-    const rungs = broadcast.rungs.map(({ name }) => name);
+    const rungs = broadcast.wanted.map(({ name }) => name);
     const reason = cause === "slow" ? "the machine is too slow for it" : "the worker cannot encode it";
     log.warn({ uid, rung, rungs, why }, `a rendition is dropped: ${reason}`);
     events.send({
@@ -437,7 +445,7 @@ export class Stage implements Running {
   #encode(act: Act, nowMs: number): void {
     const { broadcast, gate, announcement } = act;
     const { ladder, address, log } = this.#options;
-    if (!ladder || !announcement || broadcast.rungs.length === 0 || broadcast.state !== "live") return;
+    if (!ladder || !announcement || broadcast.wanted.length === 0 || broadcast.state !== "live") return;
     if (act.revision !== broadcast.revision) {
       // What runs makes rungs of a source that is no more.
       act.revision = broadcast.revision;
@@ -450,8 +458,9 @@ export class Stage implements Running {
     if (gate.busy) return;
     const { uid, publish, feed, path } = announcement;
     const { video } = broadcast;
-    const { source, rungs } = broadcast;
+    const { source, wanted: rungs } = broadcast;
     if (!source || act.hopeless !== undefined) return;
+    if (gate.epoch === 0) this.#deserted(act, nowMs);
     // A worker that was granted and is gone keeps its job in the queue until its lock runs out: another id is free at once.
     const id = `${video}-${publish}-${gate.epoch}-${act.revision}`;
     const since = id === act.job ? nowMs - act.askedMs - askAgainMs : nowMs - gate.nextMs;
@@ -464,6 +473,32 @@ export class Stage implements Running {
       .catch((error) =>
         log.warn({ error: messageOf(error), uid }, "the queue is away; the source plays without its rungs"),
       );
+  }
+
+  /** Rungs that no worker takes are not promised: a player that begins with one would wait for it in vain. */
+  #deserted(act: Act, nowMs: number): void {
+    act.wantedMs ??= nowMs;
+    if (act.deserted || nowMs - act.wantedMs < (this.#alone ? 1_000 : attendMs)) return;
+    act.deserted = true;
+    this.#alone = true;
+    const { broadcast } = act;
+    const { events, log } = this.#options;
+    const { input: uid, video } = broadcast;
+    const why = "no worker takes the ladder";
+    log.error({ uid, why }, "this broadcast has no renditions below the source");
+    broadcast.withhold(desertedAdvice);
+    events.send({ type: "ladder.failed", uid, video, why, advice: broadcast.advice ?? desertedAdvice });
+  }
+
+  /** A worker has come. */
+  #attended(act: Act): void {
+    this.#alone = false;
+    if (!act.deserted) return;
+    act.deserted = false;
+    const { input: uid, video, advice = desertedAdvice } = act.broadcast;
+    act.broadcast.withhold(undefined);
+    this.#options.log.info({ uid }, "a worker takes the ladder");
+    this.#options.events.send({ type: "ladder.resumed", uid, video, advice });
   }
 
   #changed(broadcast: Broadcast): void {
@@ -489,6 +524,10 @@ export class Stage implements Running {
     return (this.#options.snapshot.get(input)?.timeoutSeconds ?? 10) * 1000;
   }
 }
+
+/** What to do where nobody encodes. */
+const desertedAdvice =
+  "No rendition below the source is offered, because no worker takes the ladder; start one (--roles worker, with the same redisUrl), or give those that run more processor.";
 
 /** What the owner of the machine can do about rungs that it cannot make. */
 function lostAdvice(lost: readonly Lost[]): string | undefined {

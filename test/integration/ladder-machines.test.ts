@@ -89,10 +89,36 @@ test("a worker with another secret is refused with a sentence, and leaves the la
   expect(unknown.status).toBe(401);
 });
 
-test("a worker on another machine makes the rungs over TCP", async () => {
+const names = (of: Viewer) => [...of.renditions.keys()].sort();
+const playback = () => `${main.ready.http}/${main.ready.uid}`;
+
+/** What the owner is told at the playback and by the API. */
+async function advice(): Promise<readonly unknown[]> {
+  const { http, uid, apiToken } = main.ready;
+  const { message } = (await (await fetch(`${playback()}/lifecycle`)).json()) as { message: unknown };
+  const answer = await fetch(`${http}/client/v4/accounts/local/stream/live_inputs/${uid}`, {
+    headers: { authorization: `Bearer ${apiToken}` },
+  });
+  const { result } = (await answer.json()) as { result: { status: { current: { advice?: string } } } };
+  return [message, result.status.current.advice ?? null];
+}
+
+test("rungs that no worker takes are not promised any more, and the owner is told", async () => {
+  // Held for as long as one may still come.
+  expect((await fetch(viewer.renditions.get("360p")!)).status).toBe(404);
+  expect(names(await openViewer(playback()))).toEqual(["audio", "source"]);
+  const said = expect.stringMatching(/^No rendition below the source is offered, because no worker takes/);
+  await expect.poll(advice).toEqual([said, said]);
+  expect(main.log().match(/this broadcast has no renditions below the source/g)).toHaveLength(1);
+});
+
+test("a worker on another machine makes the rungs over TCP, and they are promised again", async () => {
   const worker = await machine("worker", secret);
   workers.push(worker);
+  await worker.said(/encode opened/);
   await viewer.follow("360p", (segments) => segments.filter((one) => !one.gap).length >= 2);
+  expect(names(await openViewer(playback()))).toEqual(["360p", "audio", "source"]);
+  await expect.poll(advice).toEqual([null, null]);
   expect(worker.log()).toMatch(/encode opened/);
   expect(viewer.judge.violations).toEqual([]);
 });

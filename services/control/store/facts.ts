@@ -144,6 +144,7 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
         .execute();
       return;
     case "recording.resumed":
+    case "ladder.resumed":
       await tx
         .updateTable("input_status")
         .set({ advice: null, seen: at })
