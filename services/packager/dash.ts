@@ -47,6 +47,8 @@ const xsdate = "urn:mpeg:dash:utc:http-xsdate:2014";
 const chunkSeconds = 0.1;
 /** What an encoder that drops out may take to come back while players wait at the end of what they have. */
 const outageSeconds = 30;
+/** Longer than any broadcast that somebody goes back in, and few enough milliseconds for what players read them into. */
+const longestSeconds = 24 * 86_400;
 /** How often a player looks for a new Period, and for a segment of a timeline. */
 const updateSeconds = { number: 2, timeline: 1 };
 
@@ -83,7 +85,7 @@ export function manifest(presentation: Presentation): string {
     ? Math.max(...shown.map(({ grid = 0 }) => grid)) / timescale
     : window.targetDuration;
   text += ` maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(steady ? 2 * window.partTarget : window.targetDuration)}">\n`;
-  if (!over) text += service(window, steady);
+  if (!over) text += service(window, { steady, depthSeconds: presentation.depthSeconds });
   let before: Period | undefined;
   shown.forEach((period, index) => {
     text += periodText(presentation, { period, before, next: shown[index + 1], first });
@@ -95,11 +97,15 @@ export function manifest(presentation: Presentation): string {
 }
 
 /** K.3: how far behind live a player should be, in ms. Chunk by chunk where the next number is known, else whole segments. */
-function service({ targetDuration, partTarget }: Window, steady: boolean): string {
+function service(
+  { targetDuration, partTarget }: Window,
+  { steady, depthSeconds }: { readonly steady: boolean; readonly depthSeconds: number },
+): string {
   const target = Math.round(1000 * (steady ? 1.5 * partTarget + 0.2 : targetDuration + 2.5));
   const min = Math.round(target * 0.6);
-  // Beyond it a player seeks forward; an outage must not make it, since it would land where nothing is.
-  const max = outageSeconds * 1000;
+  // Beyond it a player seeks forward. An outage must not make it, since it would land where nothing is; nor may a viewer who
+  // went back be fetched from there.
+  const max = 1000 * Math.max(outageSeconds, Math.min(depthSeconds, longestSeconds));
   return (
     '  <ServiceDescription id="0">\n' +
     `    <Latency referenceId="0" target="${target}" min="${min}" max="${max}"/>\n` +

@@ -37,8 +37,13 @@ export interface Figures {
 
 /** A site that embeds outside players, on a port of its own: another origin than the media's, as in real life. */
 export interface OutsideSite extends Running {
-  /** Plays `http://host:port/{uid}` in a page of its own. */
-  open(browser: OpenBrowser, player: OutsidePlayer, playback: string): Promise<OpenPage>;
+  /** Plays `http://host:port/{uid}` in a page of its own; `dvr` asks for the broadcast so far. */
+  open(
+    browser: OpenBrowser,
+    player: OutsidePlayer,
+    playback: string,
+    options?: { readonly dvr?: boolean },
+  ): Promise<OpenPage>;
 }
 
 export async function openSite(): Promise<OutsideSite> {
@@ -60,17 +65,19 @@ export async function openSite(): Promise<OutsideSite> {
       server.closeAllConnections();
       return closed;
     },
-    open: (browser, player, playback) =>
-      browser.open(`http://127.0.0.1:${port}/${player}/?play=${encodeURIComponent(playback)}`, {
+    open(browser, player, playback, { dvr = false } = {}) {
+      const play = `${playback}/manifest/${lists[player]}${dvr ? "?dvrEnabled=true" : ""}`;
+      return browser.open(`http://127.0.0.1:${port}/${player}/?play=${encodeURIComponent(play)}`, {
         width: 640,
         height: 360,
-      }),
+      });
+    },
   };
 }
 
 function pageOf(player: OutsidePlayer): string {
   return `<!doctype html><title>${player}</title><style>body{margin:0}video{width:640px}</style>
-<video muted autoplay playsinline></video><script src="player.js"></script><script>(${watch.toString()})();(${start[player].toString()})(${JSON.stringify(lists[player])});</script>`;
+<video muted autoplay playsinline></video><script src="player.js"></script><script>(${watch.toString()})();(${start[player].toString()})();</script>`;
 }
 
 interface Outside {
@@ -83,13 +90,25 @@ interface Outside {
     ended: boolean;
   };
   latency: () => number | undefined;
+  range: () => Range;
+}
+
+/** What can be seeked in, in seconds of the video element, and whether more comes. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+  readonly live: boolean;
 }
 
 /** Runs in the page: looks ten times a second whether the picture moves. */
 function watch(): void {
   const video = document.querySelector("video")!;
   const figures = { stalls: 0, stalledMs: 0, fatal: [], noticed: [], begun: false, ended: false };
-  (window as unknown as { outside: Outside }).outside = { figures, latency: () => undefined };
+  (window as unknown as { outside: Outside }).outside = {
+    figures,
+    latency: () => undefined,
+    range: () => ({ start: 0, end: 0, live: true }),
+  };
   video.addEventListener("ended", () => {
     figures.ended = true;
   });
@@ -127,10 +146,10 @@ const lists: Readonly<Record<OutsidePlayer, string>> = {
 };
 
 /** Runs in the page. */
-function playInShaka(list: string): void {
+function playInShaka(): void {
   const { outside, shaka } = window as Any;
   const video = document.querySelector("video")!;
-  const url = `${new URLSearchParams(location.search).get("play")}/manifest/${list}`;
+  const url = new URLSearchParams(location.search).get("play");
   const player = new shaka.Player();
   outside.player = player;
   player.configure({
@@ -145,13 +164,14 @@ function playInShaka(list: string): void {
     .then(() => player.load(url))
     .catch((error: unknown) => outside.figures.fatal.push(String(error)));
   outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
+  outside.range = () => ({ ...player.seekRange(), live: player.isLive() });
 }
 
 /** Each runs in the page, with the settings that its makers give for low latency. */
-const start: Readonly<Record<OutsidePlayer, (list: string) => void>> = {
-  dash: (list) => {
+const start: Readonly<Record<OutsidePlayer, () => void>> = {
+  dash: () => {
     const { outside, dashjs } = window as Any;
-    const url = `${new URLSearchParams(location.search).get("play")}/manifest/${list}`;
+    const url = new URLSearchParams(location.search).get("play");
     const player = dashjs.MediaPlayer().create();
     player.updateSettings({
       streaming: { liveCatchup: { enabled: true } },
@@ -162,6 +182,10 @@ const start: Readonly<Record<OutsidePlayer, (list: string) => void>> = {
     player.initialize(document.querySelector("video"), url, true);
     outside.player = player;
     outside.latency = () => player.getCurrentLiveLatency();
+    outside.range = () => {
+      const { start, end } = player.getDvrWindow() ?? { start: 0, end: 0 };
+      return { start, end, live: player.isDynamic() };
+    };
   },
   shaka: playInShaka,
   "shaka-hls": playInShaka,
@@ -184,6 +208,50 @@ export function figuresOf({ page }: OpenPage): Promise<Figures> {
       droppedFrames: quality.droppedVideoFrames,
     };
   });
+}
+
+/** What a viewer can seek in at this moment. */
+export function rangeOf({ page }: OpenPage): Promise<Range> {
+  return page.evaluate(() => (window as unknown as { outside: Outside }).outside.range());
+}
+
+/** Seeks as a viewer does, and resolves with where the picture moves then; fails with where it stands instead. */
+export async function seek(opened: OpenPage, to: number, timeoutMs = 10_000): Promise<number> {
+  const { page } = opened;
+  await page.evaluate((time) => {
+    const video = document.querySelector("video")!;
+    video.currentTime = time;
+    void video.play();
+  }, to);
+  const moved = await page
+    .waitForFunction(
+      (time) => {
+        const video = document.querySelector("video")!;
+        const near = Math.abs(video.currentTime - time) < 5;
+        return near && !video.seeking && video.currentTime > time + 0.5 ? video.currentTime : undefined;
+      },
+      to,
+      { timeout: timeoutMs, polling: 50 },
+    )
+    .catch(async () => {
+      const stands = await page.evaluate(() => {
+        const { currentTime, readyState, seeking, paused, buffered } = document.querySelector("video")!;
+        const ranges = Array.from({ length: buffered.length }, (_, i) => [
+          buffered.start(i),
+          buffered.end(i),
+        ]);
+        return { currentTime, readyState, seeking, paused, ranges };
+      });
+      const what = {
+        to,
+        ...stands,
+        ...(await rangeOf(opened)),
+        ...(await figuresOf(opened)),
+        errors: opened.errors,
+      };
+      throw new Error(`does not play from where it was sent: ${JSON.stringify(what)}`);
+    });
+  return (await moved.jsonValue())!;
 }
 
 /** Resolves when the picture moves; fails with what the player said instead. */
