@@ -20,12 +20,12 @@ test("a steady broadcast, line by line: one text for as long as it is steady", (
   const profiles =
     "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019,http://www.dashif.org/guidelines/low-latency-live-v5";
   expect(manifests[0]!.text).toBe(`<?xml version="1.0" encoding="UTF-8"?>
-<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="${profiles}" type="dynamic" availabilityStartTime="2025-12-31T23:59:50.000Z" publishTime="2026-01-01T00:00:00.500Z" minimumUpdatePeriod="PT2S" timeShiftBufferDepth="PT12S" maxSegmentDuration="PT2S" minBufferTime="PT1.047S">
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="${profiles}" type="dynamic" availabilityStartTime="2026-01-01T00:00:00.000Z" publishTime="2026-01-01T00:00:00.500Z" minimumUpdatePeriod="PT2S" timeShiftBufferDepth="PT12S" maxSegmentDuration="PT2S" minBufferTime="PT1.047S">
   <ServiceDescription id="0">
     <Latency referenceId="0" target="985" min="591" max="30000"/>
     <PlaybackRate min="0.92" max="1.08"/>
   </ServiceDescription>
-  <Period id="p1" start="PT10S">
+  <Period id="p1" start="PT0S">
     <AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1" maxWidth="320" maxHeight="180" par="16:9" maxFrameRate="30">
       <ProducerReferenceTime id="0" type="encoder" wallClockTime="2026-01-01T00:00:00.000Z" presentationTime="900000">
         <UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="../../time"/>

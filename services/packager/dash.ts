@@ -1,6 +1,7 @@
 import type { Channel } from "./captions.ts";
 import type { Past } from "./past.ts";
 import { type Member, oldestOf, type Period, wholeIn } from "./periods.ts";
+import { startMs } from "./timeline.ts";
 import type { AudioTrack, Segment, TextTrack, Track, VideoTrack } from "./track.ts";
 import type { Window } from "./window.ts";
 
@@ -53,8 +54,8 @@ const longestSeconds = 24 * 86_400;
 const updateSeconds = { number: 2, timeline: 1 };
 
 /**
- * The manifest of a broadcast, as text (ISO/IEC 23009-1:2022; sections are of it). Media time is presentation time on
- * the broadcast's clock in every Period, so @presentationTimeOffset is Period@start in the track's ticks.
+ * The manifest of a broadcast, as text (ISO/IEC 23009-1:2022; sections are of it). Media time is the broadcast's clock in every
+ * Period, so @presentationTimeOffset is further on than Period@start by as much in each of them.
  */
 export function manifest(presentation: Presentation): string {
   const { periods, renditions, type, clock, publishMs } = presentation;
@@ -62,7 +63,8 @@ export function manifest(presentation: Presentation): string {
   const oldest = oldestOf(renditions[0]!);
   const shown = periods.filter(({ shown, until }) => shown && (until === undefined || until > oldest));
   const timescale = window.timescale;
-  const first = type === "static" ? (shown[0]?.start ?? 0) : 0;
+  // Some take @mediaPresentationDuration for what there is to play, so the presentation begins with the first frame, not before.
+  const first = type === "static" ? (shown[0]?.start ?? 0) : (startMs * timescale) / 1000;
   const last = shown.at(-1);
   const steady = last?.grid !== undefined;
   const over = window.ended || type === "static";
@@ -72,7 +74,7 @@ export function manifest(presentation: Presentation): string {
   let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${over ? "static" : "dynamic"}"`;
   // 5.3.1.2: the clock of all Periods; it never changes.
   if (type === "dynamic")
-    text += ` availabilityStartTime="${date(window.epochMs)}" publishTime="${date(publishMs)}"`;
+    text += ` availabilityStartTime="${date(window.epochMs + startMs)}" publishTime="${date(publishMs)}"`;
   if (!over) {
     text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
     // 5.3.1.2: without one it goes back to the beginning.

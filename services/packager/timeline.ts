@@ -7,8 +7,8 @@ export const keyGridMs = 2_048;
 /** Ticks per millisecond of the video timescale. */
 const ticksPerMs = 90;
 
-/** Broadcast time of the first frame: room for what starts a little earlier, so that tfdt is never negative. */
-const startMs = 10_000;
+/** Broadcast time of the first frame, in milliseconds: room for what starts a little earlier, so that tfdt is never negative. */
+export const startMs = 10_000;
 
 /** A raw clock that goes back by more than this has stepped. */
 const backMs = 1_000;

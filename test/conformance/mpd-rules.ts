@@ -172,10 +172,13 @@ const one: readonly Rule<Reading>[] = [
     }
   }),
   rule("5.3.9.2", "presentation-time-offset", function* ({ periods, dynamic }) {
+    let ahead: number | undefined;
     for (const { start, renditions: list } of periods)
-      for (const { id, template, timescale } of list)
-        if (dynamic && !close(numeric(template, "presentationTimeOffset") / timescale, start))
-          yield `${id}: media time is not the broadcast's`;
+      for (const { id, template, timescale } of list) {
+        const by = numeric(template, "presentationTimeOffset") / timescale - start;
+        ahead ??= by;
+        if (dynamic && !close(by, ahead)) yield `${id}: media time is not that of the other Periods`;
+      }
   }),
   rule("LL", "chunked", function* (reading) {
     const [latency] = childrenOf(reading.root, "ServiceDescription").flatMap((service) =>

@@ -54,7 +54,7 @@ test("who watches by DASH goes back in what is on air, and has all of it without
       await untilPlaying(page);
     }
   // Beyond what the live window holds.
-  await reach(opened.get("dash")!, 10 + 22);
+  await reach(opened.get("dash")!, 22);
   for (const player of dash) {
     const page = opened.get(`${player} with a DVR`)!;
     const { start, end, live } = await rangeOf(page);
