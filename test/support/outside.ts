@@ -163,7 +163,13 @@ function playInShaka(): void {
     .attach(video)
     .then(() => player.load(url))
     .catch((error: unknown) => outside.figures.fatal.push(String(error)));
-  outside.latency = () => (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
+  // Of a manifest it reads ProducerReferenceTime as if there were no @presentationTimeOffset, and its dates follow from that.
+  outside.latency = () =>
+    url?.includes(".mpd")
+      ? Date.now() / 1000 -
+        player.getManifest().presentationTimeline.getPresentationStartTime() -
+        video.currentTime
+      : (Date.now() - player.getPlayheadTimeAsDate().getTime()) / 1000;
   outside.range = () => ({ ...player.seekRange(), live: player.isLive() });
 }
 
