@@ -97,10 +97,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       log,
       urls: options.publicUrls,
       replayed: () => webhooks.wake(true),
-      askOrigin: (path: string, json?: unknown) => {
+      askOrigin: (path: string, json?: unknown, answerMs?: number) => {
         if (!options.originAddress) throw new Failure("unavailable", "No origin is known here");
         const { secret } = options;
-        return requestInternal(options.originAddress, path, { secret, ...(json !== undefined && { json }) });
+        return requestInternal(options.originAddress, path, {
+          secret,
+          ...(json !== undefined && { json }),
+          ...(answerMs !== undefined && { answerMs }),
+        });
       },
       doomed: () => janitor?.wake(),
       settled: (version: number) => links.settled(version, settleMs),

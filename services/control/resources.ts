@@ -105,6 +105,17 @@ export const videoBody = z
   })
   .partial();
 
+/** What a caller says of a clip: which stretch of which video, and what may be changed of any video. */
+export const clipBody = videoBody.extend({
+  clippedFromVideoUID: text(64),
+  startTimeSeconds: z.number({ error: "must be seconds from the video's beginning" }).min(0, {
+    error: "must be seconds from the video's beginning",
+  }),
+  endTimeSeconds: z.number({ error: "must be seconds from the video's beginning" }).min(0, {
+    error: "must be seconds from the video's beginning",
+  }),
+});
+
 /** A change of a video as the store has it; what is not named stays. */
 export function videoColumns(body: z.infer<typeof videoBody>) {
   const given = <T, C>(value: T | undefined, column: (value: T) => C) =>
@@ -190,6 +201,7 @@ export const videoView = z.object({
   creator: z.string().optional(),
   meta: z.record(z.string(), z.unknown()),
   liveInput: z.string(),
+  clippedFrom: z.string().optional().describe("The video that this one is a clip of."),
   readyToStream: z.boolean(),
   status: z.object({ state: z.enum(["live-inprogress", "ready"]) }),
   scheduledDeletion: moment.nullable().describe("When it goes by itself; null when it stays."),
@@ -202,6 +214,27 @@ export const videoView = z.object({
   preview: z.string().optional(),
   playback: z.object({ hls: z.string(), dash: z.string() }).optional(),
 });
+
+/** What can be had of a video as a file. */
+export const downloadsView = z.object({
+  default: z.object({
+    status: z.enum(["inprogress", "ready"]).describe("inprogress while the broadcast is on air."),
+    percentComplete: z.number(),
+    url: z.string().optional(),
+  }),
+});
+
+export function viewDownloads(video: Video, urls: PublicUrls): z.infer<typeof downloadsView> {
+  const live = video.state === "live-inprogress";
+  const url = urls.http && `${trimmed(urls.http)}/${video.uid}/downloads/default.mp4`;
+  return {
+    default: {
+      status: live ? "inprogress" : "ready",
+      percentComplete: live ? 0 : 100,
+      ...(url && { url }),
+    },
+  };
+}
 
 /** The settings of a new live input: what the body says, defaults for the rest. */
 export function newInput(body: InputBody): InputSettings {
@@ -322,6 +355,7 @@ export function viewVideo(
       publicDetails: JSON.parse(video.public_details) as Record<string, string>,
     }),
     liveInput: video.live_input,
+    ...(video.clipped_from !== null && { clippedFrom: video.clipped_from }),
     readyToStream: live || video.recorded === 1,
     status: { state: live ? "live-inprogress" : "ready" },
     duration: live ? -1 : (video.seconds ?? -1),

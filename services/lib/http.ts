@@ -109,9 +109,11 @@ export async function requestInternal(
     readonly json?: unknown;
     readonly signal?: AbortSignal | undefined;
     readonly secret?: string | undefined;
+    /** For a call that is known to take long. */
+    readonly answerMs?: number;
   } = {},
 ): Promise<{ readonly status: number; readonly json: unknown }> {
-  const late = AbortSignal.timeout(answerMs);
+  const late = AbortSignal.timeout(options.answerMs ?? answerMs);
   const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
   const response = await send(address, path, { ...options, signal });
   const body = await readBody(response, answerBytes);

@@ -174,6 +174,11 @@ export class Broadcast {
   }
 
   /** True where its lists show no parts. */
+  /** Whether a recording of it is being written, or is left of it. */
+  get lasting(): boolean {
+    return this.#tape.lasting;
+  }
+
   get plain(): boolean {
     return this.#profile.plain;
   }

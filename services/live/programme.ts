@@ -15,6 +15,8 @@ export interface Programme {
   readonly state: State;
   /** Whole seconds. */
   readonly targetDuration: number;
+  /** Whether it is a recording, or becomes one. */
+  readonly lasting: boolean;
   readonly renditions: ReadonlyMap<string, Readable>;
   /** What is promised besides. */
   readonly rungs: readonly Rung[];
@@ -53,6 +55,8 @@ export interface Readable {
   readonly revision: number;
   /** What a playlist shows now. */
   readonly shown: Window;
+  /** Every complete segment that can be had, oldest first, without a hole in their numbers. */
+  rows(): readonly Segment[];
   /** What a list with a DVR shows before that. */
   readonly past?: Past | undefined;
   /** What left the playlist lately and can still be asked for, without bytes. */

@@ -18,6 +18,27 @@ export interface Unfinished {
   readonly tape: Tape;
 }
 
+/** Which stretch of a recording, in seconds from its beginning; all of it by default. */
+export interface Stretch {
+  readonly from: number;
+  readonly to: number;
+  /** Shown from this frame on, by an edit list; else from the keyframe before it. */
+  readonly exact: boolean;
+}
+
+/** A progressive MP4 of a recording, made while it is read. */
+export interface Movie {
+  /** Bytes. */
+  readonly length: number;
+  readonly seconds: number;
+  /** Whatever is recorded from now on does not change it. */
+  readonly settled: boolean;
+  /** RFC 9110 8.8.3, strong: the same bytes have the same. */
+  readonly etag: string;
+  /** The bytes from `from` to `to`, both included. Throws where the media have gone meanwhile. */
+  read(from: number, to: number): AsyncIterable<Uint8Array>;
+}
+
 /** Everything that this origin has on disk. */
 export interface Recordings {
   begin(about: TapeAbout): Tape;
@@ -30,4 +51,8 @@ export interface Recordings {
   /** Its length and size; undefined when there is no such recording. */
   summary(video: string): Promise<Summary | undefined>;
   remove(video: string): Promise<void>;
+  /** What is recorded under a video's uid as one file, also while it is on air; undefined where nothing is. */
+  movie(video: string, stretch?: Stretch): Promise<Movie | undefined>;
+  /** Makes the segments of a stretch a recording of its own under `uid`, also while it is on air; undefined where nothing is. */
+  clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined>;
 }

@@ -106,6 +106,16 @@ export class Rendition {
     return this.#left.map(({ segment }) => segment);
   }
 
+  /** Every complete segment on disk or in the window, oldest first. */
+  rows(): readonly Segment[] {
+    const { segments } = this.shown;
+    const kept = this.#whole ? [] : this.#reel.rows();
+    const first = segments[0]?.number ?? Number.POSITIVE_INFINITY;
+    if (kept.length === 0 || kept[0]!.number >= first) return segments;
+    // What the disk did not take any more is in the window.
+    return [...kept.filter(({ number }) => number < first), ...segments];
+  }
+
   init(version: number): Init | undefined {
     return this.#inits.find((init) => init.version === version);
   }

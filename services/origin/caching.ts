@@ -6,6 +6,8 @@ export type Kind =
   | "playlist"
   | "ended playlist"
   | "media"
+  | "file"
+  | "growing file"
   | "page"
   | "asset"
   | "state"
@@ -29,6 +31,11 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
       return `public, max-age=${Math.floor(targetDuration / 2)}`;
     case "ended playlist":
       return `public, max-age=${6 * targetDuration}`;
+    // Made of media that never change; but it may be deleted, and the right to it may end.
+    case "file":
+      return "public, max-age=300";
+    case "growing file":
+      return "public, max-age=1";
     // B.1 for what is not found: one target duration, and four where the address asks for a moment that has gone. A second
     // where no broadcast says how long that is. What is refused (400) or not there yet (503) may be right the next moment.
     case "missing media":

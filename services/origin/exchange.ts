@@ -46,7 +46,7 @@ export type Handler = (exchange: Exchange) => void | Promise<void>;
 /** For players on any page: nothing here depends on who asks, and no request needs a preflight. */
 const everywhere: OutgoingHttpHeaders = {
   "access-control-allow-origin": "*",
-  "access-control-expose-headers": "Age, Date, Content-Length, Content-Encoding",
+  "access-control-expose-headers": "Age, Date, Content-Length, Content-Encoding, Content-Range, ETag",
   "timing-allow-origin": "*",
   "cross-origin-resource-policy": "cross-origin",
   "x-content-type-options": "nosniff",

@@ -23,6 +23,7 @@ import { Guard } from "./guard.ts";
 import { Ledger } from "./ledger.ts";
 import type { Way } from "./lifecycle.ts";
 import { Manifests } from "./manifests.ts";
+import { MovieDoor } from "./movies.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
 import { createHandler } from "./server.ts";
@@ -86,6 +87,12 @@ const degradation = failure.extend({
   cause: z.enum(["slow", "encoder"]).optional(),
 });
 const recordingPath = /^\/internal\/recordings\/([0-9a-f]{32})$/;
+const clipPath = /^\/internal\/recordings\/([0-9a-f]{32})\/clip$/;
+const clipping = z.object({
+  from: z.number().min(0),
+  to: z.number().min(0),
+  uid: z.string().regex(/^[0-9a-f]{32}$/),
+});
 const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
 
 async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
@@ -178,6 +185,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     if (!trusted)
       throw new Failure("bad_request", "trustedProxies: must be addresses and networks, like 10.0.0.0/8");
     const client: ClientAddress = (peer, forwarded) => clientAddress(peer, forwarded, trusted);
+    const failed = (error: unknown, path: string) => log.error({ err: error, path }, "request failed");
     const handler = createHandler({
       dvr: options.dvrSeconds > 0,
       directory,
@@ -190,7 +198,8 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       control: options.controlAddress,
       secret,
       recordings: options.recordings,
-      failed: (error, path) => log.error({ err: error, path }, "request failed"),
+      movies: new MovieDoor({ recordings: options.recordings, failed }),
+      failed,
       answered: (to) => requests(1, { to }),
     });
 
@@ -206,6 +215,12 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         if (gone && request.method === "DELETE") {
           await stage.removeRecording(gone);
           return sendJson(response, 204);
+        }
+        const [, clipped] = clipPath.exec(path ?? "") ?? [];
+        if (clipped && request.method === "POST") {
+          const { from, to, uid } = await read(request, clipping);
+          const made = await options.recordings.clip(clipped, { from, to, exact: false }, uid);
+          return sendJson(response, 200, { recorded: made ?? null });
         }
         if (request.method !== "POST") throw new Failure("not_found", "There is nothing here");
         if (path === "/internal/publishes")

@@ -1,6 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { isPicture } from "../live/ladder.ts";
 import type { Programme, Readable } from "../live/programme.ts";
+import type { Stretch } from "../live/recordings.ts";
 import {
   type AudioRendition,
   type MediaOptions,
@@ -17,6 +18,7 @@ import { answerFor, type Directives } from "../packager/reload.ts";
 import { shownSize } from "../packager/track.ts";
 import { textName } from "../packager/webvtt.ts";
 import { acceptsGzip, cacheControl } from "./caching.ts";
+import { clipOf, nothingThere } from "./clips.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
@@ -35,6 +37,8 @@ export interface Mode {
   readonly pictures?: boolean;
   /** The words, at the numbers and times of this rendition. */
   readonly text?: boolean;
+  /** Only this stretch, as a recording. */
+  readonly clip?: Stretch | undefined;
 }
 
 interface Rendered {
@@ -96,12 +100,24 @@ export class Playlists {
     );
   }
 
+  /** The segments of a stretch, with where in the first of them it begins. */
+  clip(exchange: Exchange, broadcast: Programme, rendition: Readable, mode: Mode & { clip: Stretch }): void {
+    const clip = clipOf(broadcast, rendition, mode.clip);
+    if (!clip) return refuse(exchange, 404, nothingThere);
+    const { window, startSeconds } = clip;
+    const { name } = rendition;
+    const list = mediaPlaylist(window, { name, skip: "none", reports: [], plain: true, startSeconds });
+    const plain = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
+    this.#send(exchange, { plain, gzip: undefined }, cacheControl("file", 0));
+  }
+
   multivariant(exchange: Exchange, broadcast: Programme, mode: Mode): void {
     const video: VideoRendition[] = [];
     const sounds: AudioRendition[] = [];
     for (const rendition of broadcast.renditions.values()) {
       const { track, name } = rendition;
       if (name === "source" && !broadcast.offersSource) continue;
+      if (mode.clip && !clipOf(broadcast, rendition, mode.clip)) continue;
       if (broadcast.isLeaving(name) || broadcast.rungs.some((rung) => rung.name === name)) continue;
       const shared = {
         name,
@@ -129,7 +145,7 @@ export class Playlists {
     const [audio, ...voices] = sounds;
     const rate = broadcast.source?.frameRate;
     const captions = broadcast.renditions.get("source")?.captions;
-    for (const rung of broadcast.rungs) {
+    for (const rung of mode.clip ? [] : broadcast.rungs) {
       const uri = `${broadcast.video}/${listUri(rung.name, mode)}`;
       // Once there is one, what it really says.
       const codec = broadcast.renditions.get(rung.name)?.track.codec ?? rung.codecs;
@@ -147,14 +163,21 @@ export class Playlists {
           label: audio?.label,
         });
     }
-    const pictures = video.map((of) => ({
+    if (mode.clip && video.length + sounds.length === 0) return refuse(exchange, 404, nothingThere);
+    const pictures = (mode.clip ? [] : video).map((of) => ({
       of,
       uri: `${broadcast.video}/${listUri(`${of.name}.pictures`, mode)}`,
       peak: Math.ceil((broadcast.renditions.get(of.name)?.picturePeak ?? 0) * headroom) || of.peak,
     }));
     const { subtitles } = broadcast;
     const words = { uri: `${broadcast.video}/${listUri(textName, mode)}`, language: subtitles?.language };
-    const list = multivariant({ video, audio, voices, pictures, text: subtitles && words });
+    const list = multivariant({
+      video,
+      audio,
+      voices,
+      pictures,
+      text: mode.clip ? undefined : subtitles && words,
+    });
     const text = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
     this.#send(
       exchange,
@@ -233,7 +256,8 @@ function reports(broadcast: Programme, own: Readable | undefined, mode: Mode): R
 }
 
 /** A media playlist's name beside the others, with what keeps its reach: also in what a player derives from it. */
-function listUri(name: string, { dvr }: Mode): string {
+function listUri(name: string, { dvr, clip }: Mode): string {
+  if (clip) return `${name}.m3u8?time=${clip.from}s&duration=${clip.to - clip.from}s`;
   return `${name}.m3u8${dvr ? "?dvrEnabled=true" : ""}`;
 }
 

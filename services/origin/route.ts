@@ -39,6 +39,8 @@ export type Route =
       readonly part: number;
       readonly form?: "vtt";
     }
+  /** All of a recording, or a stretch of it, as one file; and that stretch as a playlist. */
+  | { readonly to: "download" | "clip" | "clip list"; readonly playback: string }
   | { readonly to: "lifecycle"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
@@ -52,6 +54,12 @@ const controlPrefixes = ["/client/v4", "/v1", "/docs", "/dashboard"];
 const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
 const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd))$`);
+const files = {
+  "downloads/default.mp4": "download",
+  "clip.mp4": "clip",
+  "manifest/clip.m3u8": "clip list",
+} as const;
+const file = new RegExp(`^/(${uid})/(downloads/default\\.mp4|clip\\.mp4|manifest/clip\\.m3u8)$`);
 const media = new RegExp(
   `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|\\.pictures\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.(m4s|vtt)))$`,
 );
@@ -97,6 +105,8 @@ function plainRouteOf(path: string): Route {
     if (found[2] === "iframe" || found[2] === "watch") return { to: "page", playback, page: found[2] };
     return { to: found[2]!.endsWith(".mpd") ? "manifest" : "multivariant", playback };
   }
+  found = file.exec(path);
+  if (found) return { to: files[found[2] as keyof typeof files], playback: found[1]! };
   found = asset.exec(path);
   if (found) return { to: "asset", name: found[1]! };
   if (path === "/time") return { to: "time" };

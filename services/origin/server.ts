@@ -7,11 +7,13 @@ import type { Recordings } from "../live/recordings.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { textName } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
+import { stretchOf } from "./clips.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { arrived, grow, type Wanted } from "./growing.ts";
 import type { Guard } from "./guard.ts";
 import { answerLifecycle, type Way } from "./lifecycle.ts";
 import type { Manifests } from "./manifests.ts";
+import type { MovieDoor } from "./movies.ts";
 import type { Pages } from "./pages.ts";
 import { passToControl } from "./passthrough.ts";
 import type { Mode, Playlists } from "./playlists.ts";
@@ -36,11 +38,15 @@ export interface ServerOptions {
   /** Control's internal address and the secret between machines. */
   readonly control: string;
   readonly secret: string | undefined;
-  readonly recordings: Pick<Recordings, "find"> | undefined;
+  readonly recordings: Pick<Recordings, "find" | "ownerOf"> | undefined;
+  /** Files made of recordings; absent where nothing is recorded. */
+  readonly movies: MovieDoor | undefined;
   readonly failed: (error: unknown, path: string) => void;
   readonly answered: (to: string) => void;
 }
 
+const notRecorded =
+  "There is no such recording; a live input that is not on air has its recordings under the videos' uids";
 /** How long a playlist request may wait for a broadcast to have its first part. */
 const firstPartMs = 10_000;
 
@@ -75,11 +81,12 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     return refuse(exchange, 405, "Only GET and HEAD are answered here", { allow: "GET, HEAD, OPTIONS" });
   const { directory, pages, guard } = options;
   let allowedOrigins: readonly string[] = [];
+  let downloadable = false;
   if ("playback" in to) {
     const admitted = guard.admit(exchange, to.playback);
     if (!admitted) return;
     exchange = admitted.exchange;
-    allowedOrigins = admitted.allowedOrigins;
+    ({ allowedOrigins, downloadable } = admitted);
     // From here on a token is what it stands for.
     to = { ...to, playback: admitted.uid };
   }
@@ -105,6 +112,27 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       return multivariant(exchange, options, to.playback);
     case "manifest":
       return manifest(exchange, options, to.playback);
+    case "download":
+      if (!downloadable)
+        return refuse(exchange, 403, "This token does not allow downloads; ask for one with `downloadable`");
+      return file(exchange, options, to.playback, (movies, video) =>
+        directory.video(video) && directory.video(video)!.state !== "ended"
+          ? refuse(exchange, 409, "This video is on air; its download is here when the broadcast is over")
+          : movies.download(exchange, video),
+      );
+    case "clip list": {
+      const clip = stretchOf(exchange.query);
+      if (typeof clip === "string") return refuse(exchange, 400, clip);
+      const found = directory.video(to.playback) ?? directory.current(to.playback);
+      const broadcast: Programme | undefined = found ?? (await options.recordings?.find(to.playback));
+      if (!broadcast?.lasting) return refuse(exchange, 404, notRecorded);
+      return options.playlists.multivariant(exchange, broadcast, {
+        ...modeOf(exchange.query, options),
+        clip,
+      });
+    }
+    case "clip":
+      return file(exchange, options, to.playback, (movies, video) => movies.clip(exchange, video));
     case "playlist": {
       const broadcast = await find(exchange, options, to.playback, to.video);
       if (!broadcast) return;
@@ -113,6 +141,14 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
         (text ? broadcast.reference : broadcast.renditions.get(to.rendition)) ??
         (await firstOf(exchange, broadcast, to.rendition, directory));
       if (!rendition) return;
+      if (!text && new URLSearchParams(exchange.query).has("duration")) {
+        const clip = stretchOf(exchange.query);
+        if (typeof clip === "string") return refuse(exchange, 400, clip);
+        return options.playlists.clip(exchange, broadcast, rendition, {
+          ...modeOf(exchange.query, options),
+          clip,
+        });
+      }
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       saw(exchange, options, broadcast);
@@ -182,6 +218,19 @@ async function manifest(exchange: Exchange, options: ServerOptions, playback: st
   if (!broadcast) return;
   saw(exchange, options, broadcast);
   manifests.answer(exchange, broadcast, modeOf(exchange.query, options));
+}
+
+/** What can be had of a video as a file: by input its current broadcast, by video that one. */
+function file(
+  exchange: Exchange,
+  { directory, recordings, movies }: ServerOptions,
+  playback: string,
+  answer: (movies: MovieDoor, video: string) => Promise<void> | void,
+): Promise<void> | void {
+  const here = directory.video(playback) ?? directory.current(playback);
+  const video = here?.video ?? (recordings?.ownerOf(playback) === undefined ? undefined : playback);
+  if (video !== undefined && movies) return answer(movies, video);
+  refuse(exchange, 404, notRecorded);
 }
 
 function isHere(directory: Directory, playback: string): boolean {

@@ -7,7 +7,7 @@ const syncFlags = 0x0200_0000;
 const deltaFlags = 0x0101_0000;
 
 /** Each track has a file of its own; the ids differ so that a recording can put both into one. */
-function trackId({ kind }: AnyTrack): number {
+export function trackId({ kind }: AnyTrack): number {
   return { video: 1, audio: 2, text: 3 }[kind];
 }
 
@@ -29,7 +29,7 @@ export function movieHeader(tracks: readonly AnyTrack[]): Uint8Array {
 }
 
 /** Identity transformation, 8.2.2.2. */
-const matrix = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000].flatMap(u32);
+export const matrix = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000].flatMap(u32);
 
 function mvhd(track: AnyTrack): Uint8Array {
   // biome-ignore format: a line per group of fields
@@ -106,7 +106,8 @@ const configBoxes: Readonly<Record<Entry, (track: Track) => Uint8Array>> = {
   "ec-3": (track) => box("dec3", track.config),
 };
 
-function sampleEntry(track: AnyTrack): Uint8Array {
+/** What a decoder needs to know of a track, for stsd. */
+export function sampleEntry(track: AnyTrack): Uint8Array {
   // ISO/IEC 14496-30 7.5: what stands before the first cue.
   if (track.kind === "text") return box("wvtt", zeros(6), u16(1), box("vttC", ascii("WEBVTT")));
   return track.kind === "video" ? visualEntry(track) : audioEntry(track);

@@ -25,6 +25,8 @@ export interface MediaOptions {
   readonly cues?: { readonly listed: readonly Cue[]; readonly removed: readonly string[] } | undefined;
   /** Neither parts nor anything that goes with them: regular HLS. */
   readonly plain?: boolean | undefined;
+  /** Seconds from its first segment to where a player begins. */
+  readonly startSeconds?: number | undefined;
 }
 
 /**
@@ -46,6 +48,9 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const skipsCues = options.skip === "v2" && skipped > 0 && cues.length + removed.length > 0;
   let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : name === textName ? 3 : 6}\n`;
   text += header(window, { deltas, plain });
+  // 4.4.2.2
+  if (options.startSeconds !== undefined)
+    text += `#EXT-X-START:TIME-OFFSET=${options.startSeconds.toFixed(6)},PRECISE=YES\n`;
   // 4.4.3.2
   text += `#EXT-X-MEDIA-SEQUENCE:${first?.number ?? 0}\n`;
   // 4.4.3.3: always there, because a discontinuity can come at any time; untouched by EXT-X-SKIP (4.4.5.2).

@@ -1,18 +1,22 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
-import { rm, statfs } from "node:fs/promises";
+import { mkdir, rename, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { Failure } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Programme } from "../live/programme.ts";
-import type { Recordings, TapeAbout, Unfinished } from "../live/recordings.ts";
+import type { Movie, Recordings, Stretch, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { Summary } from "../live/tape.ts";
 import { Reader } from "../storage/reader.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { copyClip } from "./clip.ts";
 import type { Contents } from "./contents.ts";
+import { disk } from "./files.ts";
 import { Forwarder } from "./forwarder.ts";
 import type { Gap } from "./gaps.ts";
 import type { Draft } from "./journal.ts";
+import { Movies } from "./movies.ts";
 import { markerOf, type Place } from "./read.ts";
 import { beginOf, readRecording, truncateRecording } from "./recovery.ts";
 import { restoredFrom } from "./restore.ts";
@@ -68,6 +72,7 @@ const maxWaitingBytes = 128 * 1024 * 1024;
 const freeCheckMs = 5_000;
 /** Recordings whose lists are kept in memory. */
 const mostFound = 64;
+const unfinishedClip = "clip-";
 
 /** The recordings of one origin: its thread, and the tapes that are being written. */
 export class Recorder implements Running, Recordings {
@@ -82,6 +87,7 @@ export class Recorder implements Running, Recordings {
   readonly #owners = new Map<string, string>();
   readonly #forwarder: Forwarder | undefined;
   readonly #reader: Reader | undefined;
+  readonly #movies: Movies;
   #waitingBytes = 0;
   #tickets = 0;
   #ids = 0;
@@ -97,6 +103,7 @@ export class Recorder implements Running, Recordings {
     const { store, log, folder, storeAgainMs: againMs } = options;
     this.#forwarder = store && new Forwarder({ folder, store, log, ...(againMs && { againMs }) });
     this.#reader = store && new Reader({ store, log });
+    this.#movies = new Movies((video) => this.#place(video));
     this.#worker = worker;
     worker.on("message", (said: readonly Said[]) => {
       for (const one of said) this.#hear(one);
@@ -115,6 +122,8 @@ export class Recorder implements Running, Recordings {
   static async open(options: RecorderOptions): Promise<Recorder> {
     const { durability, through, folder } = options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(folder))
+      if (name.startsWith(unfinishedClip)) rmSync(join(folder, name), { recursive: true, force: true });
     const worker = new Worker(new URL("./thread.ts", import.meta.url), {
       workerData: { durability, through },
     });
@@ -225,6 +234,30 @@ export class Recorder implements Running, Recordings {
     return Promise.resolve(contents && { seconds: contents.seconds, bytes: contents.bytes });
   }
 
+  movie(video: string, stretch?: Stretch): Promise<Movie | undefined> {
+    return this.#movies.movie(video, stretch);
+  }
+
+  async clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined> {
+    const plan = await this.#movies.clip(video, stretch, uid);
+    if (!plan) return undefined;
+    if (!this.hasRoom || plan.bytes > this.#free)
+      throw new Failure("unavailable", "The disk is almost full; free space, then make the clip again");
+    // Under another name until it is whole: what a kill leaves is no recording.
+    const folder = join(this.folder, `${unfinishedClip}${uid}`);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    try {
+      await copyClip(plan, this.#place(video), folder);
+      await rename(folder, join(this.folder, uid));
+      await disk.syncFolder(this.folder);
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+    this.#forwarder?.look(uid);
+    return { seconds: plan.seconds, bytes: plan.bytes };
+  }
+
   #contents(video: string): Contents | undefined {
     const contents = readRecording(join(this.folder, video))?.contents;
     return contents?.begin?.temporary ? undefined : contents;
@@ -277,6 +310,7 @@ export class Recorder implements Running, Recordings {
   async remove(video: string): Promise<void> {
     this.#found.delete(video);
     this.#owners.delete(video);
+    this.#movies.forget(video);
     await rm(join(this.folder, video), { recursive: true, force: true });
     await rm(markerOf(this.folder, video), { force: true });
     this.#reader?.forget(`${video}/`);
@@ -292,6 +326,7 @@ export class Recorder implements Running, Recordings {
       // Settles when the disk hangs, too.
       if (this.#waiting.length > 0) await this.#post(nothing);
       await this.#forwarder?.close();
+      await this.#movies.close();
       await this.#worker.terminate();
     }
     return this.closed;

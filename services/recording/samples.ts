@@ -34,27 +34,46 @@ export function mapSamples(part: Uint8Array): Uint8Array | undefined {
 
 /** The samples of a part from what `mapSamples` made of it; undefined when it is not that. */
 export function readSamples(map: Uint8Array): StoredSample[] | undefined {
-  const from = new Reader(map);
   const samples: StoredSample[] = [];
+  const good = eachSample(map, (offset, size, timing, shift) => {
+    samples.push({ offset, size, duration: timing >>> 1, shift, key: (timing & 1) === 1 });
+  });
+  return good ? samples : undefined;
+}
+
+/**
+ * The same one by one, for who reads an hour of them; `timing` is twice the duration, and one more for a key. False when the
+ * map is not one of `mapSamples`: then those that were given do not count.
+ */
+export function eachSample(
+  map: Uint8Array,
+  take: (offset: number, size: number, timing: number, shift: number) => void,
+): boolean {
+  let next = 0;
+  let good = true;
+  const number = (): number => {
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 28; scale *= 0x80) {
+      const byte = map[next++];
+      if (byte === undefined) break;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+    }
+    good = false;
+    return 0;
+  };
   let at = 0;
-  while (!from.done) {
-    at += from.get();
-    for (let left = from.get(); left > 0 && from.good; left--) {
-      const size = from.get();
-      const timing = from.get();
-      const shift = from.get();
-      samples.push({
-        offset: at,
-        size,
-        duration: Math.floor(timing / 2),
-        shift: unzigzag(shift),
-        key: timing % 2 === 1,
-      });
+  while (good && next < map.length) {
+    at += number();
+    for (let left = number(); left > 0 && good; left--) {
+      const size = number();
+      const timing = number();
+      const shift = unzigzag(number());
+      if (good) take(at, size, timing, shift);
       at += size;
     }
-    if (!from.good) return undefined;
   }
-  return samples;
+  return good;
 }
 
 /** How many of the part's first bytes are one picture, from what `mapSamples` made of it; undefined where a chunk has more. */

@@ -20,6 +20,7 @@ export function recorded(place: Place, contents: Contents): Programme {
     video: begin.video,
     state: "ended",
     targetDuration: begin.targetDuration,
+    lasting: true,
     rungs: [],
     source: undefined,
     offersSource: true,
@@ -42,6 +43,9 @@ function renditionOf(place: Place, contents: Contents, reel: Reel): Readable {
     get shown() {
       shown ??= wholeWindow(contents, reel);
       return shown;
+    },
+    rows() {
+      return this.shown.segments;
     },
     init: (version) => initOf(place, reel, version),
     segment: async (number, version) => {

@@ -1,19 +1,23 @@
+import { join } from "node:path";
 import { makeFlv } from "../support/flv.ts";
+import { recordLong } from "../support/long-recording.ts";
 import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
-import { descendants } from "./processes.ts";
+import { descendants, usage } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 
 const AT_ONCE = 50;
 const KILLS = 10;
 const ON_SECONDS = 8;
+const HOUR_SECONDS = 3_600;
+const RANGES = 20;
 
 interface Input {
   readonly uid: string;
   readonly streamKey: string;
 }
 
-/** Many broadcasts that end at the same moment, and an origin that is killed under one. */
+/** Many broadcasts that end at the same moment, an origin that is killed under one, and an hour that is downloaded. */
 export async function recording({ seconds }: BenchOptions): Promise<Report> {
   // A kill takes about three seconds.
   const kills = seconds === undefined ? KILLS : Math.max(1, Math.round(seconds / 3));
@@ -49,22 +53,66 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
       back.push(performance.now() - from);
     }
     await sender.close();
+    const hour = await download(sluice, uid);
     const alone = ends.slice(0, 1);
     const together = spread(ends.slice(1));
     const killed = spread(back);
     return {
       name: "recording",
-      load: `1 and then ${AT_ONCE} broadcasts of 180p30 that end at once after ${ON_SECONDS} s; ${kills} kills of the origin under one`,
+      load: `1 and then ${AT_ONCE} broadcasts of 180p30 that end at once after ${ON_SECONDS} s; ${kills} kills of the origin under one; 1 h of 180p30 downloaded`,
       lines: [
         ["end of one -> ENDLIST served", `${alone[0]!.toFixed(0)} ms`, "<= 250 ms"],
         [`end of ${AT_ONCE} at once -> ENDLIST served`, showSpread(together), "p99 <= 250 ms"],
         ["kill -9 -> same URL served", showSpread(killed), "<= 2000 ms"],
+        ["MP4 of 1 h, first byte of the first who asks", `${hour.firstMs.toFixed(0)} ms`, "<= 150 ms"],
+        ["MP4 of 1 h, first byte of any range", showSpread(hour.rangesMs), "<= 150 ms"],
+        [
+          `MP4 of 1 h, ${hour.megabytes.toFixed(0)} MB read at once`,
+          `+${hour.grownMegabytes.toFixed(0)} MB at the most in the origin`,
+        ],
       ],
-      figures: { atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, killedMs: killed },
+      figures: { atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, killedMs: killed, hour },
     };
   } finally {
     await sluice.stop();
   }
+}
+
+/** An hour as one file: how long the first byte takes, without and with its index at hand, and what sending it costs in memory. */
+async function download({ ready: { http }, dataDir, pid }: Sluice, input: string) {
+  const video = await recordLong(join(dataDir, "recordings"), input, HOUR_SECONDS);
+  const url = `${http}/${video}/downloads/default.mp4`;
+  const origin = descendants(pid, "role origin")[0]!;
+  const firstByte = async (headers: Record<string, string>): Promise<number> => {
+    const from = performance.now();
+    const answer = await fetch(url, { headers });
+    const reader = answer.body!.getReader();
+    await reader.read();
+    const ms = performance.now() - from;
+    await reader.cancel();
+    if (answer.status > 206) throw new Error(`the download answers ${answer.status}`);
+    return ms;
+  };
+  const firstMs = await firstByte({});
+  const length = Number((await fetch(url, { method: "HEAD" })).headers.get("content-length"));
+  const ranges: number[] = [];
+  for (let i = 0; i < RANGES; i++)
+    ranges.push(await firstByte({ range: `bytes=${Math.floor((length * i) / RANGES)}-` }));
+  const before = usage(origin).pssBytes;
+  let most = before;
+  const watch = setInterval(() => {
+    most = Math.max(most, usage(origin).pssBytes);
+  }, 50);
+  let read = 0;
+  for await (const piece of (await fetch(url)).body!) read += piece.length;
+  clearInterval(watch);
+  if (read !== length) throw new Error(`the download has ${read} of ${length} bytes`);
+  return {
+    firstMs,
+    rangesMs: spread(ranges),
+    megabytes: length / 1e6,
+    grownMegabytes: (most - before) / 1e6,
+  };
 }
 
 async function createInput({ ready: { http, apiToken } }: Sluice): Promise<Input> {

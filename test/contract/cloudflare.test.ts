@@ -29,15 +29,33 @@ const video = "fedcba9876543210fedcba9876543210";
 let folder: string;
 let control: Control;
 let server: Server;
+/** What control asks of an origin, answered as one does. */
+let origin: Server;
 let client: Cloudflare;
 let input: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "contract-"));
   const socketPath = join(folder, "c.sock");
+  const originPath = join(folder, "o.sock");
+  origin = createServer((given, answer) => {
+    let text = "";
+    given.setEncoding("utf8").on("data", (piece: string) => {
+      text += piece;
+    });
+    given.on("end", () => {
+      if (given.method !== "POST") return answer.writeHead(204).end();
+      // Ten seconds of a hundred bytes each are recorded.
+      const { from, to } = JSON.parse(text) as { from: number; to: number };
+      const recorded = from < 10 ? { seconds: to - from, bytes: 100 * (to - from) } : null;
+      answer.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ recorded }));
+    });
+  });
+  await new Promise<void>((resolve) => origin.listen(originPath, resolve));
   control = await startControl({
     dataDir: folder,
     address: `unix:${socketPath}`,
+    originAddress: `unix:${originPath}`,
     publicUrls: { rtmp: "rtmp://h:1935", rtmps: "rtmps://h:1936", http: "http://h:8080" },
     defaults: { timeoutSeconds: 10, ladder: "none" },
     log: createLog("test", "silent", false),
@@ -61,6 +79,8 @@ afterAll(async () => {
   server.close();
   server.closeAllConnections();
   await control.close();
+  origin.close();
+  origin.closeAllConnections();
   await rm(folder, { recursive: true });
 });
 
@@ -181,6 +201,28 @@ const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
   },
   "stream.embed.get": async (cf) =>
     expect(await cf.embed.get(video, acc)).toContain(`src="http://h:8080/${video}/iframe"`),
+  "stream.clip.create": async (cf) => {
+    const asked = { ...acc, clippedFromVideoUID: video, startTimeSeconds: 2, endTimeSeconds: 5 };
+    const clip = await cf.clip.create({ ...asked, requireSignedURLs: true });
+    expect(clip).toMatchObject({ clippedFrom: video, duration: 3, size: 300, requireSignedURLs: true });
+    expect((await cf.get(clip.uid!, acc)).readyToStream).toBe(true);
+    await cf.delete(clip.uid!, acc);
+    await expect(
+      cf.clip.create({ ...asked, startTimeSeconds: 50, endTimeSeconds: 60 }),
+    ).rejects.toMatchObject({
+      status: 400,
+      errors: [{ message: expect.stringContaining("Nothing is recorded there") }],
+    });
+    await expect(cf.clip.create({ ...asked, endTimeSeconds: 1 })).rejects.toMatchObject({ status: 400 });
+  },
+  "stream.downloads.create": async (cf) =>
+    expect(await cf.downloads.create(video, { ...acc, body: {} } as never)).toMatchObject({
+      default: { status: "inprogress", percentComplete: 0 },
+    }),
+  "stream.downloads.get": async (cf) => {
+    const url = `http://h:8080/${video}/downloads/default.mp4`;
+    expect(await cf.downloads.get(video, acc)).toMatchObject({ default: { url } });
+  },
   "stream.videos.storageUsage": async (cf) =>
     expect(await cf.videos.storageUsage(acc)).toEqual({ totalStorageMinutes: 0, videoCount: 0 }),
 };
@@ -190,10 +232,6 @@ const refused: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
   "stream.create": (cf) => cf.create({ ...acc, "Tus-Resumable": "1.0.0", "Upload-Length": 0 }),
   "stream.copy.create": (cf) => cf.copy.create({ ...acc, url: "https://example.com/a.mp4" }),
   "stream.directUpload.create": (cf) => cf.directUpload.create({ ...acc, maxDurationSeconds: 1 }),
-  "stream.clip.create": (cf) =>
-    cf.clip.create({ ...acc, clippedFromVideoUID: video, startTimeSeconds: 0, endTimeSeconds: 1 }),
-  "stream.downloads.create": (cf) => cf.downloads.create(video, { ...acc, body: {} } as never),
-  "stream.downloads.get": (cf) => cf.downloads.get(video, acc),
   "stream.downloads.delete": (cf) => cf.downloads.delete(video, acc),
   "stream.audioTracks.get": (cf) => cf.audioTracks.get(video, acc),
   "stream.audioTracks.copy": (cf) => cf.audioTracks.copy(video, { ...acc, label: "a" } as never),

@@ -97,6 +97,7 @@ beforeAll(async () => {
     control: address,
     secret: undefined,
     recordings: undefined,
+    movies: undefined,
     failed: (error, path) => toLog.error({ err: error, path }, "request failed"),
     answered: () => {},
   });

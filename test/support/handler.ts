@@ -29,6 +29,7 @@ export function openHandler({
     control: "unix:/nonexistent/control.sock",
     secret: undefined,
     recordings: undefined,
+    movies: undefined,
     failed: (error) => failures.push(error),
     answered: () => {},
   });

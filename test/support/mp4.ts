@@ -51,6 +51,7 @@ export interface ChunkFacts {
 const containers = new Set(["moov", "trak", "mdia", "minf", "dinf", "stbl", "mvex", "moof", "traf", "edts"]);
 const full = new Set([
   ...["mvhd", "tkhd", "mdhd", "hdlr", "vmhd", "smhd", "dref", "url ", "stsd", "stts", "stsc", "stsz", "stco"],
+  ...["ctts", "stss", "co64"],
   ...["trex", "mfhd", "tfhd", "tfdt", "trun", "esds", "vpcC", "dfLa", "elst", "prft", "elng"],
 ]);
 /** Bytes between the beginning of a sample entry's content and its boxes. */
@@ -69,7 +70,7 @@ const entryFields: Readonly<Record<string, number>> = {
 const records = ["avcC", "hvcC", "av1C", "vpcC", "esds", "dOps", "dfLa", "dac3", "dec3"];
 
 /** Every box, nested. A size that does not fit throws. */
-function readBoxes(bytes: Uint8Array, from = 0, to = bytes.length): Box[] {
+export function readBoxes(bytes: Uint8Array, from = 0, to = bytes.length): Box[] {
   const view = viewOf(bytes);
   const boxes: Box[] = [];
   let at = from;

@@ -21,6 +21,7 @@ export interface Deps {
   readonly askOrigin: (
     path: string,
     json?: unknown,
+    answerMs?: number,
   ) => Promise<{ readonly status: number; readonly json: unknown }>;
   readonly log: Log;
 }

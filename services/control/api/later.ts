@@ -39,14 +39,9 @@ const later: readonly { readonly what: string; readonly why: string; readonly ca
     ],
   },
   {
-    what: "Clips",
-    why: "Clips are not offered by this version.",
-    calls: ["POST /clip"],
-  },
-  {
-    what: "Downloads",
-    why: "Downloads are not offered by this version.",
-    calls: ["GET /:uid/downloads", "POST /:uid/downloads", "DELETE /:uid/downloads"],
+    what: "Deleting downloads",
+    why: "A download is made while it is sent, so there is none to delete; demand signed URLs to keep people from it.",
+    calls: ["DELETE /:uid/downloads"],
   },
   {
     what: "Outputs",

@@ -4,6 +4,7 @@ import type { z } from "../../lib/schema.ts";
 import { sha256Hex } from "../keys.ts";
 import { accessCalls } from "./access.ts";
 import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
+import { fileCalls } from "./files.ts";
 import { inputCalls } from "./inputs.ts";
 import { laterCalls } from "./later.ts";
 import { operatorCalls } from "./operator.ts";
@@ -26,6 +27,7 @@ export async function openApi(
   const { records, log } = deps;
   const calls = [
     ...inputCalls(deps),
+    ...fileCalls(deps),
     ...videoCalls(deps),
     ...accessCalls(deps),
     ...webhookCalls(deps),

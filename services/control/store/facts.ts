@@ -88,6 +88,7 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
           scheduled_deletion: null,
           thumbnail_ppm: null,
           public_details: null,
+          clipped_from: null,
         })
         .onConflict((c) => c.doNothing())
         .execute();

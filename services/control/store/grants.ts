@@ -88,10 +88,27 @@ export async function editVideo(
   return row;
 }
 
-/** Adds a video that the store had lost. */
+/** Adds a video that the store does not have. */
 export async function restoreVideo(inputs: Inputs, row: VideoRow): Promise<void> {
   await inputs.tx.insertInto("videos").values(row).execute();
   tellPolicy(inputs, row);
+}
+
+/** A recording that is a stretch of `source`: it demands of viewers what that one does, and goes when that one goes, unless `values` say otherwise. */
+export async function addClip(
+  inputs: Inputs,
+  source: Selectable<VideoRow>,
+  values: Pick<VideoRow, "uid"> & Updateable<VideoRow>,
+): Promise<Selectable<VideoRow>> {
+  const at = now();
+  const row = {
+    ...source,
+    ...{ state: "ready", recorded: 1, started: at, ended: at, modified: at },
+    ...{ meta: null, thumbnail_ppm: null, public_details: null, clipped_from: source.uid },
+    ...values,
+  } as Selectable<VideoRow>;
+  await restoreVideo(inputs, row);
+  return row;
 }
 
 /** The gate hears what a video demands of viewers when that is its own. */

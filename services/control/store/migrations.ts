@@ -190,6 +190,11 @@ const migrations: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  "0008_clips": {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable("videos").addColumn("clipped_from", "text").execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

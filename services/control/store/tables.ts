@@ -98,6 +98,8 @@ export interface VideoRow {
   /** Where the thumbnail is, in millionths of the duration. */
   readonly thumbnail_ppm: number | null;
   readonly public_details: string | null;
+  /** The video that this one is a stretch of. */
+  readonly clipped_from: string | null;
 }
 
 /** Segments of a rendition that a recording lacks. */

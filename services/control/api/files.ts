@@ -1,0 +1,91 @@
+import { Failure } from "../../lib/errors.ts";
+import { z } from "../../lib/schema.ts";
+import { newUid } from "../keys.ts";
+import { clipBody, downloadsView, videoColumns, videoView, viewDownloads, viewVideo } from "../resources.ts";
+import { addClip } from "../store/grants.ts";
+import { behindNotes, type Call, call, codes, type Deps, notFound, type Refusal } from "./call.ts";
+import { onOne } from "./inputs.ts";
+
+const base = "/client/v4/accounts/:account/stream";
+/** A clip is copied meanwhile; the public port waits for half a minute. */
+const copyMs = 25_000;
+
+const bad = (message: string, pointer: string): Refusal => ({
+  status: 400,
+  errors: [{ code: codes.badRequest, message, source: { pointer } }],
+});
+
+/** The calls that make files of recordings: downloads and clips. */
+export function fileCalls({ records, urls, settled, askOrigin }: Deps): readonly Call[] {
+  const downloads = {
+    params: onOne,
+    query: z.object({}),
+    result: downloadsView,
+    async handle({ params }: { params: { uid: string } }) {
+      const video = await records.video(params.uid);
+      return video ? { status: 200 as const, result: viewDownloads(video, urls) } : notFound;
+    },
+  };
+  return [
+    call({
+      method: "GET",
+      path: `${base}/:uid/downloads`,
+      summary: "See the downloads of a video",
+      detail:
+        "Every recording has its MP4 from the moment its broadcast is over: it is made while it is sent. Where viewers need a token, a token with `downloadable` in place of the uid opens it.",
+      scope: "stream:read",
+      ...downloads,
+    }),
+    call({
+      method: "POST",
+      path: `${base}/:uid/downloads`,
+      summary: "Ask for the download of a video",
+      detail: "There is nothing to prepare, so it answers as GET does.",
+      scope: "stream:write",
+      body: z.object({}).optional(),
+      ...downloads,
+    }),
+    call({
+      method: "POST",
+      path: `${base}/clip`,
+      summary: "Make a video of a stretch of another one",
+      detail:
+        "Of a recording, or of what a broadcast that is on air has so far. Nothing is encoded: it begins with the keyframe at or before `startTimeSeconds`, and ends with the segment in which `endTimeSeconds` lies. What it demands of viewers is what the other video demands, unless the body says otherwise.",
+      scope: "stream:write",
+      params: onOne.pick({ account: true }),
+      query: z.object({}),
+      body: clipBody,
+      result: videoView,
+      example: {
+        clippedFromVideoUID: "6b9e68b07dfee8cc2d116e4c51d6a957",
+        startTimeSeconds: 60,
+        endTimeSeconds: 90,
+      },
+      async handle({ body, actor }) {
+        const { clippedFromVideoUID: from, startTimeSeconds: start, endTimeSeconds: end } = body;
+        if (end <= start) return bad("endTimeSeconds must be after startTimeSeconds", "/endTimeSeconds");
+        const source = await records.video(from);
+        if (!source) return notFound;
+        const uid = newUid();
+        const made = await askOrigin(
+          `/internal/recordings/${from}/clip`,
+          { from: start, to: end, uid },
+          copyMs,
+        );
+        if (made.status !== 200) throw new Failure("unavailable", "The clip cannot be made now; try again");
+        const { recorded } = made.json as { recorded: { seconds: number; bytes: number } | null };
+        if (!recorded)
+          return bad(
+            "Nothing is recorded there: it is after what there is of this video",
+            "/startTimeSeconds",
+          );
+        const { result: video, version } = await records.write(async (tx) => {
+          await tx.audit(actor, "video.clip", uid);
+          return addClip(tx, source, { uid, ...recorded, ...videoColumns(body) });
+        });
+        const result = viewVideo(video, await records.input(video.live_input), urls);
+        return { status: 200, result, notes: behindNotes(await settled(version)) };
+      },
+    }),
+  ];
+}

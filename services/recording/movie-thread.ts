@@ -1,0 +1,28 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type MessagePort, parentPort } from "node:worker_threads";
+import { messageOf } from "../lib/errors.ts";
+import { planClip } from "./clip.ts";
+import { planMovie } from "./movie.ts";
+import type { MovieAnswer, MovieTask } from "./movies.ts";
+
+// The thread on which movies are planned, one after the other.
+
+const port = parentPort as MessagePort;
+port.on("message", ({ id, folder, stretch, clip }: MovieTask) => {
+  try {
+    if (clip !== undefined && stretch) {
+      const journal = join(folder, "journal");
+      const about = { video: clip, ...stretch, atMs: Date.now() };
+      const plan = existsSync(journal) ? planClip(readFileSync(journal), about) : undefined;
+      return port.postMessage({ id, plan } satisfies MovieAnswer);
+    }
+    const plan = planMovie(folder, stretch);
+    const { head, name, at, file, offset, bytes, skip, prefix } = plan ?? {};
+    const lists = [head, name, at, file, offset, bytes, skip, prefix];
+    const buffers = lists.flatMap((list) => (list ? [list.buffer] : []));
+    port.postMessage({ id, plan } satisfies MovieAnswer, buffers);
+  } catch (error) {
+    port.postMessage({ id, error: messageOf(error) } satisfies MovieAnswer);
+  }
+});

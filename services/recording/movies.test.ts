@@ -1,0 +1,229 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { readMovie } from "../../test/support/movie.ts";
+import { readChunks } from "../../test/support/mp4.ts";
+import { publish, type Source } from "../../test/support/simulate.ts";
+import { createLog } from "../lib/log.ts";
+import { Broadcast } from "../live/broadcast.ts";
+import type { Movie } from "../live/recordings.ts";
+import { profiles } from "../packager/profiles.ts";
+import { Recorder } from "./recorder.ts";
+import { verify } from "./tend.ts";
+
+const input = "0123456789abcdef0123456789abcdef";
+const video = "fedcba9876543210fedcba9876543210";
+const startMs = Date.UTC(2026, 0, 1);
+
+let folder: string;
+let recorder: Recorder;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "movies-"));
+  recorder = await Recorder.open({
+    ...{ folder, durability: "none", floorBytes: 0, log: createLog("test", "silent", false) },
+    patienceMs: 30_000,
+  });
+});
+afterEach(async () => {
+  await recorder.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Records one publish after the other, each beginning at its second; the last end is clean unless it stays on air. */
+async function record(publishes: readonly { at: number; source: Source }[], { onAir = false } = {}) {
+  const tape = recorder.begin({ video, input, targetDuration: 4, temporary: false });
+  const broadcast = new Broadcast({
+    ...{ input, video, tape, profile: profiles.low, dvrSeconds: 0, changed: () => undefined },
+  });
+  let endMs = startMs;
+  for (const { at, source } of publishes) {
+    // What an encoder that vanished leaves open is closed by the clock.
+    for (; endMs < startMs + at * 1000; endMs += 100) broadcast.clock(endMs);
+    broadcast.begin(endMs, 0);
+    for (const { atMs, tag } of publish(source)) broadcast.push(tag, startMs + at * 1000 + atMs);
+    endMs = startMs + (at + source.seconds) * 1000;
+    await broadcast.shown();
+    broadcast.lose();
+  }
+  if (!onAir) await broadcast.end(endMs);
+  return broadcast;
+}
+
+async function bytesOf(movie: Movie, from = 0, to = movie.length - 1): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of movie.read(from, to)) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+/** Every sample that the rendition lists, in order. */
+async function listed(broadcast: Broadcast, name: string) {
+  const rendition = broadcast.renditions.get(name)!;
+  const samples = [];
+  for (const { number, version, gap } of rendition.shown.segments)
+    if (!gap)
+      for (const bytes of (await rendition.segment(number, version))!)
+        samples.push(...readChunks(bytes).flatMap((chunk) => chunk.samples));
+  return samples;
+}
+
+const hex = (samples: readonly { readonly data: Uint8Array }[]): string[] =>
+  samples.map(({ data }) => Buffer.from(data).toString("hex"));
+
+test.for<{ name: string; source: Source }>([
+  { name: "picture and sound", source: { gop: 2, seconds: 20, audio: 48_000 } },
+  { name: "B-frames and sound of 44.1 kHz", source: { gop: 2, seconds: 12, bFrames: 2, audio: 44_100 } },
+  { name: "frames at odd distances", source: { gop: 1, frames: [0.033, 0.017, 0.05], seconds: 9 } },
+  { name: "sound alone", source: { gop: 1, video: false, audio: 48_000, seconds: 12 } },
+])("a movie has every sample of the recording in its order and at its time: $name", async ({ source }) => {
+  const broadcast = await record([{ at: 0, source }]);
+  const movie = (await recorder.movie(video))!;
+  const bytes = await bytesOf(movie);
+  expect(bytes.length).toBe(movie.length);
+  const facts = readMovie(bytes);
+  const names = [...broadcast.renditions.keys()].filter((name) => name === "source" || name === "audio");
+  expect(facts.tracks.length).toBe(names.length);
+  for (const [i, name] of names.entries()) {
+    const track = facts.tracks[i]!;
+    const samples = await listed(broadcast, name);
+    expect(hex(track.samples)).toEqual(hex(samples));
+    const zero = samples[0]!.dts;
+    expect(track.samples.map(({ dts }) => dts)).toEqual(samples.map(({ dts }) => dts - zero));
+    expect(track.samples.map(({ pts }) => pts)).toEqual(samples.map(({ pts }) => pts - zero));
+    expect(track.samples.map(({ key }) => key)).toEqual(samples.map(({ key }) => key));
+  }
+  expect(facts.seconds).toBeCloseTo(source.seconds, 0);
+  expect(movie.settled).toBe(true);
+  expect((await recorder.movie(video))!.etag).toBe(movie.etag);
+});
+
+test("any range of bytes is that part of the whole", async () => {
+  await record([{ at: 0, source: { gop: 1, seconds: 8, audio: 48_000 } }]);
+  const movie = (await recorder.movie(video))!;
+  const whole = await bytesOf(movie);
+  const { length } = movie;
+  const ends = [0, 1, 7, 31, 2_000, length >> 1, (length >> 1) + 1, length - 2, length - 1];
+  for (const from of ends)
+    for (const to of ends)
+      if (from <= to)
+        expect((await bytesOf(movie, from, to)).equals(whole.subarray(from, to + 1))).toBe(true);
+  let joined = Buffer.alloc(0);
+  for (let from = 0; from < length; from += 7_919)
+    joined = Buffer.concat([joined, await bytesOf(movie, from, Math.min(length, from + 7_919) - 1)]);
+  expect(joined.equals(whole)).toBe(true);
+});
+
+test("a break is cut out of picture and sound alike, and what comes back has an entry of its own where it needs one", async () => {
+  const broadcast = await record([
+    { at: 0, source: { gop: 2, seconds: 8, audio: 48_000 } },
+    { at: 14, source: { gop: 2, seconds: 6, audio: 48_000, bFrames: 1 } },
+  ]);
+  const facts = readMovie(await bytesOf((await recorder.movie(video))!));
+  expect(facts.seconds).toBeGreaterThan(13.5);
+  expect(facts.seconds).toBeLessThan(14.5);
+  for (const [i, name] of ["source", "audio"].entries()) {
+    const samples = await listed(broadcast, name);
+    const track = facts.tracks[i]!;
+    expect(hex(track.samples)).toEqual(hex(samples));
+    // Before and after the break every sample keeps its distance to the other track's.
+    const { timescale } = track;
+    const cuts = samples.map(({ dts }, k) =>
+      Math.round((dts / timescale - track.samples[k]!.dts / timescale) * 1000),
+    );
+    expect(new Set(cuts).size, name).toBeLessThanOrEqual(3);
+  }
+  const [picture, sound] = facts.tracks as [(typeof facts.tracks)[0], (typeof facts.tracks)[0]];
+  const secondsOfLast = ({ samples, timescale }: typeof picture) => samples.at(-1)!.dts / timescale;
+  expect(Math.abs(secondsOfLast(picture!) - secondsOfLast(sound!))).toBeLessThan(0.15);
+});
+
+test.for([
+  { from: 3.4, to: 7.1, exact: true },
+  { from: 3.4, to: 7.1, exact: false },
+  { from: 0, to: 2, exact: true },
+  { from: 18.5, to: 60, exact: true },
+])("a clip from $from to $to, exact: $exact", async ({ from, to, exact }) => {
+  await record([{ at: 0, source: { gop: 2, seconds: 20, audio: 48_000, bFrames: 2 } }]);
+  const whole = readMovie(await bytesOf((await recorder.movie(video))!));
+  const clip = (await recorder.movie(video, { from, to, exact }))!;
+  const facts = readMovie(await bytesOf(clip));
+  const key = 2 * Math.floor(from / 2);
+  const length = Math.min(to, 20) - (exact ? from : key);
+  expect(clip.seconds).toBeGreaterThan(length - 0.15);
+  expect(clip.seconds).toBeLessThan(length + 0.15);
+  const [picture, sound] = facts.tracks as [(typeof facts.tracks)[0], (typeof facts.tracks)[0]];
+  expect(picture!.samples[0]!.key).toBe(true);
+  // Decoded from the keyframe on, shown from the moment on that was asked for.
+  if (exact && from > 0) expect(picture!.edit!.from).toBeCloseTo(from - key, 1);
+  const first = whole.tracks[0]!.samples.findIndex(
+    ({ data }) => Buffer.compare(data, picture!.samples[0]!.data) === 0,
+  );
+  const expected = whole.tracks[0]!.samples.slice(first, first + picture!.samples.length);
+  expect(hex(picture!.samples)).toEqual(hex(expected));
+  expect(expected[0]!.dts / 90_000).toBeCloseTo(key, 1);
+  if (exact) expect(sound!.edit?.duration ?? clip.seconds).toBeCloseTo(length, 0);
+});
+
+test("a clip of what is on air is there at once, and settles when all of it is recorded", async () => {
+  await record([{ at: 0, source: { gop: 2, seconds: 20, audio: 48_000 } }], { onAir: true });
+  expect(await recorder.movie(video, { from: 4, to: 8, exact: true })).toMatchObject({ settled: true });
+  expect(await recorder.movie(video, { from: 15, to: 30, exact: true })).toMatchObject({ settled: false });
+  expect(await recorder.movie(video, { from: 40, to: 50, exact: true })).toBeUndefined();
+});
+
+test.for([
+  { from: 4.5, to: 9, begins: 4, seconds: 6 },
+  { from: 0, to: 1, begins: 0, seconds: 2 },
+  { from: 17, to: 100, begins: 16, seconds: 4 },
+])(
+  "the segments of a stretch become a recording of its own: $from to $to",
+  async ({ from, to, begins, seconds }) => {
+    const broadcast = await record([{ at: 0, source: { gop: 2, seconds: 20, audio: 48_000 } }]);
+    const uid = "0f".repeat(16);
+    const made = (await recorder.clip(video, { from, to, exact: false }, uid))!;
+    expect(made.seconds).toBeCloseTo(seconds, 0);
+    expect(verify(folder, uid)).toEqual({ state: "whole", message: "" });
+    const clip = (await recorder.find(uid))!;
+    expect(clip).toMatchObject({ input, video: uid });
+    for (const name of ["source", "audio"]) {
+      const { timescale, segments } = broadcast.renditions.get(name)!.shown;
+      const zero = segments[0]!.dts + begins * timescale;
+      const [first] = segments.filter(({ dts, duration }) => dts + duration / 2 > zero);
+      const rows = clip.renditions.get(name)!.shown.segments;
+      expect(rows.map(({ number }) => number)).toEqual(rows.map((_, i) => i + 1));
+      expect(rows[0]!.dts).toBe(first!.dts);
+      for (const row of rows) {
+        const old = await broadcast.renditions
+          .get(name)!
+          .segment(row.number + first!.number - 1, row.version);
+        const copied = await clip.renditions.get(name)!.segment(row.number, row.version);
+        expect(Buffer.concat(copied!).equals(Buffer.concat(old!))).toBe(true);
+      }
+    }
+    expect((await recorder.movie(uid))!.seconds).toBeCloseTo(seconds, 0);
+    expect(await recorder.clip(video, { from: 50, to: 60, exact: false }, "1f".repeat(16))).toBeUndefined();
+    expect(readdirSync(folder).filter((name) => name.startsWith("clip-"))).toEqual([]);
+  },
+);
+
+test("a clip of two publishes has both, and what is between them as a gap", async () => {
+  await record([
+    { at: 0, source: { gop: 2, seconds: 8, audio: 48_000 } },
+    { at: 14, source: { gop: 2, seconds: 6, audio: 48_000 } },
+  ]);
+  const uid = "0f".repeat(16);
+  expect((await recorder.clip(video, { from: 5, to: 17, exact: false }, uid))!.seconds).toBeGreaterThan(11);
+  expect(verify(folder, uid)).toEqual({ state: "whole", message: "" });
+  const { segments } = (await recorder.find(uid))!.renditions.get("source")!.shown;
+  expect(segments.some(({ gap }) => gap)).toBe(true);
+  expect(segments.at(-1)!.discontinuity).toBe(segments[0]!.discontinuity + 1);
+});
+
+test("what is not recorded has no movie, and what was removed has none any more", async () => {
+  expect(await recorder.movie(video)).toBeUndefined();
+  await record([{ at: 0, source: { gop: 2, seconds: 4, audio: 48_000 } }]);
+  const movie = (await recorder.movie(video))!;
+  await recorder.remove(video);
+  expect(await recorder.movie(video)).toBeUndefined();
+  await expect(bytesOf(movie)).rejects.toThrow("not there any more");
+});

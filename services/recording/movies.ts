@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import { Worker } from "node:worker_threads";
+import { Failure } from "../lib/errors.ts";
+import type { Movie, Stretch } from "../live/recordings.ts";
+import type { ClipPlan } from "./clip.ts";
+import type { MoviePlan } from "./movie.ts";
+import { type Place, readRange } from "./read.ts";
+
+/** What the thread is asked about the recording in `folder`, and what it answers: a movie, or a recording of its own where `clip` names one. */
+export interface MovieTask {
+  readonly id: number;
+  readonly folder: string;
+  readonly stretch: Stretch | undefined;
+  readonly clip?: string | undefined;
+}
+export type MovieAnswer =
+  | { readonly id: number; readonly plan: MoviePlan | ClipPlan | undefined }
+  | { readonly id: number; readonly error: string };
+
+/** Plans that are kept for who asks for the next range, by their bytes. */
+const maxKeptBytes = 64 << 20;
+/** Reads for all movies together: the threads that read also serve those who watch live. */
+const readsAtOnce = 2;
+const readyMs = 3_000;
+
+/** Movies of recordings: planned on a thread of its own, because an hour has half a million samples, and read where they lie. */
+export class Movies {
+  readonly #place: (video: string) => Place;
+  readonly #kept = new Map<string, { plan: MoviePlan; etag: string }>();
+  readonly #waiting = new Map<number, PromiseWithResolvers<MoviePlan | ClipPlan | undefined>>();
+  readonly #turns = new Turns(readsAtOnce);
+  #keptBytes = 0;
+  #tasks = 0;
+  #worker: Worker | undefined;
+  readonly #ready: NodeJS.Timeout;
+
+  /** `place` says where the files of a recording are. */
+  constructor(place: (video: string) => Place) {
+    this.#place = place;
+    // Nobody who asks waits for its modules to load, and nor does what begins with this process.
+    this.#ready = setTimeout(() => {
+      this.#worker ??= this.#open();
+    }, readyMs).unref();
+  }
+
+  /** A movie of what is recorded of this video. Undefined where nothing is. */
+  async movie(video: string, stretch?: Stretch): Promise<Movie | undefined> {
+    const key = `${video} ${stretch?.from} ${stretch?.to} ${stretch?.exact}`;
+    let found = this.#kept.get(key);
+    if (found) {
+      // The one that was asked for last goes last.
+      this.#kept.delete(key);
+      this.#kept.set(key, found);
+    } else {
+      const plan = (await this.#plan({ folder: this.#place(video).folder, stretch })) as
+        | MoviePlan
+        | undefined;
+      if (!plan) return undefined;
+      // Its index says where every sample is and how long: what has the same index is the same.
+      const etag = `"${createHash("sha256").update(video).update(plan.head).digest("base64url").slice(0, 22)}"`;
+      found = { plan, etag };
+      if (plan.settled) this.#keep(key, found);
+    }
+    const { plan, etag } = found;
+    const { length, seconds, settled } = plan;
+    return { length, seconds, settled, etag, read: (from, to) => this.#read(video, plan, from, to) };
+  }
+
+  /** How a stretch of this video becomes the recording `clip`. Undefined where nothing is recorded there. */
+  async clip(video: string, stretch: Stretch, clip: string): Promise<ClipPlan | undefined> {
+    return (await this.#plan({ folder: this.#place(video).folder, stretch, clip })) as ClipPlan | undefined;
+  }
+
+  /** A recording is gone. */
+  forget(video: string): void {
+    for (const key of [...this.#kept.keys()]) if (key.startsWith(video)) this.#drop(key);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#ready);
+    await this.#worker?.terminate();
+  }
+
+  #keep(key: string, found: { plan: MoviePlan; etag: string }): void {
+    this.#drop(key);
+    this.#kept.set(key, found);
+    this.#keptBytes += sizeOf(found.plan);
+    while (this.#keptBytes > maxKeptBytes && this.#kept.size > 1) this.#drop(this.#kept.keys().next().value!);
+  }
+
+  #drop(key: string): void {
+    const found = this.#kept.get(key);
+    if (!found) return;
+    this.#kept.delete(key);
+    this.#keptBytes -= sizeOf(found.plan);
+  }
+
+  #plan(task: Omit<MovieTask, "id">): Promise<MoviePlan | ClipPlan | undefined> {
+    const id = this.#tasks++;
+    const waiting = Promise.withResolvers<MoviePlan | ClipPlan | undefined>();
+    this.#waiting.set(id, waiting);
+    this.#worker ??= this.#open();
+    this.#worker.postMessage({ id, ...task } satisfies MovieTask);
+    return waiting.promise;
+  }
+
+  #open(): Worker {
+    const worker = new Worker(new URL("./movie-thread.ts", import.meta.url));
+    worker.unref();
+    worker.on("message", (answer: MovieAnswer) => {
+      const waiting = this.#waiting.get(answer.id);
+      this.#waiting.delete(answer.id);
+      if ("error" in answer) waiting?.reject(new Error(answer.error));
+      else waiting?.resolve(answer.plan);
+    });
+    const gone = (error: unknown): void => {
+      if (this.#worker === worker) this.#worker = undefined;
+      for (const waiting of this.#waiting.values())
+        waiting.reject(new Failure("unavailable", "The movie cannot be made now", { cause: error }));
+      this.#waiting.clear();
+    };
+    worker.on("error", gone);
+    worker.once("exit", gone);
+    return worker;
+  }
+
+  /** The bytes from `from` to `to`, both included; throws where the media are not there any more. */
+  async *#read(video: string, plan: MoviePlan, from: number, to: number): AsyncGenerator<Uint8Array> {
+    const { head, length, at, names } = plan;
+    if (from < head.length) yield head.subarray(from, Math.min(head.length, to + 1));
+    for (let i = Math.max(0, lastBefore(at, from)); i < at.length && at[i]! <= to; i++) {
+      const start = at[i]!;
+      const end = at[i + 1] ?? length;
+      if (end <= from) continue;
+      const where = { file: plan.file[i]!, offset: plan.offset[i]!, length: plan.bytes[i]! };
+      const name = names[plan.name[i]!]!;
+      const bytes = await this.#turns.take(() => readRange(this.#place(video), name, where));
+      const prefix = plan.prefixes[plan.prefix[i]!]!;
+      const media = bytes && payloadOf(bytes, { prefix, skip: plan.skip[i]!, length: end - start });
+      if (!media) throw new Failure("not_found", "These media are not there any more");
+      yield media.subarray(Math.max(0, from - start), Math.min(media.length, to + 1 - start));
+    }
+  }
+}
+
+/** What stands in the mdat boxes of these chunks after the first `skip` bytes of it, behind `prefix`; undefined where that is not `length` bytes. */
+function payloadOf(
+  bytes: Uint8Array,
+  { prefix, skip, length }: { prefix: Uint8Array; skip: number; length: number },
+): Uint8Array | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const out = new Uint8Array(length);
+  out.set(prefix);
+  let before = skip;
+  let filled = prefix.length;
+  for (let at = 0; at + 8 <= bytes.length && filled < length; ) {
+    const size = view.getUint32(at);
+    if (size < 8 || at + size > bytes.length) return undefined;
+    if (view.getUint32(at + 4) === mdat) {
+      const from = at + 8 + Math.min(before, size - 8);
+      before -= from - at - 8;
+      const piece = bytes.subarray(from, Math.min(at + size, from + length - filled));
+      out.set(piece, filled);
+      filled += piece.length;
+    }
+    at += size;
+  }
+  return filled === length ? out : undefined;
+}
+
+const mdat = 0x6d64_6174;
+
+/** The last index whose value is not above `value`; -1 where there is none. */
+function lastBefore(values: Float64Array, value: number): number {
+  let low = -1;
+  let high = values.length - 1;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (values[middle]! <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+function sizeOf({ head, at }: MoviePlan): number {
+  return head.length + 31 * at.length;
+}
+
+/** Lets so many at once, the others in the order in which they came. */
+class Turns {
+  #free: number;
+  readonly #next: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async take<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#next.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#next.shift();
+      if (next) next();
+      else this.#free++;
+    }
+  }
+}

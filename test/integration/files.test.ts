@@ -1,0 +1,259 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createMpdJudge } from "../conformance/mpd-rules.ts";
+import { openBrowser } from "../support/browser.ts";
+import { publish } from "../support/ffmpeg.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+
+const run = promisify(execFile);
+let folder: string;
+let sluice: Sluice;
+let http: string;
+let video: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "sluice-files-"));
+  sluice = await startSluice({ args: ["--timeout-seconds", "20"] });
+  ({ http } = sluice.ready as Required<typeof sluice.ready>);
+});
+afterAll(async () => {
+  await sluice?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const x264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-pix_fmt", "yuv420p", "-b:v", "300k"];
+const encoder = [...x264, "-g", "30", "-keyint_min", "30", "-sc_threshold", "0"];
+
+function api(path: string, options: { method?: string; json?: unknown } = {}) {
+  const { method = "GET", json } = options;
+  return fetch(`${http}/client/v4/accounts/0/stream${path}`, {
+    method,
+    headers: { authorization: `Bearer ${sluice.ready.apiToken}`, "content-type": "application/json" },
+    ...(json !== undefined && { body: JSON.stringify(json) }),
+  });
+}
+
+/** The file as ffprobe sees it, after all of it was decoded without an error. */
+async function judged(name: string, bytes: Uint8Array) {
+  const path = join(folder, name);
+  writeFileSync(path, bytes);
+  const { stderr } = await run("ffmpeg", ["-v", "error", "-xerror", "-i", path, "-f", "null", "-"]);
+  expect(stderr).toBe("");
+  const { stdout } = await run("ffprobe", [
+    ...["-v", "error", "-of", "json", "-show_format", "-show_streams", path],
+  ]);
+  const { format, streams } = JSON.parse(stdout) as {
+    format: { duration: string };
+    streams: { codec_type: string; codec_name: string; duration: string; nb_frames: string }[];
+  };
+  return { path, seconds: Number(format.duration), streams };
+}
+
+/** What a decoder makes of each frame. */
+async function frames(path: string): Promise<string[]> {
+  const { stdout } = await run(
+    "ffmpeg",
+    ["-v", "error", "-i", path, "-map", "0:v", "-autoscale", "0", "-f", "framemd5", "-"],
+    { maxBuffer: 16 << 20 },
+  );
+  return stdout.split("\n").flatMap((line) => (/^\d/.test(line) ? [line.split(",").at(-1)!.trim()] : []));
+}
+
+/** The recording as HLS has it: a file for each init segment. */
+async function recorded(): Promise<string[]> {
+  const list = `${http}/${video}/manifest/${video}/source.m3u8`;
+  const files: Uint8Array[][] = [];
+  for (const line of (await (await fetch(list)).text()).split("\n")) {
+    const map = /EXT-X-MAP:URI="(.*)"/.exec(line)?.[1];
+    if (map) files.push([]);
+    const uri = map ?? (line && !line.startsWith("#") ? line : undefined);
+    const answer = uri && (await fetch(new URL(uri, list)));
+    // A gap has no bytes.
+    if (answer && answer.status === 200) files.at(-1)!.push(await answer.bytes());
+  }
+  return files.map((pieces, i) => {
+    const path = join(folder, `hls-${i}.mp4`);
+    writeFileSync(path, Buffer.concat(pieces));
+    return path;
+  });
+}
+
+test("while it is on air a clip can be had and the download cannot; a break and another picture size are in the file when it is over", async () => {
+  const { uid, streamKey, rtmp } = sluice.ready as Required<typeof sluice.ready>;
+  const url = `${rtmp}/${streamKey}`;
+  const first = publish({ url, video: encoder });
+  await fetch(`${http}/${uid}/lifecycle?wait=idle`);
+  ({ videoUID: video } = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as { videoUID: string });
+  const clip = `${http}/${uid}/clip.mp4?time=1s&duration=2s`;
+  await expect
+    .poll(async () => (await fetch(clip)).headers.get("cache-control"), { timeout: 20_000, interval: 200 })
+    .toContain("max-age=300");
+  const { seconds } = await judged("live.mp4", await (await fetch(clip)).bytes());
+  expect(seconds).toBeCloseTo(2, 1);
+  const early = await fetch(`${http}/${video}/downloads/default.mp4`);
+  expect([early.status, await early.text()]).toEqual([409, expect.stringContaining("on air")]);
+  const list = await (await fetch(`${http}/${uid}/manifest/clip.m3u8?time=1s&duration=2s`)).text();
+  expect(list).toContain(`${video}/source.m3u8?time=1s&duration=2s`);
+  await first.kill();
+  const second = publish({ url, video: encoder, size: "640x360", seconds: 4 });
+  await second.ended;
+  await expect.poll(async () => (await (await api(`/${video}`)).json()).result.status.state).toBe("ready");
+}, 90_000);
+
+test("the download is what HLS has, frame by frame, and any part of it can be had", async () => {
+  const url = `${http}/${video}/downloads/default.mp4`;
+  const answer = await fetch(url);
+  expect(answer.status).toBe(200);
+  const bytes = await answer.bytes();
+  const { path, streams } = await judged("default.mp4", bytes);
+  expect(streams.map(({ codec_name }) => codec_name)).toEqual(["h264", "aac"]);
+  const parts = await recorded();
+  expect(parts.length).toBe(2);
+  expect(await frames(path)).toEqual((await Promise.all(parts.map(frames))).flat());
+
+  const etag = answer.headers.get("etag")!;
+  const get = (headers: Record<string, string>, method = "GET") => fetch(url, { headers, method });
+  const head = await get({}, "HEAD");
+  expect([head.status, head.headers.get("content-length"), head.headers.get("accept-ranges")]).toEqual([
+    ...[200, String(bytes.length), "bytes"],
+  ]);
+  const middle = await get({ range: "bytes=1000-200000", "if-range": etag });
+  expect([middle.status, middle.headers.get("content-range")]).toEqual([
+    ...[206, `bytes 1000-200000/${bytes.length}`],
+  ]);
+  expect(Buffer.compare(await middle.bytes(), bytes.subarray(1000, 200_001))).toBe(0);
+  expect((await get({ range: "bytes=1000-", "if-range": '"another"' })).status).toBe(200);
+  expect((await get({ range: `bytes=${bytes.length}-` })).status).toBe(416);
+  expect((await get({ "if-none-match": etag })).status).toBe(304);
+  const named = await fetch(`${url}?filename=../My%20"finals".mp4`);
+  expect(named.headers.get("content-disposition")).toBe('attachment; filename="_My _finals_.mp4"');
+  await named.body?.cancel();
+});
+
+test("a clip begins with the frame that was asked for, and a wrong one is told what to change", async () => {
+  const get = (query: string) => fetch(`${http}/${video}/clip.mp4?${query}`);
+  const exact = await judged("exact.mp4", await (await get("time=1.5s&duration=2s")).bytes());
+  expect(exact.seconds).toBeCloseTo(2, 1);
+  const whole = await frames(join(folder, "default.mp4"));
+  // Which frame of the recording the first one shown is: its pictures differ from each other.
+  const shown = await frames(exact.path);
+  const at = whole.indexOf(shown[0]!);
+  expect(shown).toEqual(whole.slice(at, at + shown.length));
+  expect(Math.abs(at - 45)).toBeLessThanOrEqual(3);
+  expect(Math.abs(shown.length - 60)).toBeLessThanOrEqual(2);
+  const rough = await judged("rough.mp4", await (await get("time=1.5s&duration=2s&exact=false")).bytes());
+  expect(rough.seconds).toBeGreaterThan(2.3);
+  for (const [query, status, sentence] of [
+    ["time=later&duration=2s", 400, "`time` says"],
+    ["time=1s", 400, "`duration` says"],
+    ["time=1s&duration=600s", 400, "at most 60s"],
+    ["time=1s&duration=2s&exact=maybe", 400, "`exact` is"],
+    ["time=1h&duration=2s", 404, "Nothing is recorded there"],
+  ] as const) {
+    const answer = await get(query);
+    expect([answer.status, await answer.text()], query).toEqual([status, expect.stringContaining(sentence)]);
+  }
+  const list = `${http}/${video}/manifest/clip.m3u8?time=1.5s&duration=2s`;
+  const { stdout } = await run("ffprobe", [
+    "-v",
+    "error",
+    "-of",
+    "csv=p=0",
+    "-show_entries",
+    "format=duration",
+    list,
+  ]);
+  expect(Number(stdout)).toBeGreaterThanOrEqual(2);
+  expect(Number(stdout)).toBeLessThan(5);
+});
+
+test("a clip that stays is a video of its own, which plays and has its download", async () => {
+  const json = {
+    clippedFromVideoUID: video,
+    startTimeSeconds: 1.5,
+    endTimeSeconds: 3.5,
+    meta: { name: "Goal" },
+  };
+  const { result } = await (await api("/clip", { method: "POST", json })).json();
+  expect(result).toMatchObject({ clippedFrom: video, meta: { name: "Goal" }, readyToStream: true });
+  for (const list of ["manifest/video.m3u8", "downloads/default.mp4"]) {
+    const url = `${http}/${result.uid}/${list}`;
+    const { stdout } = await run("ffmpeg", [
+      ...["-v", "error", "-xerror", "-i", url, "-map", "0:v", "-f", "framemd5", "-"],
+    ]);
+    const count = stdout.split("\n").filter((line) => /^\d/.test(line)).length;
+    expect(count, list).toBeGreaterThanOrEqual(60);
+    expect(count, list).toBeLessThanOrEqual(125);
+  }
+  const manifest = await (await fetch(`${http}/${result.uid}/manifest/video.mpd`)).text();
+  expect(createMpdJudge().manifest(manifest, Date.now())).toEqual([]);
+  expect((await api(`/${result.uid}`, { method: "DELETE" })).status).toBe(200);
+  await expect
+    .poll(async () => (await fetch(`${http}/${result.uid}/manifest/video.m3u8`)).status)
+    .not.toBe(200);
+  const none = await api("/clip", {
+    method: "POST",
+    json: { ...json, startTimeSeconds: 600, endTimeSeconds: 601 },
+  });
+  expect([none.status, (await none.json()).errors[0].message]).toEqual([
+    ...[400, expect.stringContaining("Nothing is recorded there")],
+  ]);
+  const { result: downloads } = await (await api(`/${video}/downloads`, { method: "POST", json: {} })).json();
+  expect(downloads).toEqual({
+    default: {
+      status: "ready",
+      percentComplete: 100,
+      url: expect.stringContaining(`/${video}/downloads/default.mp4`),
+    },
+  });
+});
+
+test("a token opens the download only where it says so", async () => {
+  await api(`/${video}`, { method: "POST", json: { requireSignedURLs: true } });
+  const token = async (json: unknown) =>
+    ((await (await api(`/${video}/token`, { method: "POST", json })).json()) as { result: { token: string } })
+      .result.token;
+  const ask = async (playback: string, file: string) => {
+    const answer = await fetch(`${http}/${playback}/${file}`);
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  const file = "downloads/default.mp4";
+  const [plain, open] = [await token({}), await token({ downloadable: true })];
+  expect([await ask(video, file), await ask(plain, file), await ask(open, file)]).toEqual([403, 403, 200]);
+  const clip = "clip.mp4?time=1s&duration=1s";
+  expect([await ask(video, clip), await ask(plain, clip)]).toEqual([403, 200]);
+  await api(`/${video}`, { method: "POST", json: { requireSignedURLs: false } });
+});
+
+test("Chromium plays the file from its address and seeks in it", async () => {
+  const browser = await openBrowser();
+  try {
+    const { page } = await browser.open(`${http}/${video}/watch`);
+    const seen = await page.evaluate(async (src) => {
+      const element = document.createElement("video");
+      element.muted = true;
+      element.src = src;
+      document.body.append(element);
+      const happens = (name: string) =>
+        new Promise((resolve) => element.addEventListener(name, resolve, { once: true }));
+      await element.play();
+      await happens("timeupdate");
+      const moved = happens("seeked");
+      element.currentTime = element.duration - 2;
+      await moved;
+      const sought = element.currentTime;
+      await element.play();
+      await happens("ended");
+      return { width: element.videoWidth, duration: element.duration, sought, error: element.error?.message };
+    }, `/${video}/downloads/default.mp4`);
+    expect(seen.error).toBeUndefined();
+    expect(seen.width).toBe(640);
+    expect(seen.sought).toBeCloseTo(seen.duration - 2, 1);
+  } finally {
+    await browser.close();
+  }
+});
