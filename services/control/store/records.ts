@@ -531,7 +531,7 @@ export class Inputs {
         modified: now(),
       },
       ...{ require_signed_urls: owner ? null : 1, allowed_origins: null, meta: null, creator: null },
-      ...{ scheduled_deletion: null, thumbnail_ppm: null, public_details: null },
+      ...{ scheduled_deletion: null, thumbnail_ppm: null, clipped_from: null, public_details: null },
     });
     return true;
   }
