@@ -232,13 +232,14 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
       );
     const inputs = follow<import("./live/snapshot.ts").OriginInput>("origin");
     const records = follow<import("./live/snapshot.ts").GateRecord>("gate");
-    const places = own("places", openGeo({ files: config.geoip, log, changed: () => {} }));
+    let relay: import("./moq/serve.ts").RelayRole | undefined;
+    const places = own("places", openGeo({ files: config.geoip, log, changed: () => relay?.geoChanged() }));
     const certificates = own(
       "certificates",
       await openCertificates({ ...certificateFiles(config, log), byHash: true }),
     );
     await Promise.all([inputs.ready, records.ready]);
-    const relay = own(
+    relay = own(
       "relay",
       await startRelay({
         host: config.host,

@@ -1,3 +1,4 @@
+import { recallText, remember } from "../memory.ts";
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
 import type { Way } from "./moq/client.ts";
 import { AUTO, SOUND_ALONE } from "./quality.ts";
@@ -7,8 +8,9 @@ const CONNECT_MS = 1_500;
 /** After it failed HLS plays for so long, doubling up to ten minutes. */
 const AVOID_MS = 30_000;
 const MOST_MS = 600_000;
-let avoidUntil = 0;
-let avoidMs = AVOID_MS;
+/** Names of what is remembered over a reload: until when (epoch ms), and for how long the next time. */
+const UNTIL = "moq-avoid-until";
+const LENGTH = "moq-avoid-ms";
 
 /** Opens an engine; `abandon` is called instead when none is wanted any more. */
 export type Opener = ((options: EngineOptions) => Engine) & { readonly abandon?: () => void };
@@ -53,10 +55,12 @@ export async function chooseEngine(video: HTMLVideoElement, chances: Chances): P
 
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
 async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | undefined> {
-  if (!moq || dvr || choice === SOUND_ALONE || performance.now() < avoidUntil) return undefined;
+  if (!moq || moq.lacks.length > 0 || dvr || choice === SOUND_ALONE) return undefined;
+  if (Date.now() < Number(recallText(UNTIL) ?? 0)) return undefined;
   const avoid = () => {
-    avoidUntil = performance.now() + avoidMs;
-    avoidMs = Math.min(MOST_MS, 2 * avoidMs);
+    const ms = Number(recallText(LENGTH) ?? AVOID_MS);
+    remember(UNTIL, Date.now() + ms);
+    remember(LENGTH, Math.min(MOST_MS, 2 * ms));
   };
   try {
     const [{ moqSupported, openMoq }, { connectMoq }] = await Promise.all([

@@ -28,6 +28,12 @@ export class Admission {
     this.#ground.end();
   }
 
+  /** What is known of addresses has changed. */
+  geoChanged(): void {
+    this.#gate.geoChanged();
+    for (const recheck of [...this.#inside]) recheck();
+  }
+
   /** Why a session that names a playback in its path is refused; undefined when it is not. */
   refuse(text: string, client: Client): string | undefined {
     const found = this.#gate.admit(text, client, Date.now());

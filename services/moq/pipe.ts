@@ -8,6 +8,8 @@ const headBytes = 9;
 const maxFrameBytes = 32 << 20;
 const pieceBytes = 1 << 20;
 const maxReason = 1024;
+/** A role that reads no more must not fill the memory of the one that writes. */
+const maxQueued = 64 << 20;
 
 type Serving = Parameters<Session["serve"]>[0];
 
@@ -77,6 +79,10 @@ export class PipeSession implements Session {
 
   #frame(kind: number, stream: number, value: number, bytes?: Uint8Array): void {
     if (this.#closed || this.#socket.destroyed) return;
+    if (this.#socket.writableLength > maxQueued) {
+      this.#socket.destroy();
+      return this.#end({ code: 0, reason: "the other side does not read" });
+    }
     const head = Buffer.allocUnsafe(headBytes);
     head[0] = kind;
     head.writeUInt32BE(stream, 1);

@@ -8,7 +8,7 @@ import { PipeSession } from "./pipe.ts";
 import { Relay, type Right } from "./relay.ts";
 import type { Outgoing, SubscribeAsked } from "./requests.ts";
 import { Peer, type PeerEvents } from "./session.ts";
-import type { Closed } from "./transport.ts";
+import type { Closed, Session } from "./transport.ts";
 
 const namespace = ["a".repeat(32)];
 const bytes = (text: string) => Buffer.from(text);
@@ -72,8 +72,10 @@ class Viewer {
   closed: Closed | undefined;
   #waiting: (() => void)[] = [];
 
-  constructor(relay: Relay, may = (): Right | undefined => always) {
-    [this.peer] = pair({ closed: (how) => this.say("closed", how.code) }, relay.subscriber(may));
+  constructor(relay: Relay, may = (): Right | undefined => always, transport?: Session) {
+    const on: PeerEvents = { closed: (how) => this.say("closed", how.code) };
+    if (transport) this.peer = new Peer({ transport, side: "client", on });
+    else [this.peer] = pair(on, relay.subscriber(may));
   }
 
   say(...what: unknown[]): void {
@@ -232,6 +234,54 @@ describe("a relay", () => {
     await viewer.until("end 9");
     expect(relay.bytes).toBeLessThanOrEqual(3000);
     expect(relay.bytes).toBeGreaterThanOrEqual(2000);
+  });
+
+  test("takes groups from who does not read, by a reset, and goes on with the next; others notice nothing", async () => {
+    const relay = new Relay({ cacheBytes: 1 << 20, queuedBytes: 1000 });
+    const origin = new Origin(relay);
+    await origin.announce();
+    const brisk = new Viewer(relay);
+    brisk.subscribe("video");
+    await brisk.until("ok nothing");
+    // A session whose network takes nothing while `stuck`.
+    const [a, b] = duplexPair();
+    const transport = new PipeSession(b, "server", "moqt-16");
+    let stuck = false;
+    const slow: Session = {
+      protocol: transport.protocol,
+      remote: transport.remote,
+      get queued() {
+        return stuck ? 5000 : 0;
+      },
+      openUni: () => {
+        const stream = transport.openUni();
+        return {
+          write: (bytes, fin) => stream.write(bytes, fin),
+          reset: (code) => stream.reset(code),
+          get queued() {
+            return stuck ? 5000 : 0;
+          },
+        };
+      },
+      openBi: () => transport.openBi(),
+      serve: (on) => transport.serve(on),
+      close: (code, reason) => transport.close(code, reason),
+    };
+    new Peer({ transport: slow, side: "server", on: relay.subscriber(() => always) });
+    const viewer = new Viewer(relay, undefined, new PipeSession(a, "client", "moqt-16"));
+    viewer.subscribe("video");
+    await viewer.until("ok nothing");
+    const one = origin.group(1, ["a"], { whole: false });
+    await viewer.until("1.0 a");
+    stuck = true;
+    one.write(encodeObject(bytes("b")), true);
+    await viewer.until("gone 1");
+    stuck = false;
+    origin.group(2, ["c"]);
+    await viewer.until("end 2");
+    await brisk.until("end 2");
+    expect(viewer.heard).not.toContain("1.1 b");
+    expect(brisk.heard).toEqual(["ok nothing", "1.0 a", "1.1 b", "end 1", "2.0 c", "end 2"]);
   });
 
   test("says what it has not, and what nobody may see", async () => {

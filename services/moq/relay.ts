@@ -272,7 +272,7 @@ class Track {
         outgoing: asked.accept({ largest }),
         start,
         endGroup: filter?.from === "absolute" ? filter.endGroup : undefined,
-        queued: () => this.#limits.queuedBytes,
+        queuedBytes: this.#limits.queuedBytes,
         count: this.#limits.count,
         left: () => {
           this.#readers.delete(reader);
@@ -468,7 +468,7 @@ class Reader {
   readonly #outgoing: Outgoing;
   readonly #start: Location;
   readonly #endGroup: number | undefined;
-  readonly #queued: () => number;
+  readonly #queuedBytes: number;
   readonly #count: RelayOptions["count"];
   readonly #left: () => void;
   /** Undefined once given up. */
@@ -480,14 +480,14 @@ class Reader {
     readonly outgoing: Outgoing;
     readonly start: Location;
     readonly endGroup: number | undefined;
-    readonly queued: () => number;
+    readonly queuedBytes: number;
     readonly count: RelayOptions["count"];
     readonly left: () => void;
   }) {
     this.#outgoing = options.outgoing;
     this.#start = options.start;
     this.#endGroup = options.endGroup;
-    this.#queued = options.queued;
+    this.#queuedBytes = options.queuedBytes;
     this.#count = options.count;
     this.#left = options.left;
     this.#outgoing.onEnd = () => this.#leave();
@@ -528,10 +528,8 @@ class Reader {
     if (run.header.group === this.#start.group && id < this.#start.object) return;
     const stream = this.#streams.get(run);
     if (!stream) return;
-    if (stream.queued > this.#queued()) {
-      this.#reset(run, stream);
-      return;
-    }
+    // All his streams together: what waits for one that reads nothing has an end.
+    if (stream.queued > 0 && this.#outgoing.queued > this.#queuedBytes) return this.#reset(run, stream);
     stream.write(wire);
     this.#count?.("objects", 1);
     this.#count?.("bytes", wire.length);

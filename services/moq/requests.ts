@@ -55,6 +55,8 @@ export interface FetchEvents {
 export interface Wire {
   send(message: Message): void;
   openUni(): SendStream;
+  /** Bytes that wait in all streams of the session. */
+  readonly queued: number;
   /** The request is over. */
   release(id: number): void;
 }
@@ -116,8 +118,9 @@ export class Outgoing {
     return this.#params;
   }
 
-  get over(): boolean {
-    return this.#over;
+  /** Bytes that wait for this peer, in whatever stream. */
+  get queued(): number {
+    return this.#wire.queued;
   }
 
   /** A stream for (a part of) one group, its header written. */

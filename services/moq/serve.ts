@@ -31,6 +31,13 @@ export interface RelayRoleOptions {
   readonly metrics: Metrics;
 }
 
+export interface RelayRole extends Running {
+  /** UDP; absent where there is no QUIC. */
+  readonly port?: number;
+  /** What is known of addresses has changed. */
+  geoChanged(): void;
+}
+
 const maxConnections = 10_000;
 const maxPerAddress = 500;
 const cacheBytes = 256 << 20;
@@ -41,7 +48,7 @@ const leaveMs = 500;
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
 
 /** Passes what origins have on to viewers over WebTransport. Where there is no QUIC it says so once and serves nobody. */
-export async function startRelay(options: RelayRoleOptions): Promise<Running & { readonly port?: number }> {
+export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> {
   const { log, metrics, secret, certificates } = options;
   const scope = new Scope(3_000, (name) => log.warn({ name }, "did not close in time"));
   try {
@@ -133,7 +140,12 @@ export async function startRelay(options: RelayRoleOptions): Promise<Running & {
         await internal.close();
       },
     });
-    return { ...(port !== undefined && { port }), closed: scope.closed, close: () => scope.close() };
+    return {
+      ...(port !== undefined && { port }),
+      geoChanged: () => admission.geoChanged(),
+      closed: scope.closed,
+      close: () => scope.close(),
+    };
   } catch (error) {
     await scope.close();
     throw error;

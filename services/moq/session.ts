@@ -106,6 +106,9 @@ export class Peer {
     this.#wire = {
       send: (message) => this.#send(message),
       openUni: () => transport.openUni(),
+      get queued() {
+        return transport.queued;
+      },
       release: (id) => this.#release(id),
     };
     this.#late = setTimeout(() => this.close("controlTimeout", "no SETUP came in time"), setupMs);

@@ -16,7 +16,11 @@ export interface Lifecycle {
   readonly status: Status;
   readonly message: string | null;
   /** How to have it as Media over QUIC; absent where that is not to be had. */
-  readonly moq?: Way & { readonly namespace: string };
+  readonly moq?: Way & {
+    readonly namespace: string;
+    /** What only playlists have of it. */
+    readonly lacks: readonly ("captions" | "languages")[];
+  };
   /** When broadcast time 0 was, as in PROGRAM-DATE-TIME: a player that joins later knows by it how much it missed. */
   readonly startedAt: string | null;
 }
@@ -43,9 +47,16 @@ export function lifecycleOf(playback: string, broadcast: Broadcast | undefined, 
     status,
     message: broadcast?.advice ?? null,
     // Its namespaces are live inputs.
-    ...(moq && live && isInput && { moq: { ...moq, namespace: playback } }),
+    ...(moq && live && isInput && { moq: { ...moq, namespace: playback, lacks: lacksOf(broadcast) } }),
     startedAt: broadcast?.epochMs === undefined ? null : new Date(broadcast.epochMs).toISOString(),
   };
+}
+
+function lacksOf(broadcast: Broadcast | undefined): ("captions" | "languages")[] {
+  const renditions = [...(broadcast?.renditions.values() ?? [])];
+  const captions = broadcast?.subtitles !== undefined || renditions.some((one) => one.captions.length > 0);
+  const languages = renditions.some(({ name }) => /^audio\d+$/.test(name));
+  return [...(captions ? (["captions"] as const) : []), ...(languages ? (["languages"] as const) : [])];
 }
 
 /** Answers at once, or with `wait=STATUS` when the status is another one, for no longer than a proxy would wait. */

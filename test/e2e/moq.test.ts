@@ -23,7 +23,7 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
 
   beforeAll(async () => {
     [sluice, browser] = await Promise.all([startSluice({ env: { SLUICE_MOQ: "true" } }), openBrowser()]);
-    encoder = publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, size: "640x360", gop: 2 });
+    encoder = onAir();
     way = await wayTo(sluice.ready, sluice.ready.uid!);
   }, 2 * MINUTE);
   afterAll(async () => {
@@ -31,6 +31,10 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     await browser?.close();
     await sluice?.stop();
   }, MINUTE);
+
+  function onAir(): Publisher {
+    return publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, size: "640x360", gop: 2 });
+  }
 
   test("a person watches half a second behind the encoder, without a stall", async ({ onTestFailed }) => {
     onTestFailed(() => console.error(sluice.log(), encoder.log()));
@@ -47,6 +51,25 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     expect(after.latency).toBeLessThan(1);
     expect(after.stats.clockLatency).toBeLessThan(1);
     expect(errors).toEqual([]);
+    await close();
+  });
+
+  test("an encoder that drops out for a while interrupts the picture and nothing else", async ({
+    onTestFailed,
+  }) => {
+    onTestFailed(() => console.error(sluice.log(), encoder.log()));
+    const { page, close } = await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/watch`);
+    await untilState(page, ["playing"]);
+    await watchFor(page, 2);
+    await encoder.kill();
+    await untilState(page, ["reconnecting"]);
+    encoder = onAir();
+    await untilState(page, ["playing"]);
+    const { before, after } = await watchFor(page, 5);
+    expect(after.state).toBe("playing");
+    expect(after.stats).toMatchObject({ engine: "Media over QUIC", errors: [] });
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(4);
+    expect(after.latency).toBeLessThan(1.5);
     await close();
   });
 

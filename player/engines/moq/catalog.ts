@@ -20,6 +20,8 @@ export interface Catalog {
   readonly audio: readonly MoqTrack[];
   /** Names of `video`, in its order. */
   readonly qualities: readonly Quality[];
+  /** There are pictures, of which this browser can play none. */
+  readonly unshown: boolean;
   /** Nothing is live and nothing comes. */
   readonly complete: boolean;
   /** Milliseconds since 1970 at media time 0, where it is said. */
@@ -67,6 +69,7 @@ export function readCatalog(bytes: Uint8Array, playable: (type: string) => boole
     video,
     audio: tracks.filter(({ role }) => role === "audio"),
     qualities: qualitiesOf(video.map((track) => ({ ...track, bitrate: track.bitsPerSecond }))),
+    unshown: video.length === 0 && (json.tracks ?? []).some(({ role }) => role === "video"),
     complete: json.isComplete === true,
     epochMs: json.sluiceEpoch,
   };

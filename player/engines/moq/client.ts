@@ -10,6 +10,8 @@ export interface Way {
   readonly hashes: readonly string[];
   /** Of the broadcast. */
   readonly namespace: string;
+  /** What only playlists have of it: captions, languages. */
+  readonly lacks: readonly string[];
 }
 
 /** What comes of one subscription. */

@@ -213,8 +213,9 @@ class MoqEngine implements Engine {
     else this.#follow(this.#catalog);
   }
 
-  #begin({ video, audio }: Catalog): void {
-    if (video.length === 0 && audio.length === 0) return this.#fail("nothing of it can be played here");
+  #begin({ video, audio, unshown }: Catalog): void {
+    if (unshown || (video.length === 0 && audio.length === 0))
+      return this.#fail("nothing of it can be played here");
     const failed = (message: string) => this.#fail(message);
     const picture = this.#wished();
     if (picture) this.#feeds.video = new Feed(this.#source.addSourceBuffer(picture.type), failed);
@@ -231,7 +232,9 @@ class MoqEngine implements Engine {
       this.#sound.end();
       this.#sound = this.#lane(audio[0]);
     }
-    this.#switch();
+    // A rung that begins later is behind the source by what its encoder takes: nobody is moved there without need.
+    const isHere = video.some((track) => track === this.#picture?.track);
+    if (!isHere || this.choice !== AUTO) this.#switch();
   }
 
   /** The picture that is wanted now: as chosen, else the best that the screen shows and stalls allow. */
