@@ -46,7 +46,10 @@ interface Rendered {
   readonly texts: Map<string, { readonly plain: Buffer; gzip: Buffer | undefined }>;
 }
 
-/** Renders each playlist once per change, for the first who asks; all others share its bytes. */
+/**
+ * Renders each playlist once per change, for the first who asks; all others share its bytes, so that nobody sees half of a
+ * change (rfc8216bis 6.2.1).
+ */
 export class Playlists {
   readonly #rendered = new WeakMap<Readable, Rendered>();
   readonly #made: (what: "text" | "gzip") => void;
@@ -83,6 +86,7 @@ export class Playlists {
             targetDuration: broadcast.targetDuration,
           },
         );
+      // 6.2.5.2: held for no longer than three target durations.
       if (waited === "late")
         return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
       verdict = answerFor(rendition.shown, directives);
@@ -204,6 +208,7 @@ export class Playlists {
         name: mode.text ? textName : rendition.name,
         plain: broadcast.plain,
         past: mode.dvr ? rendition.past : undefined,
+        cues: cuesOf(broadcast, mode),
       };
       const list = mode.pictures
         ? iframePlaylist(rendition.shown, options)
@@ -211,7 +216,6 @@ export class Playlists {
             ...options,
             skip,
             reports: reports(broadcast, mode.text ? undefined : rendition, mode),
-            cues: cuesOf(broadcast, mode),
           });
       const plain = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
       this.#made("text");

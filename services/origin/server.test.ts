@@ -200,6 +200,20 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await get(path)).headers["cache-control"]).toBe(kept),
   );
 
+  test("playlists go before media, and nothing that the origin answers has an age", async () => {
+    // rfc9218 and rfc8216bis B.1; App. C: only a cache knows how old its copy is.
+    const media = `/${input}/manifest/${video}/source/0/1.m4s`;
+    for (const [path, urgency] of [
+      [playlist, "u=1"],
+      [`/${input}/manifest/video.m3u8`, "u=1"],
+      [`/${input}/manifest/video.mpd`, "u=1"],
+      [media, "u=3"],
+    ] as const) {
+      const { headers } = await get(path);
+      expect([headers.priority, headers.age], path).toEqual([urgency, undefined]);
+    }
+  });
+
   test("a method that changes things is refused by name", async () => {
     const { status, headers } = await get(playlist, { method: "DELETE" });
     expect([status, headers.allow]).toEqual([405, "GET, HEAD, OPTIONS"]);
@@ -454,4 +468,34 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
       status: "ended",
     });
   });
+});
+
+test("a request that was held for three target durations is told to come again", async () => {
+  vi.useFakeTimers();
+  try {
+    const set = await stage();
+    set.play(5);
+    const handler = openHandler({ directory: set.directory, playerDir: "/nonexistent", failures: [] });
+    const { number } = set.broadcast.reference!.window.open!;
+    let answer: { status: number; headers: Record<string, unknown> } | undefined;
+    void handler({
+      ...{ method: "GET", path: `/${input}/manifest/${video}/source.m3u8`, query: `_HLS_msn=${number}` },
+      ...{ headers: {}, peer: "", raw: { request: process.stdin } },
+      reply(status, headers) {
+        answer = { status, headers };
+      },
+      stream: () => undefined,
+      onGone: () => undefined,
+      cut: () => undefined,
+    });
+    await vi.advanceTimersByTimeAsync(11_900);
+    expect(answer).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(200);
+    expect(answer).toMatchObject({
+      status: 503,
+      headers: { "retry-after": "1", "cache-control": "no-store" },
+    });
+  } finally {
+    vi.useRealTimers();
+  }
 });

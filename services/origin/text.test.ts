@@ -123,7 +123,7 @@ test("a cue that crosses into the next segment is in both, and segments and part
   expect((await get(`${video}/text/0/4.vtt`)).text).toMatch(/00:00:1[67]\.\d+ --> 00:00:1[78]\.\d+\nlate/);
 });
 
-test("what comes next is held until it is whole, and DASH gets it part by part", async () => {
+test("what comes next is held until it is whole, and DASH has it when the next one begins", async () => {
   say(300, "Hello");
   play(4.7);
   const next = broadcast.reference!.window.next!;
@@ -140,11 +140,18 @@ test("what comes next is held until it is whole, and DASH gets it part by part",
   say(5_500, "And on");
   play(6.5);
   expect(readVtt((await whole).text, segment(3)).faults).toEqual([]);
+  // DASH has what was said in the segment before, and has it at once.
   const { status, type, bytes } = await chunks;
   expect([status, type]).toEqual([200, "application/mp4"]);
   const samples = readChunks(bytes).flatMap((chunk) => chunk.samples);
   expect(samples[0]!.dts).toBe(14_000 * 90);
   expect(samples.reduce((sum, { duration }) => sum + duration, 0)).toBe(180_000);
+  expect(samples.map(({ data }) => Buffer.from(data).toString("latin1").includes("Hello"))).toEqual([true]);
+  const fourth = readChunks((await get(`${video}/text/0/4.m4s`)).bytes).flatMap((chunk) => chunk.samples);
+  expect(fourth.map(({ dts, duration }) => [dts / 90, duration / 90])).toEqual([
+    [16_000, 1_500],
+    [17_500, 500],
+  ]);
   // What is whole by now is the same.
   expect(Buffer.from((await get(`${video}/text/0/3.m4s`)).bytes).equals(bytes)).toBe(true);
   expect((await get(`${video}/text/0/init.mp4`)).text).toContain("WEBVTT");

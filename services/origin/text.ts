@@ -1,6 +1,6 @@
 import type { Programme, Readable } from "../live/programme.ts";
 import { emptySegment, initSegment } from "../packager/cmaf.ts";
-import type { Segment } from "../packager/track.ts";
+import type { Segment, TextTrack } from "../packager/track.ts";
 import { linesIn, stretchesOf, textTrack, webvtt, wvttChunk } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
@@ -17,8 +17,7 @@ export type Wanted =
     };
 
 /**
- * Answers with words. Like media a segment or part is held until it is whole when it comes next, and DASH gets a segment part by
- * part. False when there is none.
+ * Answers with words. Like media a segment or part is held until it is whole when it comes next. False when there is none.
  */
 export async function answerText(exchange: Exchange, programme: Programme, wanted: Wanted): Promise<boolean> {
   const { subtitles, reference, targetDuration } = programme;
@@ -50,38 +49,37 @@ export async function answerText(exchange: Exchange, programme: Programme, wante
     return true;
   }
 
-  const begun = (): boolean =>
-    (find(reference, number)?.parts.length ?? 0) > 0 || !isComing(reference, number);
+  const begun = (): boolean => find(reference, number) !== undefined || !isComing(reference, number);
   if (!begun() && !(await until(reference, begun, targetDuration, gone))) return gone.yes;
-  const first = find(reference, number);
-  if (!first) return false;
-  if (first.gap) {
-    exchange.reply(200, headers("application/mp4"), [emptySegment(track, first.dts, first.duration)]);
-    return true;
-  }
-  const body = exchange.stream(200, headers("application/mp4"), { drained: () => {}, gone: () => {} });
-  let sent = 0;
-  const whole = (): boolean => find(reference, number) !== reference.shown.open;
-  for (; body; ) {
-    const segment = find(reference, number);
-    if (!segment || segment.gap) {
-      body.abort();
-      break;
-    }
-    const fresh = stretchesOf(segment).slice(sent);
-    const pieces = fresh.map((one) => wvttChunk(track, one, linesIn(subtitles, one, timescale)));
-    sent += pieces.length;
-    if (pieces.length > 0) body.write(pieces);
-    if (whole()) {
-      body.end();
-      break;
-    }
-    const more = (): boolean => whole() || (find(reference, number)?.parts.length ?? 0) > sent;
-    if (await until(reference, more, targetDuration, gone)) continue;
-    body.abort();
-    break;
-  }
+  const segment = find(reference, number);
+  if (!segment) return false;
+  const about = {
+    ...headers("application/mp4"),
+    "cache-control": cacheControl("held playlist", targetDuration),
+  };
+  exchange.reply(200, about, [chunkOf(programme, segment, track)]);
   return true;
+}
+
+/**
+ * For DASH, whose players load whole segments of words and are closer to live than a segment is long: while it is live each
+ * has the words of the one before, so that it can be had when it begins and not when it is over.
+ */
+function chunkOf({ subtitles, reference }: Programme, segment: Segment, track: TextTrack): Uint8Array {
+  const { timescale, ended } = reference!.shown;
+  if (segment.gap) return emptySegment(track, segment.dts, segment.duration);
+  if (ended) return wvttChunk(track, segment, linesIn(subtitles!, segment, timescale));
+  const before = find(reference!, segment.number - 1);
+  // How long the open one will be nobody knows yet.
+  const stretch = { dts: segment.dts, duration: before?.duration || segment.duration || timescale };
+  if (!before || before.gap) return wvttChunk(track, stretch, []);
+  const lateMs = Math.round(((segment.dts - before.dts) * 1000) / timescale);
+  const lines = linesIn(subtitles!, before, timescale).map((line) => ({
+    ...line,
+    startMs: line.startMs + lateMs,
+    endMs: line.endMs + lateMs,
+  }));
+  return wvttChunk(track, stretch, lines);
 }
 
 /** Whether the client has left, for any number of waits. */

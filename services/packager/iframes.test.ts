@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { createJudge } from "../../test/conformance/hls-rules.ts";
 import { readChunks } from "../../test/support/mp4.ts";
 import { broadcast, simulate } from "../../test/support/simulate.ts";
-import { rangeOf, withParameter } from "./hls.ts";
+import { Cues } from "./cues.ts";
+import { mediaPlaylist, rangeOf, withParameter } from "./hls.ts";
 import { iframePlaylist } from "./iframes.ts";
 import { Past } from "./past.ts";
 
@@ -28,6 +29,20 @@ test("an I-frame list has the first picture of each segment as a range, and gaps
   // It asks for version 8 where there is a gap.
   const parsed = HLS.parse(text.replace("VERSION:5", "VERSION:8"));
   expect(!parsed.isMasterPlaylist && parsed.isIFrame).toBe(true);
+});
+
+test("it has the date ranges of every other list", () => {
+  const { windows } = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 30 } }]));
+  const window = windows.get("source")!;
+  const cues = new Cues();
+  cues.add({ startMs: window.epochMs + 30_000, durationMs: 1_000, name: "goal", splice: undefined });
+  const given = { listed: cues.since(0), removed: [] };
+  const judge = createJudge();
+  const media = mediaPlaylist(window, { name: "source", skip: "none", reports: [], cues: given });
+  const pictures = iframePlaylist(window, { name: "source", cues: given });
+  expect(pictures.match(/#EXT-X-DATERANGE.*/g)).toEqual(media.match(/#EXT-X-DATERANGE.*/g));
+  expect(judge.playlist("/v/source.m3u8", media, 0)).toEqual([]);
+  expect(judge.playlist("/v/source.pictures.m3u8", pictures, 1)).toEqual([]);
 });
 
 test("it goes back as far as a DVR does", () => {

@@ -1,3 +1,4 @@
+import { cueLine } from "./cues.ts";
 import { date, header, type MediaOptions, seam, segmentUri } from "./hls.ts";
 import type { Segment } from "./track.ts";
 import type { Window } from "./window.ts";
@@ -8,7 +9,7 @@ import type { Window } from "./window.ts";
  */
 export function iframePlaylist(
   window: Window,
-  { name, past, plain = false }: Omit<MediaOptions, "skip" | "reports">,
+  { name, past, plain = false, cues }: Omit<MediaOptions, "skip" | "reports">,
 ): string {
   const { segments } = window;
   const old = past?.length ?? 0;
@@ -19,6 +20,8 @@ export function iframePlaylist(
   text += header(window, { deltas: window.deltas || past !== undefined, plain, parts: false });
   text += `#EXT-X-MEDIA-SEQUENCE:${(past?.at(0) ?? segments[0])?.number ?? 0}\n`;
   text += `#EXT-X-DISCONTINUITY-SEQUENCE:${sequence}\n#EXT-X-I-FRAMES-ONLY\n`;
+  // 4.4.5.1: the same as in every other list (6.2.4).
+  for (const cue of cues?.listed ?? []) text += cueLine(cue);
   let before: Segment | undefined;
   const add = (segment: Segment): void => {
     text += seam(before, segment, sequence, name) + date(segment, window);

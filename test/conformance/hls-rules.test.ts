@@ -53,6 +53,7 @@ function good({
   if (ended) return `${text}#EXT-X-ENDLIST\n`;
   if (parts > 0) text += head(open);
   for (let i = 0; i < parts; i++) text += part(open, i);
+  if (open === 8 && parts === 0) text += `#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="${name}/1/init.mp4"\n`;
   text += `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${name}/${version(open)}/${open}.${parts}.m4s"\n`;
   return `${text}#EXT-X-RENDITION-REPORT:URI="${other}.m3u8",LAST-MSN=${parts ? open : open - 1},LAST-PART=${parts ? parts - 1 : 3}\n`;
 }
@@ -448,6 +449,16 @@ describe("each rule reports a playlist that breaks it", () => {
       "same-dateranges",
     ]);
   });
+  test("a hinted part whose new init is not hinted (hint-of-map)", () => {
+    const first = good({ from: 1, open: 8, parts: 0 });
+    const next = good({ from: 1, open: 8, parts: 1 });
+    const judge = createJudge();
+    expect(judge.playlist(url, first, 0)).toEqual([]);
+    expect(judge.playlist(url, next, 500)).toEqual([]);
+    const broken = createJudge();
+    broken.playlist(url, first.replace(/#EXT-X-PRELOAD-HINT:TYPE=MAP.*\n/, ""), 0);
+    expect(names(broken.playlist(url, next, 500))).toEqual(["hint-of-map"]);
+  });
   test("a part that comes without a hint", () => {
     const judge = createJudge();
     judge.playlist(url, good().replace(/#EXT-X-PRELOAD-HINT.*\n/, ""), 0);
@@ -456,6 +467,7 @@ describe("each rule reports a playlist that breaks it", () => {
   test("and none is without one", () => {
     const broken = new Set([
       "hint-required",
+      "hint-of-map",
       "same-dateranges",
       ...[
         ...words,

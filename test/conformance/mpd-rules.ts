@@ -63,6 +63,12 @@ const one: readonly Rule<Reading>[] = [
     const wanted = ["xmlns", "profiles", "minBufferTime", "maxSegmentDuration", "type"];
     if (dynamic) wanted.push("availabilityStartTime", "publishTime");
     else wanted.push("mediaPresentationDuration");
+    const known = (attribute(root, "profiles") ?? "").split(",");
+    for (const profile of [
+      "urn:mpeg:dash:profile:isoff-live:2011",
+      "http://www.dashif.org/guidelines/low-latency-live-v5",
+    ])
+      if (!known.includes(profile)) yield `no profile ${profile}`;
     for (const name of wanted) if (attribute(root, name) === undefined) yield `@${name} is missing`;
     const updates = attribute(root, "minimumUpdatePeriod") !== undefined;
     if (updates !== dynamic)
@@ -131,6 +137,12 @@ const one: readonly Rule<Reading>[] = [
   }),
   rule("5.12", "producer-reference-time", function* ({ periods, root, dynamic }) {
     const epoch = Date.parse(attribute(root, "availabilityStartTime") ?? "");
+    for (const { element, id } of periods) {
+      const ids = childrenOf(element, "AdaptationSet")
+        .flatMap((set) => childrenOf(set, "ProducerReferenceTime"))
+        .map((time) => attribute(time, "id"));
+      if (new Set(ids).size < ids.length) yield `Period ${id}: two ProducerReferenceTimes of one @id`;
+    }
     for (const { id, start, renditions: list } of periods)
       for (const { set, timescale, template } of list) {
         const [time] = childrenOf(set, "ProducerReferenceTime");

@@ -120,6 +120,15 @@ export const stepRules: readonly Rule<Step>[] = [
       return;
     }
   }),
+  rule("4.4.5.3", "hint-of-map", function* ({ before, entries }) {
+    const hint = partHint(before.reading);
+    const inForce = before.entries.at(-1)?.map;
+    const came = entries.find(({ parts }) => parts.some((part) => part.uri === hint));
+    if (!hint || !inForce || !came?.map || came.map === inForce) return;
+    const maps = all(before.reading, "EXT-X-PRELOAD-HINT").filter((tag) => attribute(tag, "TYPE") === "MAP");
+    if (!maps.some((tag) => attribute(tag, "URI") === came.map))
+      yield `${hint} was hinted without its ${came.map}`;
+  }),
   rule("B.1", "hint-required", function* ({ before, entries }) {
     const last = edge(before.entries);
     const shown = before.entries.at(-1)?.parts.at(-1);
