@@ -144,7 +144,7 @@ describe("as CMAF", () => {
       [10_000, 200, []],
       [10_200, 300, ["one &amp; two"]],
       [10_500, 200, ["one &amp; two"]],
-      [10_700, 300, ["one &amp; two", "over"]],
+      [10_700, 300, ["one &amp; two\nover"]],
       [11_000, 1_000, ["over"]],
     ]);
     expect(Buffer.from(samples[0]!.data).toString("latin1")).toBe("\0\0\0\bvtte");

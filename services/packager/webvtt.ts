@@ -69,14 +69,10 @@ export function wvttChunk(track: TextTrack, stretch: Stretch, lines: readonly Li
   const samples = times.slice(0, -1).map((from, i): Sample => {
     const to = times[i + 1]!;
     const shown = cues.filter((cue) => cue.from < to && cue.to > from);
-    const data = shown.map(({ text }) => box("vttc", box("payl", new TextEncoder().encode(escaped(text)))));
-    return {
-      dts: from,
-      pts: from,
-      duration: to - from,
-      key: true,
-      data: data.length > 0 ? data : box("vtte"),
-    };
+    // One cue in a sample: Shaka reads no further where all samples are of one size.
+    const words = new TextEncoder().encode(shown.map(({ text }) => escaped(text)).join("\n"));
+    const data = shown.length > 0 ? box("vttc", box("payl", words)) : box("vtte");
+    return { dts: from, pts: from, duration: to - from, key: true, data };
   });
   return makeChunk(track, samples, 1).bytes;
 }
