@@ -5,19 +5,21 @@ import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { descendants, usage } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
+import { slowDisk } from "./slow-disk.ts";
 
 const AT_ONCE = 50;
 const KILLS = 10;
 const ON_SECONDS = 8;
 const HOUR_SECONDS = 3_600;
 const RANGES = 20;
+const SLOW_SECONDS = 20;
 
 interface Input {
   readonly uid: string;
   readonly streamKey: string;
 }
 
-/** Many broadcasts that end at the same moment, an origin that is killed under one, and an hour that is downloaded. */
+/** Many broadcasts that end at the same moment, an origin that is killed under one, an hour that is downloaded, and what a slow disk costs. */
 export async function recording({ seconds }: BenchOptions): Promise<Report> {
   // A kill takes about three seconds.
   const kills = seconds === undefined ? KILLS : Math.max(1, Math.round(seconds / 3));
@@ -54,6 +56,7 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
     }
     await sender.close();
     const hour = await download(sluice, uid);
+    const slow = await slowDisk(tags, seconds ?? SLOW_SECONDS);
     const alone = ends.slice(0, 1);
     const together = spread(ends.slice(1));
     const killed = spread(back);
@@ -70,8 +73,16 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
           `MP4 of 1 h, ${hour.megabytes.toFixed(0)} MB read at once`,
           `+${hour.grownMegabytes.toFixed(0)} MB at the most in the origin`,
         ],
+        ...slow.map(
+          ({ disk, parts, p50, p99 }) =>
+            [
+              `part complete -> listed, ${disk}`,
+              `p50 ${p50.toFixed(2)}, p99 ${p99.toFixed(2)} ms of ${parts} parts`,
+              ...(disk.includes("sync") ? ["p99 as without"] : []),
+            ] as [string, string, string?],
+        ),
       ],
-      figures: { atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, killedMs: killed, hour },
+      figures: { atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, killedMs: killed, hour, slow },
     };
   } finally {
     await sluice.stop();
