@@ -53,8 +53,9 @@ export const judges: readonly Judge[] = [
       },
       {
         entry: "hvc1",
-        says: /Validate_NAL_Unit_HEVC: Trailing zero bits not zero 1\b/,
-        because: "behind a PPS it takes rbsp_stop_one_bit for padding; it says so of ffmpeg's own files, too",
+        says: /Validate_NAL_Unit_HEVC: Trailing zero bits not zero (1|2|4|8|16|32|64) *$/,
+        because:
+          "behind an SPS or a PPS it takes rbsp_stop_one_bit for padding; it says so of ffmpeg's own files, too",
       },
       ...(["av01", "Opus", "fLaC"] as const).map((entry) => ({
         entry,

@@ -35,6 +35,17 @@ const codecs: { name: string; what: () => Promise<Encoded> }[] = [
     what: () => encode({ seconds, video: [avc1], audio: [audio] }),
   })),
   { name: "HE-AAC", what: heAac },
+  ...Object.entries({
+    "hvc1 in 10 bits with what an HDR picture was mastered on": `${others.hvc1.replace("yuv420p", "yuv420p10le")}:hdr10=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:max-cll=1000,400:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)`,
+    "av01 in 10 bits": others.av01.replace("yuv420p", "yuv420p10le"),
+    "vp09 in 10 bits": others.vp09.replace("yuv420p", "yuv420p10le"),
+  }).map(([name, video]) => ({ name, what: () => encode({ seconds, video: [video] }) })),
+  ...Object.entries({
+    "Opus in 5.1": "-c:a libopus -b:a 192k -mapping_family 1 -ac 6",
+    "fLaC in 5.1 and 24 bits": "-c:a flac -sample_fmt s32 -ac 6",
+    "ac-3 in 5.1": "-c:a ac3 -b:a 384k -ac 6",
+    "ec-3 in 5.1": "-c:a eac3 -b:a 384k -ac 6",
+  }).map(([name, audio]) => ({ name, what: () => encode({ seconds, audio: [audio] }) })),
 ];
 
 for (const judge of judges) {
