@@ -22,18 +22,22 @@ export function iframePlaylist(
   text += `#EXT-X-DISCONTINUITY-SEQUENCE:${sequence}\n#EXT-X-I-FRAMES-ONLY\n`;
   // 4.4.5.1: the same as in every other list (6.2.4).
   for (const cue of cues?.listed ?? []) text += cueLine(cue);
-  let before: Segment | undefined;
-  const add = (segment: Segment): void => {
-    text += seam(before, segment, sequence, name) + date(segment, window);
-    if (!segment.keyBytes || segment.gap) text += "#EXT-X-GAP\n";
-    // 4.4.3.6: how long it is shown when it is played at normal speed, which is until the next one.
-    text += `#EXTINF:${(segment.duration / window.timescale).toFixed(9)},\n`;
-    // 4.4.4.2: the moof and mdat of that picture; a gap has no bytes to point at.
-    if (segment.keyBytes && !segment.gap) text += `#EXT-X-BYTERANGE:${segment.keyBytes}@0\n`;
-    text += `${segmentUri(name, segment.version, segment.number)}\n`;
-    before = segment;
+  const write = (rows: readonly Segment[], from: Segment | undefined): string => {
+    let lines = "";
+    let before = from;
+    for (const segment of rows) {
+      lines += seam(before, segment, sequence, name) + date(segment, window);
+      if (!segment.keyBytes || segment.gap) lines += "#EXT-X-GAP\n";
+      // 4.4.3.6: how long it is shown when it is played at normal speed, which is until the next one.
+      lines += `#EXTINF:${(segment.duration / window.timescale).toFixed(9)},\n`;
+      // 4.4.4.2: the moof and mdat of that picture; a gap has no bytes to point at.
+      if (segment.keyBytes && !segment.gap) lines += `#EXT-X-BYTERANGE:${segment.keyBytes}@0\n`;
+      lines += `${segmentUri(name, segment.version, segment.number)}\n`;
+      before = segment;
+    }
+    return lines;
   };
-  for (let i = 0; i < old; i++) add(past!.at(i)!);
-  for (const segment of segments) add(segment);
+  if (past) text += past.text({ key: `pictures ${name} ${window.epochMs}` }, write);
+  text += write(segments, old > 0 ? past!.at(old - 1) : undefined);
   return window.ended ? `${text}#EXT-X-ENDLIST\n` : text;
 }
