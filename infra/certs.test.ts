@@ -77,6 +77,27 @@ test.for([
   await certificates.close();
 });
 
+test("one that browsers know by its hash lives for less than two weeks in all, is kept, and is renewed days before its end", async () => {
+  const open = () => openCertificates({ dir, byHash: true, log: said.log });
+  const first = await open();
+  const { cert } = first.current();
+  await first.close();
+  const { validFrom, validTo, publicKey } = new X509Certificate(cert);
+  expect(Date.parse(validTo) - Date.parse(validFrom)).toBeLessThan(14 * day);
+  expect(publicKey.asymmetricKeyDetails).toEqual({ namedCurve: "prime256v1" });
+  const second = await open();
+  expect(second.current().cert).toBe(cert);
+  await second.close();
+  const old = await makeSelfSigned(Date.now() - 9 * day, 12);
+  writeFileSync(join(dir, "webtransport.pem"), `${old.key}\n${old.cert}\n`);
+  const third = await open();
+  expect(third.current().cert).not.toBe(old.cert);
+  expect(Date.parse(new X509Certificate(third.current().cert).validTo)).toBeGreaterThan(
+    Date.now() + 11 * day,
+  );
+  await third.close();
+});
+
 test("a TLS server and a client that trusts it agree on it", async () => {
   const certificates = await openCertificates({ dir, log: said.log });
   const server = createServer(certificates.current(), (socket) => socket.end("hello"));

@@ -55,7 +55,7 @@ export async function chooseEngine(video: HTMLVideoElement, chances: Chances): P
 
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
 async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | undefined> {
-  if (!moq || moq.lacks.length > 0 || dvr || choice === SOUND_ALONE) return undefined;
+  if (!moq || moq.lacks?.length || dvr || choice === SOUND_ALONE) return undefined;
   if (Date.now() < Number(recallText(UNTIL) ?? 0)) return undefined;
   const avoid = () => {
     const ms = Number(recallText(LENGTH) ?? AVOID_MS);

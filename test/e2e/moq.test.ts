@@ -168,6 +168,21 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
       await close();
     });
   });
+
+  test("the end of the broadcast is shown as its end", async ({ onTestFailed }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const { page, errors, close } = await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/watch`);
+    await untilState(page, ["playing"]);
+    expect((await seen(page)).stats.engine).toBe("Media over QUIC");
+    await watchFor(page, 2);
+    await encoder.stop();
+    await untilState(page, ["ended"]);
+    const end = await seen(page);
+    expect(end.text).toBe("The broadcast has ended");
+    expect(end.stats.errors).toEqual([]);
+    expect(errors).toEqual([]);
+    await close();
+  });
 });
 
 /** What test/support/moq-page.ts puts into its window. */

@@ -11,7 +11,7 @@ export interface Way {
   /** Of the broadcast. */
   readonly namespace: string;
   /** What only playlists have of it: captions, languages. */
-  readonly lacks: readonly string[];
+  readonly lacks?: readonly string[];
 }
 
 /** What comes of one subscription. */

@@ -19,6 +19,8 @@ const STEADY_MS = 20_000;
 /** Nothing for so long is an encoder that is away, or a relay that is gone: which, it says when it is asked. */
 const SILENT_MS = 800;
 const ANSWER_MS = 1_000;
+/** A session that brings no picture by then is left for LL-HLS. */
+const BEGIN_MS = 5_000;
 /** MOQT codes of PUBLISH_DONE. */
 const TRACK_ENDED = 2;
 
@@ -66,6 +68,7 @@ class MoqEngine implements Engine {
   #held = false;
   #ending = false;
   #over = false;
+  readonly #openedAt = performance.now();
   #heardAt = performance.now();
   #asking = false;
 
@@ -315,6 +318,8 @@ class MoqEngine implements Engine {
     if (this.#over) return;
     for (const lane of [this.#picture, this.#next, this.#sound]) lane?.order.check();
     if (performance.now() - this.#heardAt > SILENT_MS && !this.#ending) void this.#ask();
+    if (this.#startedAt === undefined && performance.now() - this.#openedAt > BEGIN_MS)
+      return this.#fail("nothing came in time");
     const edge = this.#edge;
     if (edge === undefined) return;
     const video = this.#video;
