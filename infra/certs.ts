@@ -104,7 +104,9 @@ function follow(source: Source, first: Pair, log: Log): Certificates {
 
 /** Reads and proves a pair: both parse, they belong together, TLS takes them. */
 export async function loadPair(certFile: string, keyFile: string): Promise<Pair> {
-  const [cert, key] = await Promise.all([readPem(certFile, "tlsCert"), readPem(keyFile, "tlsKey")]);
+  // One after the other, so that of two that are missing the same is always named.
+  const cert = await readPem(certFile, "tlsCert");
+  const key = await readPem(keyFile, "tlsKey");
   return prove({ cert, key }, `${certFile} and ${keyFile}`);
 }
 
