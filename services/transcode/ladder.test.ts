@@ -261,11 +261,11 @@ test.for([
 const codecWords = {
   hevc:
     "-c:v libx265 -preset ultrafast -tune zerolatency -forced-idr 1 -tag:v hvc1" +
-    " -x265-params log-level=error:pools=1:frame-threads=1:open-gop=0:scenecut=0:min-keyint=1:high-tier=0:fps=30 -b:v 525k -maxrate 567k -bufsize 315k",
-  av1: "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -threads 1 -b:v 455k -maxrate 491k -bufsize 273k",
+    " -x265-params log-level=error:pools=1:frame-threads=1:open-gop=0:scenecut=0:min-keyint=1:high-tier=0:fps=30 -b:v 595k -maxrate 643k -bufsize 357k",
+  av1: "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -threads 1 -b:v 525k -minrate 525k -maxrate 525k -bufsize 315k",
   vp9:
     "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -threads 1" +
-    " -b:v 525k -maxrate 567k -bufsize 315k",
+    " -b:v 595k -minrate 595k -maxrate 595k -bufsize 357k",
 } as const;
 
 test.for(

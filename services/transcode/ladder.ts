@@ -88,7 +88,7 @@ function planRung(
     codec,
     codecs: codecsOf(codec, size, frameRate, videoKbps),
     videoKbps,
-    bandwidth: bandwidthOf(videoKbps, frameRate),
+    bandwidth: bandwidthOf(codec, videoKbps, frameRate),
   };
 }
 
@@ -126,7 +126,7 @@ export function commandFor(
   function pictureWords(rung: PictureRung, index: number): string[] {
     return words(
       `-map [v${index}] ${encoderWords(rung)}`,
-      `-b:v ${rung.videoKbps}k -maxrate ${maxrateOf(rung.videoKbps)}k -bufsize ${bufferOf(rung.videoKbps)}k`,
+      rateWords(rung),
       // A keyframe nowhere else: neither at a cut in the picture nor, within reason, by count.
       `-force_key_frames ${keys}${rung.codec === "h264" ? " -sc_threshold 0" : ""} -g 600`,
       // The origin gives each picture the captions of the one that it was made of, also where frames are left out.
@@ -160,6 +160,15 @@ function encoderWords(rung: PictureRung): string {
     case "vp9":
       return `${encoder} -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -threads 1`;
   }
+}
+
+/** The encoders of AV1 and VP9 hold a limit only where it is the rate itself, above and below. */
+function rateWords({ codec, videoKbps }: PictureRung): string {
+  const constant = codec === "av1" || codec === "vp9";
+  const limit = constant
+    ? `-minrate ${videoKbps}k -maxrate ${videoKbps}k`
+    : `-maxrate ${maxrateOf(videoKbps)}k`;
+  return `-b:v ${videoKbps}k ${limit} -bufsize ${bufferOf(videoKbps)}k`;
 }
 
 /** ffmpeg before 6.1 writes H.264 and AAC as FLV, and nothing else. */
@@ -222,7 +231,7 @@ export const firstPipe = 3;
 /** A rung that is hardly smaller than its source costs as much as any and helps nobody. */
 const worthwhile = 0.9;
 /** What each codec needs of the bits of H.264, as these encoders make it in real time. */
-const shareOf: Readonly<Record<PictureCodec, number>> = { h264: 1, hevc: 0.75, av1: 0.65, vp9: 0.75 };
+const shareOf: Readonly<Record<PictureCodec, number>> = { h264: 1, hevc: 0.85, av1: 0.75, vp9: 0.85 };
 const minSide = 16;
 const minKbps = 100;
 /** Above this a rate counts as 50 or 60. */
@@ -278,14 +287,18 @@ const maxrateOf = (kbps: number) => Math.round(kbps * 1.08);
 /** Kilobits that may come at once: a keyframe and little more. */
 const bufferOf = (kbps: number) => Math.round(kbps * 0.6);
 
-function bandwidthOf(kbps: number, frameRate = 30): Rung["bandwidth"] {
+function bandwidthOf(codec: PictureCodec, kbps: number, frameRate = 30): Rung["bandwidth"] {
   // A chunk for each frame has about this much around it.
   const around = frameRate * 112 * 8;
   return {
-    // rfc8216bis 4.4.6.2: the peak is over half a target duration and more. The rate control holds maxrate plus one buffer.
-    peak: Math.round((maxrateOf(kbps) + bufferOf(kbps) / 2) * 1000 + around),
-    // Rate control over a few seconds ends up to 3 % above what it is told.
-    average: Math.round(kbps * 1040 + around),
+    // rfc8216bis 4.4.6.2: the peak is over half a target duration and more. The rate control holds maxrate plus one buffer, that
+    // of AV1 and VP9 less exactly.
+    peak: Math.round(
+      (codec === "av1" || codec === "vp9" ? kbps * 1.6 : maxrateOf(kbps) + bufferOf(kbps) / 2) * 1000 +
+        around,
+    ),
+    // Rate control over a few seconds ends up to 3 % above what it is told; other encoders begin with more.
+    average: Math.round(kbps * (codec === "h264" ? 1040 : 1120) + around),
   };
 }
 
