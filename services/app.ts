@@ -6,6 +6,7 @@ import { type Running, Scope } from "./lib/lifecycle.ts";
 import type { Log } from "./lib/log.ts";
 import { createMetrics, serveHealth } from "./lib/metrics.ts";
 import type { Ladder } from "./live/ladder.ts";
+import type { Pictures } from "./live/pictures.ts";
 import type { LiveStatus } from "./live/status.ts";
 import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
 import { publicUrls } from "./urls.ts";
@@ -187,6 +188,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         secret: config.internalSecret,
         controlAddress: address(config, "control"),
         ladder,
+        pictures: await picturesOf(),
         recordings: recorder,
         dataDir: config.data,
         dvrSeconds: config.dvrSeconds,
@@ -315,6 +317,16 @@ async function ladderOf(config: Config, log: Log, own: Wiring["own"]): Promise<L
     plan: (source, choice) => planRungs(source, choice ?? ladder),
     add: (job) => queue.add(job),
   };
+}
+
+/** Undefined where there is no ffmpeg. */
+async function picturesOf(): Promise<Pictures | undefined> {
+  try {
+    const program = findFfmpeg();
+    return program ? (await import("./transcode/pictures.ts")).openPictures(program) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function address(config: Config, role: Exclude<RoleName, "worker">): string {

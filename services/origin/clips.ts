@@ -43,7 +43,7 @@ function windowOf({ shown }: Readable, segments: readonly Segment[]): Window {
 }
 
 /** Seconds from the broadcast's time 0 to the first that can be had of it: what viewers call its beginning. */
-function beginningOf({ renditions }: Programme): number | undefined {
+export function beginningOf({ renditions }: Programme): number | undefined {
   const starts = [...renditions.values()].flatMap((rendition) => {
     const first = rendition.rows()[0];
     return first ? [first.dts / rendition.shown.timescale] : [];
@@ -66,7 +66,7 @@ export function stretchOf(query: string): Stretch | string {
 }
 
 /** Seconds of a time as addresses carry it: "90", "90s", "5m2s", "1h12m27.5s"; undefined when it is none. */
-function secondsOf(text: string): number | undefined {
+export function secondsOf(text: string): number | undefined {
   const found = /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,9})?)s?)?$/.exec(text);
   if (!found || text === "") return undefined;
   const [hours, minutes, seconds] = found.slice(1).map((part) => Number(part ?? 0));

@@ -15,6 +15,7 @@ import { z } from "../lib/schema.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
+import type { Pictures } from "../live/pictures.ts";
 import type { Recordings } from "../live/recordings.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { LiveStatus } from "../live/status.ts";
@@ -29,6 +30,7 @@ import { Playlists } from "./playlists.ts";
 import { createHandler } from "./server.ts";
 import { Stage } from "./stage.ts";
 import { statusOf } from "./status.ts";
+import { Thumbnails } from "./thumbnails.ts";
 import { Viewers } from "./viewers.ts";
 
 export interface OriginOptions {
@@ -52,6 +54,8 @@ export interface OriginOptions {
   readonly recordings: Recordings;
   /** Who makes rungs; absent where nobody does. */
   readonly ladder?: Ladder | undefined;
+  /** Who makes pictures of media; absent where nobody can. */
+  readonly pictures?: Pictures | undefined;
   readonly secret: string | undefined;
   readonly dataDir: string;
   readonly dvrSeconds: number;
@@ -198,6 +202,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       control: options.controlAddress,
       secret,
       recordings: options.recordings,
+      thumbnails: options.pictures && new Thumbnails(options.pictures),
       movies: new MovieDoor({ recordings: options.recordings, failed }),
       failed,
       answered: (to) => requests(1, { to }),

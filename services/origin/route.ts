@@ -41,6 +41,16 @@ export type Route =
     }
   /** All of a recording, or a stretch of it, as one file; and that stretch as a playlist. */
   | { readonly to: "download" | "clip" | "clip list"; readonly playback: string }
+  | { readonly to: "thumbnail"; readonly playback: string; readonly form: "jpg" | "gif" }
+  | { readonly to: "storyboard"; readonly playback: string }
+  /** Tiles of a storyboard: one every `interval` seconds, `count` of them from number `first` on. */
+  | {
+      readonly to: "sprite";
+      readonly playback: string;
+      readonly interval: number;
+      readonly first: number;
+      readonly count: number;
+    }
   | { readonly to: "lifecycle"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
@@ -60,6 +70,9 @@ const files = {
   "manifest/clip.m3u8": "clip list",
 } as const;
 const file = new RegExp(`^/(${uid})/(downloads/default\\.mp4|clip\\.mp4|manifest/clip\\.m3u8)$`);
+const picture = new RegExp(
+  `^/(${uid})/(?:thumbnails/thumbnail\\.(jpg|gif)|storyboard\\.vtt|storyboard/(5|10|30)-(\\d{1,6})-(\\d{1,2})\\.jpg)$`,
+);
 const media = new RegExp(
   `^/(${uid})/manifest/(${uid})/([a-z0-9]{1,16})(\\.m3u8|\\.pictures\\.m3u8|/(\\d{1,6})/(init\\.mp4|(\\d{1,12})(?:\\.(\\d{1,4}))?\\.(m4s|vtt)))$`,
 );
@@ -107,6 +120,17 @@ function plainRouteOf(path: string): Route {
   }
   found = file.exec(path);
   if (found) return { to: files[found[2] as keyof typeof files], playback: found[1]! };
+  found = picture.exec(path);
+  if (found) {
+    const [, playback, form, interval, first, count] = found as unknown as [
+      string,
+      string,
+      ...(string | undefined)[],
+    ];
+    if (form) return { to: "thumbnail", playback, form: form as "jpg" | "gif" };
+    if (interval === undefined) return { to: "storyboard", playback };
+    return { to: "sprite", playback, interval: Number(interval), first: Number(first), count: Number(count) };
+  }
   found = asset.exec(path);
   if (found) return { to: "asset", name: found[1]! };
   if (path === "/time") return { to: "time" };

@@ -21,6 +21,7 @@ import { cut, rangeOf } from "./range.ts";
 import { refuse } from "./refusal.ts";
 import { routeOf } from "./route.ts";
 import { answerText } from "./text.ts";
+import type { Thumbnails } from "./thumbnails.ts";
 import type { Viewers } from "./viewers.ts";
 
 export interface ServerOptions {
@@ -39,6 +40,8 @@ export interface ServerOptions {
   readonly control: string;
   readonly secret: string | undefined;
   readonly recordings: Pick<Recordings, "find" | "ownerOf"> | undefined;
+  /** Pictures of what can be watched; absent where nobody can decode. */
+  readonly thumbnails: Thumbnails | undefined;
   /** Files made of recordings; absent where nothing is recorded. */
   readonly movies: MovieDoor | undefined;
   readonly failed: (error: unknown, path: string) => void;
@@ -120,6 +123,18 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
           ? refuse(exchange, 409, "This video is on air; its download is here when the broadcast is over")
           : movies.download(exchange, video),
       );
+    case "thumbnail":
+    case "storyboard":
+    case "sprite": {
+      const { thumbnails } = options;
+      const found = directory.video(to.playback) ?? directory.current(to.playback);
+      const programme: Programme | undefined = found ?? (await options.recordings?.find(to.playback));
+      if (!programme) return refuse(exchange, 404, notRecorded);
+      if (!thumbnails) return refuse(exchange, 503, "There is no ffmpeg here to make pictures with");
+      if (to.to === "thumbnail") return thumbnails.thumbnail(exchange, programme, to.form);
+      if (to.to === "sprite") return thumbnails.sprite(exchange, programme, to);
+      return thumbnails.storyboard(exchange, programme);
+    }
     case "clip list": {
       const clip = stretchOf(exchange.query);
       if (typeof clip === "string") return refuse(exchange, 400, clip);

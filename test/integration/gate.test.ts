@@ -98,6 +98,7 @@ beforeAll(async () => {
     secret: undefined,
     recordings: undefined,
     movies: undefined,
+    thumbnails: undefined,
     failed: (error, path) => toLog.error({ err: error, path }, "request failed"),
     answered: () => {},
   });

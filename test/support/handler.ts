@@ -30,6 +30,7 @@ export function openHandler({
     secret: undefined,
     recordings: undefined,
     movies: undefined,
+    thumbnails: undefined,
     failed: (error) => failures.push(error),
     answered: () => {},
   });
