@@ -18,6 +18,7 @@ import {
   sentence,
   step,
 } from "./state.ts";
+import { Storyboard } from "./storyboard.ts";
 import { BEHIND_SECONDS, parseTime, stepFrom, type Timeline } from "./timeline.ts";
 import { type Action, openView, type View } from "./view.ts";
 
@@ -54,6 +55,7 @@ export class SluicePlayer extends HTMLElement {
   #engine: Engine | undefined;
   #engineNumber = 0;
   #lifecycle: Lifecycle | undefined;
+  #board: Storyboard | undefined;
   #message: string | null = null;
   #moq: Answer["moq"];
   #startedMs: number | undefined;
@@ -191,6 +193,7 @@ export class SluicePlayer extends HTMLElement {
     video.muted = this.#flag("muted") || (this.#flag("autoplay") && !asked);
     this.#offerSound = false;
     if (this.getAttribute("preload") !== "none") void loadHls();
+    this.#board = new Storyboard(`${base}/storyboard.vtt`);
     this.#lifecycle = new Lifecycle({
       url: `${base}/lifecycle`,
       onAnswer: (answer) => this.#onAnswer(answer),
@@ -479,6 +482,7 @@ export class SluicePlayer extends HTMLElement {
     const { video } = this.#view;
     const phase = this.#phase;
     const edge = this.#engine?.livePosition;
+    const clockLatency = this.#engine?.clockLatency;
     const { timeline } = this;
     this.#startWhere(timeline);
     const live = this.#state.broadcast === "live" || this.#state.broadcast === "reconnecting";
@@ -501,7 +505,10 @@ export class SluicePlayer extends HTMLElement {
       poster: this.getAttribute("poster"),
       quality: this.#qualityMenu(),
       captions: this.#captionsMenu(),
-      scrub: timeline && { timeline, at: video.currentTime },
+      scrub: timeline && {
+        ...{ timeline, at: video.currentTime, storyboard: this.#board },
+        dateMs: clockLatency === undefined ? undefined : Date.now() - clockLatency * 1000,
+      },
       stats: this.#statsOpen ? this.#meter.lines(this.#engine, this.#message) : null,
     });
   }

@@ -1,9 +1,14 @@
+import { type Storyboard, tileAt } from "./storyboard.ts";
 import { label, spoken, type Timeline } from "./timeline.ts";
 
 export interface ScrubModel {
   readonly timeline: Timeline;
   /** The playhead, in media seconds. */
   readonly at: number;
+  /** The date of the playhead, ms since 1970; undefined while unknown. */
+  readonly dateMs: number | undefined;
+  /** Pictures of what is sought. */
+  readonly storyboard: Storyboard | undefined;
 }
 
 export interface Scrub {
@@ -14,7 +19,7 @@ export interface Scrub {
 export const scrubMarkup = `
 <div class="scrub" hidden>
   <input type="range" min="0" max="1" step="any" aria-label="Seek">
-  <output class="bubble" aria-hidden="true" hidden></output>
+  <output class="bubble" aria-hidden="true" hidden><i class="tile" hidden></i><span></span></output>
 </div>`;
 
 /**
@@ -25,6 +30,9 @@ export function createScrub(root: ParentNode, onSeek: (at: number) => void): Scr
   const box = root.querySelector<HTMLElement>(".scrub")!;
   const range = box.querySelector("input")!;
   const bubble = box.querySelector("output")!;
+  const tile = bubble.querySelector<HTMLElement>(".tile")!;
+  const words = bubble.querySelector("span")!;
+  let pointed: number | undefined;
   let model: ScrubModel | undefined;
   let dragging = false;
 
@@ -34,9 +42,26 @@ export function createScrub(root: ParentNode, onSeek: (at: number) => void): Scr
   };
   const point = (share: number) => {
     if (!model) return;
-    bubble.textContent = label(model.timeline, timeOf(share)).split(" / ")[0] || "Live";
+    pointed = share;
+    words.textContent = label(model.timeline, timeOf(share)).split(" / ")[0] || "Live";
+    picture(timeOf(share));
     bubble.style.setProperty("--at", String(share));
     bubble.hidden = false;
+  };
+  /** What is to be seen there, where the storyboard has it. */
+  const picture = (at: number) => {
+    const { storyboard, timeline, dateMs, at: playhead } = model!;
+    const board = storyboard?.look(timeline.live, () => {
+      if (model && pointed !== undefined && !bubble.hidden) picture(timeOf(pointed));
+    });
+    // A recording begins with its second 0; of what is on air the dates tell.
+    const dated = timeline.live && dateMs !== undefined && board?.startMs !== undefined;
+    const second = dated ? (dateMs - board.startMs!) / 1000 + at - playhead : at - timeline.start;
+    const shown = board && (dated || !timeline.live) ? tileAt(board, second) : undefined;
+    tile.hidden = !shown;
+    if (!shown) return;
+    const { url, x, y, width, height } = shown;
+    tile.style.cssText = `width:${width}px;height:${height}px;background:url("${url}") -${x}px -${y}px`;
   };
   range.addEventListener("pointerdown", () => {
     dragging = true;
@@ -78,8 +103,8 @@ export function createScrub(root: ParentNode, onSeek: (at: number) => void): Scr
       const share = length > 0 ? Math.min(1, Math.max(0, (at - timeline.start) / length)) : 1;
       range.valueAsNumber = share;
       paint(share);
-      const words = spoken(timeline, at);
-      if (range.ariaValueText !== words) range.ariaValueText = words;
+      const said = spoken(timeline, at);
+      if (range.ariaValueText !== said) range.ariaValueText = said;
     },
   };
 }

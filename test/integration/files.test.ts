@@ -93,6 +93,9 @@ test("while it is on air a clip can be had and the download cannot; a break and 
     .toContain("max-age=300");
   const { seconds } = await judged("live.mp4", await (await fetch(clip)).bytes());
   expect(seconds).toBeCloseTo(2, 1);
+  const now = await fetch(`${http}/${uid}/thumbnails/thumbnail.jpg`);
+  expect([now.status, now.headers.get("content-type")]).toEqual([200, "image/jpeg"]);
+  expect(await (await fetch(`${http}/${uid}/storyboard.vtt`)).text()).toContain("#xywh=0,0,160,90");
   const early = await fetch(`${http}/${video}/downloads/default.mp4`);
   expect([early.status, await early.text()]).toEqual([409, expect.stringContaining("on air")]);
   const list = await (await fetch(`${http}/${uid}/manifest/clip.m3u8?time=1s&duration=2s`)).text();
@@ -131,6 +134,42 @@ test("the download is what HLS has, frame by frame, and any part of it can be ha
   const named = await fetch(`${url}?filename=../My%20"finals".mp4`);
   expect(named.headers.get("content-disposition")).toBe('attachment; filename="_My _finals_.mp4"');
   await named.body?.cancel();
+});
+
+test("thumbnails and a storyboard are there while it is on air and after, and what is wrong is said", async () => {
+  const picture = async (path: string) => {
+    const answer = await fetch(`${http}/${video}/${path}`);
+    expect(answer.status, path).toBe(200);
+    const file = join(folder, "picture");
+    writeFileSync(file, await answer.bytes());
+    const entries = "stream=codec_name,width,height,nb_read_frames";
+    const { stdout } = await run("ffprobe", [
+      ...["-v", "error", "-count_frames", "-show_entries", entries, "-of", "csv=p=0", file],
+    ]);
+    return stdout.trim();
+  };
+  expect(await picture("thumbnails/thumbnail.jpg?time=1s")).toBe("mjpeg,320,180,1");
+  expect(await picture("thumbnails/thumbnail.jpg?height=90&width=90&fit=fill")).toBe("mjpeg,90,90,1");
+  expect(await picture("thumbnails/thumbnail.jpg?height=90")).toBe("mjpeg,160,90,1");
+  expect(await picture("thumbnails/thumbnail.gif?time=1s&duration=1s&fps=5&height=100")).toMatch(
+    /^gif,17[68],100,5$/,
+  );
+  const text = await (await fetch(`${http}/${video}/storyboard.vtt`)).text();
+  const tiles = [...text.matchAll(/^(storyboard\S+)#xywh=(\d+),0,160,90$/gm)];
+  expect(tiles.length).toBeGreaterThanOrEqual(2);
+  expect(await picture(tiles[0]![1]!)).toBe("mjpeg,800,90,1");
+  for (const [path, status, sentence] of [
+    ["thumbnails/thumbnail.jpg?time=soon", 400, "`time` says"],
+    ["thumbnails/thumbnail.jpg?height=5", 400, "pixels"],
+    ["thumbnails/thumbnail.jpg?fit=best", 400, "`fit` is one of"],
+    ["thumbnails/thumbnail.gif?duration=60s", 400, "at most 10s"],
+    ["thumbnails/thumbnail.gif?fps=60", 400, "`fps` is"],
+    ["thumbnails/thumbnail.jpg?time=1h", 404, "no picture"],
+    ["storyboard/5-0-25.jpg", 404, "no picture"],
+  ] as const) {
+    const answer = await fetch(`${http}/${video}/${path}`);
+    expect([answer.status, await answer.text()], path).toEqual([status, expect.stringContaining(sentence)]);
+  }
 });
 
 test("a clip begins with the frame that was asked for, and a wrong one is told what to change", async () => {
@@ -226,7 +265,27 @@ test("a token opens the download only where it says so", async () => {
   expect([await ask(video, file), await ask(plain, file), await ask(open, file)]).toEqual([403, 403, 200]);
   const clip = "clip.mp4?time=1s&duration=1s";
   expect([await ask(video, clip), await ask(plain, clip)]).toEqual([403, 200]);
+  for (const picture of ["thumbnails/thumbnail.jpg", "storyboard.vtt"])
+    expect([await ask(video, picture), await ask(plain, picture)]).toEqual([403, 200]);
   await api(`/${video}`, { method: "POST", json: { requireSignedURLs: false } });
+});
+
+test("the player shows what is sought above its bar", async () => {
+  const browser = await openBrowser();
+  try {
+    const { page } = await browser.open(`${http}/${video}/iframe?autoplay=true&muted=true`);
+    const bar = page.locator("sluice-player .scrub input");
+    await bar.waitFor({ state: "visible", timeout: 20_000 });
+    await page.mouse.move(10, 10);
+    await bar.hover({ force: true });
+    const tile = page.locator("sluice-player .tile");
+    await tile.waitFor({ state: "visible", timeout: 20_000 });
+    expect(await tile.evaluate((one) => getComputedStyle(one).backgroundImage)).toMatch(
+      /storyboard\/5-\d+-\d+\.jpg/,
+    );
+  } finally {
+    await browser.close();
+  }
 });
 
 test("Chromium plays the file from its address and seeks in it", async () => {
