@@ -212,6 +212,7 @@ export const videoView = z.object({
   requireSignedURLs: z.boolean(),
   allowedOrigins: z.array(z.string()),
   preview: z.string().optional(),
+  thumbnail: z.string().optional().describe("A picture of it; takes `time`, `height`, `width` and `fit`."),
   playback: z.object({ hls: z.string(), dash: z.string() }).optional(),
 });
 
@@ -368,7 +369,10 @@ export function viewVideo(
       video.allowed_origins === null
         ? [...(input?.recording.allowedOrigins ?? [])]
         : (JSON.parse(video.allowed_origins) as string[]),
-    ...(urls.http && { preview: `${trimmed(urls.http)}/${video.uid}/watch` }),
+    ...(urls.http && {
+      preview: `${trimmed(urls.http)}/${video.uid}/watch`,
+      thumbnail: `${trimmed(urls.http)}/${video.uid}/thumbnails/thumbnail.jpg`,
+    }),
     ...playbackOf(video.uid, urls),
   };
 }

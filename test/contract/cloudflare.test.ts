@@ -114,7 +114,11 @@ const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
       [],
     );
   },
-  "stream.get": async (cf) => expect((await cf.get(video, acc)).uid).toBe(video),
+  "stream.get": async (cf) =>
+    expect(await cf.get(video, acc)).toMatchObject({
+      uid: video,
+      thumbnail: `http://h:8080/${video}/thumbnails/thumbnail.jpg`,
+    }),
   "stream.edit": async (cf) => {
     const edited = await cf.edit(video, { ...acc, meta: { name: "Finals" }, creator: "ann" });
     expect(edited).toMatchObject({ meta: { name: "Finals" }, creator: "ann" });
