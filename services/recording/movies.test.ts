@@ -227,3 +227,12 @@ test("what is not recorded has no movie, and what was removed has none any more"
   expect(await recorder.movie(video)).toBeUndefined();
   await expect(bytesOf(movie)).rejects.toThrow("not there any more");
 });
+
+test("who asks for a recording while it is removed does not bring it back", async () => {
+  await record([{ at: 0, source: { gop: 2, seconds: 4, audio: 48_000 } }]);
+  const removed = recorder.remove(video);
+  await recorder.find(video);
+  recorder.ownerOf(video);
+  await removed;
+  expect([await recorder.find(video), recorder.ownerOf(video)]).toEqual([undefined, undefined]);
+});

@@ -308,13 +308,19 @@ export class Recorder implements Running, Recordings {
 
   /** Removes everything of a recording; rejects while the storage elsewhere cannot be reached. */
   async remove(video: string): Promise<void> {
-    this.#found.delete(video);
-    this.#owners.delete(video);
-    this.#movies.forget(video);
+    this.#forget(video);
     await rm(join(this.folder, video), { recursive: true, force: true });
+    // Somebody may have asked for it meanwhile.
+    this.#forget(video);
     await rm(markerOf(this.folder, video), { force: true });
     this.#reader?.forget(`${video}/`);
     await this.#forwarder?.forget(video);
+  }
+
+  #forget(video: string): void {
+    this.#found.delete(video);
+    this.#owners.delete(video);
+    this.#movies.forget(video);
   }
 
   /** What was handed in is written; then the thread ends. */
