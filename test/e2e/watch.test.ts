@@ -11,6 +11,7 @@ import {
   watchFor,
 } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
 const MINUTE = 60_000;
@@ -149,12 +150,14 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     "-pix_fmt",
     "yuv420p",
   ];
-  test.for<{ name: string; options: Partial<Parameters<typeof publish>[0]> }>([
-    { name: "without sound", options: { audio: false } },
+  type Kind = { name: string; options: Partial<Parameters<typeof publish>[0]>; short?: true };
+  const kinds: readonly Kind[] = [
+    { name: "without sound", options: { audio: false }, short: true },
     { name: "without a picture", options: { video: false } },
     { name: "with B-frames", options: { video: reordered } },
-    { name: "with OBS's default keyframe distance", options: { gop: 8.3 } },
-  ])("a broadcast $name plays", async ({ options }) => {
+    { name: "with OBS's default keyframe distance", options: { gop: 8.3 }, short: true },
+  ];
+  test.for(kinds.filter(({ short }) => long || short))("a broadcast $name plays", async ({ options }) => {
     onAir(options);
     const { page: viewer, errors } = await open(page("watch"));
     await untilState(viewer, ["playing"], 20_000);
