@@ -133,46 +133,56 @@ describe("a person watches a ladder", { timeout: 2 * MINUTE }, () => {
   });
 });
 
-test("a rung in AV1 and one in VP9 play when a person chooses them, and Auto changes between codecs", {
-  timeout: 2 * MINUTE,
-}, async ({ onTestFailed }) => {
-  const sluice = await startSluice({ env: { SLUICE_LADDER: "default" } });
-  onTestFailed(() => console.error(sluice.log()));
-  await setLadder(sluice, [
-    { height: 144, codec: "av1", kbps: 200 },
-    { height: 96, codec: "vp9", kbps: 150 },
-  ]);
-  const { rtmp, streamKey, http, uid } = sluice.ready;
-  const encoder = publish({ url: `${rtmp}/${streamKey}`, size: "448x252", rate: 25, gop: 2, video: source });
-  const browser = await openBrowser();
-  try {
-    await untilLadder(sluice, 2);
-    const { page, errors } = await browser.open(`${http}/${uid}/iframe?autoplay=true`, {
-      width: 960,
-      height: 540,
+test.runIf(long)(
+  "a rung in AV1 and one in VP9 play when a person chooses them, and Auto changes between codecs",
+  {
+    timeout: 2 * MINUTE,
+  },
+  async ({ onTestFailed }) => {
+    const sluice = await startSluice({ env: { SLUICE_LADDER: "default" } });
+    onTestFailed(() => console.error(sluice.log()));
+    await setLadder(sluice, [
+      { height: 144, codec: "av1", kbps: 200 },
+      { height: 96, codec: "vp9", kbps: 150 },
+    ]);
+    const { rtmp, streamKey, http, uid } = sluice.ready;
+    const encoder = publish({
+      url: `${rtmp}/${streamKey}`,
+      size: "448x252",
+      rate: 25,
+      gop: 2,
+      video: source,
     });
-    await untilState(page, ["playing"]);
-    // Nobody is kept from the source because it is in another codec.
-    await untilHeight(page, 252);
-    for (const height of [144, 96]) {
-      await choose(page, `${height}p`);
-      await untilHeight(page, height);
-      const { before, after } = await watchFor(page, 4);
-      expect(after).toMatchObject({ state: "playing", loadedAt: before.loadedAt });
-      expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
-      expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(4 * 25 * 0.7);
-      expect(after.stats.errors).toEqual([]);
+    const browser = await openBrowser();
+    try {
+      await untilLadder(sluice, 2);
+      const { page, errors } = await browser.open(`${http}/${uid}/iframe?autoplay=true`, {
+        width: 960,
+        height: 540,
+      });
+      await untilState(page, ["playing"]);
+      // Nobody is kept from the source because it is in another codec.
+      await untilHeight(page, 252);
+      for (const height of [144, 96]) {
+        await choose(page, `${height}p`);
+        await untilHeight(page, height);
+        const { before, after } = await watchFor(page, 4);
+        expect(after).toMatchObject({ state: "playing", loadedAt: before.loadedAt });
+        expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
+        expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(4 * 25 * 0.7);
+        expect(after.stats.errors).toEqual([]);
+      }
+      await choose(page, "Auto");
+      await untilHeight(page, 252, 20_000);
+      expect((await seen(page)).stats).toMatchObject({ stalls: 0, errors: [] });
+      expect(errors).toEqual([]);
+    } finally {
+      await browser.close();
+      await encoder.stop();
+      await sluice.stop();
     }
-    await choose(page, "Auto");
-    await untilHeight(page, 252, 20_000);
-    expect((await seen(page)).stats).toMatchObject({ stalls: 0, errors: [] });
-    expect(errors).toEqual([]);
-  } finally {
-    await browser.close();
-    await encoder.stop();
-    await sluice.stop();
-  }
-});
+  },
+);
 
 describe("a machine gives up its top rung", { timeout: 2 * MINUTE }, () => {
   let premade: Premade;

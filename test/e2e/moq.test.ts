@@ -10,6 +10,7 @@ import type { SluicePlayer } from "../../player/player.ts";
 import { descendants } from "../bench/processes.ts";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
 import { type Way, wayTo } from "../support/moq-viewer.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
@@ -54,24 +55,25 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     await close();
   });
 
-  test("an encoder that drops out for a while interrupts the picture and nothing else", async ({
-    onTestFailed,
-  }) => {
-    onTestFailed(() => console.error(sluice.log(), encoder.log()));
-    const { page, close } = await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/watch`);
-    await untilState(page, ["playing"]);
-    await watchFor(page, 2);
-    await encoder.kill();
-    await untilState(page, ["reconnecting"]);
-    encoder = onAir();
-    await untilState(page, ["playing"]);
-    const { before, after } = await watchFor(page, 5);
-    expect(after.state).toBe("playing");
-    expect(after.stats).toMatchObject({ engine: "Media over QUIC", errors: [] });
-    expect(after.currentTime - before.currentTime).toBeGreaterThan(4);
-    expect(after.latency).toBeLessThan(1.5);
-    await close();
-  });
+  test.runIf(long)(
+    "an encoder that drops out for a while interrupts the picture and nothing else",
+    async ({ onTestFailed }) => {
+      onTestFailed(() => console.error(sluice.log(), encoder.log()));
+      const { page, close } = await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/watch`);
+      await untilState(page, ["playing"]);
+      await watchFor(page, 2);
+      await encoder.kill();
+      await untilState(page, ["reconnecting"]);
+      encoder = onAir();
+      await untilState(page, ["playing"]);
+      const { before, after } = await watchFor(page, 5);
+      expect(after.state).toBe("playing");
+      expect(after.stats).toMatchObject({ engine: "Media over QUIC", errors: [] });
+      expect(after.currentTime - before.currentTime).toBeGreaterThan(4);
+      expect(after.latency).toBeLessThan(1.5);
+      await close();
+    },
+  );
 
   test("a relay that dies costs a moment: LL-HLS goes on at the live edge", async ({ onTestFailed }) => {
     onTestFailed(() => console.error(sluice.log()));

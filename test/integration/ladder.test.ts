@@ -23,6 +23,7 @@ import {
   openOrigin,
   type Picture,
 } from "../support/ladder.ts";
+import { long } from "../support/long.ts";
 
 const log = createLog("test", process.env.LADDER_LOG ?? "silent", false);
 const source: Source = { width: 320, height: 180, frameRate: 30, codec: "avc1.42c00d" };
@@ -403,7 +404,7 @@ test("an ffmpeg that is too slow for its ladder goes on without the top rung, an
   expect(await metrics.text()).toContain('sluice_rungs_degraded_total{role="worker"} 1');
 });
 
-test("an ffmpeg that is too slow for any rung leaves them all, and its job is over", async () => {
+test.runIf(long)("an ffmpeg that is too slow for any rung leaves them all, and its job is over", async () => {
   const { job } = await goLive();
   await worker({ program: await makeSlowFfmpeg(bench.folder, 0.5, 1) });
   await queue.add(job);
