@@ -67,10 +67,10 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
     const { http, uid } = sluice.ready;
     const viewer = await openViewer(`${http}/${uid}`);
     await viewer.follow("360p", (segments) => segments.some((one) => !one.gap), 30_000);
-    const { before, after } = await watch(8);
+    const { before, after } = await watch(5);
     expect(after.state).toBe("playing");
-    expect(after.currentTime - before.currentTime).toBeGreaterThan(7);
-    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(8 * 30 * 0.8);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(4);
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(5 * 30 * 0.8);
     expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
     expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
   });
@@ -88,10 +88,10 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
     const viewer = await openViewer(`${http}/${uid}`);
     for (const name of [shown, "aac"])
       await viewer.follow(name, (segments) => segments.filter((one) => !one.gap).length >= 2, 30_000);
-    const { before, after } = await watch(8);
+    const { before, after } = await watch(5);
     expect(after.state).toBe("playing");
-    expect(after.currentTime - before.currentTime).toBeGreaterThan(7);
-    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(8 * 30 * 0.8);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(4);
+    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(5 * 30 * 0.8);
     expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
     expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
     expect(viewer.judge.violations).toEqual([]);
@@ -128,35 +128,38 @@ describe("what is not H.264 and AAC", { timeout: 2 * minute }, () => {
     expect(viewer.judge.violations).toEqual([]);
   });
 
-  test("another codec of the sound in mid-broadcast is heard without a reload, as loud as before", async () => {
-    onTestFailed(() => console.error(sluice.log()));
-    const half = 12;
-    await changeOnAir(
-      half,
-      [audioEncoders.mp4a, audioEncoders.Opus].map((audio) => [videoEncoders.avc1, audio]),
-    );
-    const { http, uid } = sluice.ready;
-    const viewer = await openViewer(`${http}/${uid}`);
-    await viewer.follow("audio", (segments) => segments.length > 1, 10_000);
-    page = await browser.open(`${http}/${uid}/watch`);
-    await untilState(page.page, ["playing"], 20_000);
-    await page.page.evaluate(() => {
-      document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!.volume = 0.4;
-    });
-    const { before: first } = await watchFor(page.page, half);
-    await untilState(page.page, ["playing"], 5_000);
-    const { before, after } = await watchFor(page.page, 4);
-    expect(after).toMatchObject({ state: "playing", loadedAt: first.loadedAt, muted: first.muted });
-    expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
-    expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(4 * 30 * 0.8);
-    expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
-    expect(after.latency).toBeLessThan(5);
-    expect(after.stats.errors).toEqual([]);
-    const volume = await page.page.evaluate(
-      () => document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!.volume,
-    );
-    expect(volume).toBe(0.4);
-  });
+  test.runIf(long)(
+    "another codec of the sound in mid-broadcast is heard without a reload, as loud as before",
+    async () => {
+      onTestFailed(() => console.error(sluice.log()));
+      const half = 12;
+      await changeOnAir(
+        half,
+        [audioEncoders.mp4a, audioEncoders.Opus].map((audio) => [videoEncoders.avc1, audio]),
+      );
+      const { http, uid } = sluice.ready;
+      const viewer = await openViewer(`${http}/${uid}`);
+      await viewer.follow("audio", (segments) => segments.length > 1, 10_000);
+      page = await browser.open(`${http}/${uid}/watch`);
+      await untilState(page.page, ["playing"], 20_000);
+      await page.page.evaluate(() => {
+        document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!.volume = 0.4;
+      });
+      const { before: first } = await watchFor(page.page, half);
+      await untilState(page.page, ["playing"], 5_000);
+      const { before, after } = await watchFor(page.page, 4);
+      expect(after).toMatchObject({ state: "playing", loadedAt: first.loadedAt, muted: first.muted });
+      expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
+      expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(4 * 30 * 0.8);
+      expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);
+      expect(after.latency).toBeLessThan(5);
+      expect(after.stats.errors).toEqual([]);
+      const volume = await page.page.evaluate(
+        () => document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!.volume,
+      );
+      expect(volume).toBe(0.4);
+    },
+  );
 
   test.runIf(long)("HEVC plays in Chromium as the rung of H.264 that is made of it", async () => {
     await onAir({ video: [videoEncoders.hvc1], audio: [audioEncoders.mp4a] });

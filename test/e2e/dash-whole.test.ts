@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { type OpenBrowser, type OpenPage, openBrowser } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
 import {
   figuresOf,
   type OutsideSite,
@@ -39,55 +40,59 @@ afterEach(async () => {
 
 const dash = players.filter((player) => player !== "shaka-hls");
 
-test("who watches by DASH goes back in what is on air, and has all of it without a reload when it ends", {
-  timeout: 2 * MINUTE,
-}, async () => {
-  const { http, uid, rtmp, streamKey } = sluice.ready;
-  encoder = publish({ url: `${rtmp}/${streamKey}`, gop: 2 });
-  await untilLive(`${http}/${uid}`);
-  const opened = new Map<string, OpenPage>();
-  for (const player of dash)
-    for (const dvr of [true, false]) {
-      const page = await site.open(browser, player, `${http}/${uid}`, { dvr });
-      pages.push(page);
-      opened.set(`${player}${dvr ? " with a DVR" : ""}`, page);
-      await untilPlaying(page);
+test.runIf(long)(
+  "who watches by DASH goes back in what is on air, and has all of it without a reload when it ends",
+  {
+    timeout: 2 * MINUTE,
+  },
+  async () => {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    encoder = publish({ url: `${rtmp}/${streamKey}`, gop: 2 });
+    await untilLive(`${http}/${uid}`);
+    const opened = new Map<string, OpenPage>();
+    for (const player of dash)
+      for (const dvr of [true, false]) {
+        const page = await site.open(browser, player, `${http}/${uid}`, { dvr });
+        pages.push(page);
+        opened.set(`${player}${dvr ? " with a DVR" : ""}`, page);
+        await untilPlaying(page);
+      }
+    // Beyond what the live window holds.
+    await reach(opened.get("dash")!, 22);
+    for (const player of dash) {
+      const page = opened.get(`${player} with a DVR`)!;
+      const { start, end, live } = await rangeOf(page);
+      expect(end - start, player).toBeGreaterThan(18);
+      expect(live).toBe(true);
+      await seek(page, start + 1);
+      const narrow = await rangeOf(opened.get(player)!);
+      expect(narrow.end - narrow.start, player).toBeLessThan(15);
     }
-  // Beyond what the live window holds.
-  await reach(opened.get("dash")!, 22);
-  for (const player of dash) {
-    const page = opened.get(`${player} with a DVR`)!;
-    const { start, end, live } = await rangeOf(page);
-    expect(end - start, player).toBeGreaterThan(18);
-    expect(live).toBe(true);
-    await seek(page, start + 1);
-    const narrow = await rangeOf(opened.get(player)!);
-    expect(narrow.end - narrow.start, player).toBeLessThan(15);
-  }
 
-  const stopped = encoder.stop();
-  const endedMs = Date.now();
-  await stopped;
-  const took = await Promise.all(
-    [...opened].map(async ([name, page]) => {
-      await page.page.waitForFunction(
-        () => !(window as unknown as { outside: { range(): { live: boolean } } }).outside.range().live,
-        undefined,
-        { timeout: 20_000, polling: 50 },
-      );
-      return `${name} ${Date.now() - endedMs} ms`;
-    }),
-  );
-  console.log(`the end was known after: ${took.join(", ")}`);
-  for (const [name, page] of opened) {
-    const { start, end } = await rangeOf(page);
-    expect(end - start, name).toBeGreaterThan(20);
-    // Shaka keeps the first segment that a manifest of fixed lengths ever let it have, whatever comes later.
-    const to = name === "shaka" ? end - 8 : start;
-    expect(await seek(page, to), name).toBeLessThan(to + 5);
-    expect((await figuresOf(page)).fatal, name).toEqual([]);
-  }
-});
+    const stopped = encoder.stop();
+    const endedMs = Date.now();
+    await stopped;
+    const took = await Promise.all(
+      [...opened].map(async ([name, page]) => {
+        await page.page.waitForFunction(
+          () => !(window as unknown as { outside: { range(): { live: boolean } } }).outside.range().live,
+          undefined,
+          { timeout: 20_000, polling: 50 },
+        );
+        return `${name} ${Date.now() - endedMs} ms`;
+      }),
+    );
+    console.log(`the end was known after: ${took.join(", ")}`);
+    for (const [name, page] of opened) {
+      const { start, end } = await rangeOf(page);
+      expect(end - start, name).toBeGreaterThan(20);
+      // Shaka keeps the first segment that a manifest of fixed lengths ever let it have, whatever comes later.
+      const to = name === "shaka" ? end - 8 : start;
+      expect(await seek(page, to), name).toBeLessThan(to + 5);
+      expect((await figuresOf(page)).fatal, name).toEqual([]);
+    }
+  },
+);
 
 /** Resolves when the player is at this second. */
 async function reach({ page }: OpenPage, second: number): Promise<void> {

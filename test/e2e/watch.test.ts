@@ -95,28 +95,31 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     await atEdge(late.page);
   });
 
-  test("an encoder that drops out for a while interrupts the picture and nothing else", async () => {
-    const encoder = onAir();
-    const { page: viewer, errors } = await open(page("watch"));
-    await untilState(viewer, ["playing"]);
-    const { after: before } = await watchFor(viewer, 4);
+  test.runIf(long)(
+    "an encoder that drops out for a while interrupts the picture and nothing else",
+    async () => {
+      const encoder = onAir();
+      const { page: viewer, errors } = await open(page("watch"));
+      await untilState(viewer, ["playing"]);
+      const { after: before } = await watchFor(viewer, 4);
 
-    await encoder.kill();
-    await untilState(viewer, ["reconnecting"]);
-    expect((await seen(viewer)).text).toBe("Reconnecting…");
-    onAir();
-    await untilState(viewer, ["playing"]);
-    const { after } = await watchFor(viewer, 6);
-    expect(after.state).toBe("playing");
-    expect(after.currentTime).toBeGreaterThan(before.currentTime + 6);
-    expect(after.latency).toBeLessThan(4);
-    expect(after.loadedAt).toBe(before.loadedAt);
-    expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
-    expect(after.stats.interruptions).toBeGreaterThan(0);
-    expect(errors).toEqual([]);
-  });
+      await encoder.kill();
+      await untilState(viewer, ["reconnecting"]);
+      expect((await seen(viewer)).text).toBe("Reconnecting…");
+      onAir();
+      await untilState(viewer, ["playing"]);
+      const { after } = await watchFor(viewer, 6);
+      expect(after.state).toBe("playing");
+      expect(after.currentTime).toBeGreaterThan(before.currentTime + 6);
+      expect(after.latency).toBeLessThan(4);
+      expect(after.loadedAt).toBe(before.loadedAt);
+      expect(after.stats).toMatchObject({ stalls: 0, errors: [] });
+      expect(after.stats.interruptions).toBeGreaterThan(0);
+      expect(errors).toEqual([]);
+    },
+  );
 
-  test("an encoder that does not come back ends the broadcast", async () => {
+  test.runIf(long)("an encoder that does not come back ends the broadcast", async () => {
     const encoder = onAir();
     const { page: viewer } = await open(page("watch"));
     await untilState(viewer, ["playing"]);

@@ -4,6 +4,7 @@ import { delimiter, join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { findFfmpeg, findRedis } from "../../services/supervisor/programs.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 import { openViewer, type Viewer } from "../support/viewer.ts";
 
@@ -36,8 +37,8 @@ async function onAir(env: Readonly<Record<string, string>>): Promise<Viewer> {
   return openViewer(`${http}/${uid}`);
 }
 
-test.for([
-  { name: "missing", script: undefined, says: /ffmpeg is (not installed|missing).*apt-get install ffmpeg/ },
+const lacks: readonly { name: string; script?: string; encoder?: string; says: RegExp; short?: true }[] = [
+  { name: "missing", says: /ffmpeg is (not installed|missing).*apt-get install ffmpeg/, short: true },
   {
     name: "too old",
     script: 'echo "ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright"',
@@ -53,18 +54,23 @@ test.for([
     script: `case "$*" in *h264_nvenc*) echo "[h264_nvenc @ 0x1] [error] Cannot load libcuda.so.1" >&2; exit 1;; esac; exec ${findFfmpeg()} "$@"`,
     encoder: "nvenc",
     says: /encoder is nvenc, which does not work here \(Cannot load libcuda\.so\.1\): install NVIDIA's driver/,
+    short: true,
   },
-])("where ffmpeg is $name, doctor and the start say what to do, and the source plays", async (c) => {
-  const env = { PATH: await pathWith(c.script), ...(c.encoder && { SLUICE_ENCODER: c.encoder }) };
-  const viewer = await onAir(env);
-  expect(sluice!.log()).toMatch(c.says);
-  // Nothing is promised that nobody makes.
-  expect([...viewer.renditions.keys()].sort()).toEqual(["audio", "source"]);
-  await viewer.follow("source", (segments) => segments.filter((one) => !one.gap).length >= 2);
-  expect(viewer.judge.violations).toEqual([]);
-  const { output } = await runSluice(["doctor", "--data", sluice!.dataDir], env);
-  expect(output).toMatch(c.says);
-});
+];
+test.for(lacks.filter(({ short }) => long || short))(
+  "where ffmpeg is $name, doctor and the start say what to do, and the source plays",
+  async (c) => {
+    const env = { PATH: await pathWith(c.script), ...(c.encoder && { SLUICE_ENCODER: c.encoder }) };
+    const viewer = await onAir(env);
+    expect(sluice!.log()).toMatch(c.says);
+    // Nothing is promised that nobody makes.
+    expect([...viewer.renditions.keys()].sort()).toEqual(["audio", "source"]);
+    await viewer.follow("source", (segments) => segments.filter((one) => !one.gap).length >= 2);
+    expect(viewer.judge.violations).toEqual([]);
+    const { output } = await runSluice(["doctor", "--data", sluice!.dataDir], env);
+    expect(output).toMatch(c.says);
+  },
+);
 
 test("an encoder that refuses its options is asked once, and nobody is left waiting for its rungs", async () => {
   const nonsense = `for a do shift; [ "$a" = superfast ] && a=nonsense; set -- "$@" "$a"; done; exec ${findFfmpeg()} "$@"`;
