@@ -155,7 +155,7 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
   ];
   type Kind = { name: string; options: Partial<Parameters<typeof publish>[0]>; short?: true };
   const kinds: readonly Kind[] = [
-    { name: "without sound", options: { audio: false }, short: true },
+    { name: "without sound", options: { audio: false } },
     { name: "without a picture", options: { video: false } },
     { name: "with B-frames", options: { video: reordered } },
     { name: "with OBS's default keyframe distance", options: { gop: 8.3 }, short: true },
