@@ -2,11 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { tellerOf } from "../../test/support/stores.ts";
 import { Failure } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
-import type { Fact } from "../live/events.ts";
 import { Janitor } from "./janitor.ts";
-import { applyFacts } from "./store/facts.ts";
 import { editVideo } from "./store/grants.ts";
 import { type InputSettings, Records } from "./store/records.ts";
 
@@ -50,15 +49,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-let count = 0;
-const tell = (...facts: Fact[]) =>
-  records.write((tx) =>
-    applyFacts(
-      tx,
-      "n",
-      facts.map((fact) => ({ id: String(count++), at: Date.now(), ...fact })),
-    ),
-  );
+const tell = tellerOf(() => records);
 
 /** A recording of an input that keeps its own for so many days. */
 async function recording(video: string, days: number | null): Promise<void> {

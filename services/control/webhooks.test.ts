@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { tellerOf } from "../../test/support/stores.ts";
 import { networksOf } from "../lib/address.ts";
 import { createLog } from "../lib/log.ts";
 import type { Fact } from "../live/events.ts";
 import { keysFrom, openMaster } from "./keys.ts";
-import { applyFacts } from "./store/facts.ts";
 import { putEndpoint, replay } from "./store/outbox.ts";
 import { Records } from "./store/records.ts";
 import { retryMs, startWebhooks, type Webhooks } from "./webhooks.ts";
@@ -29,7 +29,6 @@ let server: http.Server;
 let webhooks: Webhooks | undefined;
 let got: Got[];
 let answer: (got: Got, response: http.ServerResponse) => void;
-let count = 0;
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const log = createLog("test", "silent", false);
 
@@ -60,14 +59,7 @@ afterEach(async () => {
 const urlOf = (path: string) => `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
 const endpoint = (id: string, url = urlOf(`/${id}`)) =>
   records.write((tx) => putEndpoint(tx, { id, url, sealedSecret: keys.seal(secret) }));
-const tell = (...facts: Fact[]) =>
-  records.write((tx) =>
-    applyFacts(
-      tx,
-      "n",
-      facts.map((fact) => ({ id: String(count++), at: Date.now(), ...fact })),
-    ),
-  );
+const tell = tellerOf(() => records);
 const started = (uid: string, publish: string): Fact => ({
   type: "publish.started",
   uid,

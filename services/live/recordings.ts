@@ -18,6 +18,14 @@ export interface Unfinished {
   readonly tape: Tape;
 }
 
+/** A recording as its files say. */
+export interface FoundRecording extends Summary {
+  readonly uid: string;
+  readonly input: string;
+  readonly startedMs: number;
+  readonly endedMs: number;
+}
+
 /** Which stretch of a recording, in seconds from its beginning; all of it by default. */
 export interface Stretch {
   readonly from: number;

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { makeSelfSigned } from "../../infra/certs.ts";
+import { Waiters } from "../../test/support/waiters.ts";
 import { createLog } from "../lib/log.ts";
 import { PipeSession } from "./pipe.ts";
 import { connectQuic } from "./quic.ts";
@@ -24,7 +25,7 @@ class End {
   readonly uni: ReceiveStream[] = [];
   readonly bi: BiStream[] = [];
   closed: Closed | undefined;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiters();
 
   constructor(session: Session) {
     this.session = session;
@@ -40,19 +41,11 @@ class End {
 
   #came(what: () => unknown): void {
     what();
-    for (const check of [...this.#waiting]) check();
+    this.#waiting.wake();
   }
 
   until(met: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const check = () => {
-        if (!met()) return;
-        this.#waiting.delete(check);
-        resolve();
-      };
-      this.#waiting.add(check);
-      check();
-    });
+    return this.#waiting.until(met);
   }
 }
 

@@ -131,41 +131,18 @@ class Http3 {
     this.#connection.close(code, reason);
   }
 
-  /** A stream says what it is with its first bytes. */
   #stream(id: number, receive: ReceiveStream, send: SendStream | undefined): void {
-    let head: Uint8Array = new Uint8Array(0);
-    let on: ((bytes: Uint8Array, fin: boolean) => void) | undefined;
-    let gone = () => {};
-    receive.listen({
-      data: (bytes, fin) => {
-        if (on) return on(bytes, fin);
-        head = head.length > 0 ? joined(head, bytes) : bytes;
-        const from = new Reader(head);
-        const kind = kindOf(from, send !== undefined);
-        if (!kind) {
-          if (fin && send) send.reset(errors.message);
-          return;
-        }
-        const rest = head.subarray(from.at);
-        if (kind.type === "session") {
-          const session = kind.id === this.#session?.id ? this.#session : undefined;
-          if (!session) {
-            receive.stop(errors.bufferedRejected);
-            send?.reset(errors.bufferedRejected);
-            on = () => {};
-            return;
-          }
-          const inbox = session.takes(receive, send);
-          on = inbox.data;
-          gone = inbox.gone;
-        } else if (kind.type === "request") on = this.#request(id, send!);
-        else if (kind.type === "control") on = this.#control();
-        // Without a dynamic table there is nothing to say on these; what is unknown is there to be ignored.
-        else on = () => {};
-        // A request begins with its frame's type, which was only looked at.
-        on(kind.type === "request" ? head : rest, fin);
-      },
-      gone: () => gone(),
+    sortStream(receive, send, (kind) => {
+      if (!kind) send?.reset(errors.message);
+      if (kind?.type === "request") return { data: this.#request(id, send!) };
+      if (kind?.type === "control") return { data: this.#control() };
+      // Without a dynamic table there is nothing to say on the rest; what is unknown is there to be ignored.
+      if (kind?.type !== "session") return undefined;
+      const session = this.#session;
+      if (session && session.id === kind.id) return session.takes(receive, send);
+      receive.stop(errors.bufferedRejected);
+      send?.reset(errors.bufferedRejected);
+      return undefined;
     });
   }
 
@@ -276,6 +253,41 @@ function kindOf(from: Reader, bidi: boolean): Kind | undefined {
     if (error === cutShort) return undefined;
     return { type: "other" };
   }
+}
+
+/** What takes the bytes of a stream. */
+interface Taker {
+  readonly data: (bytes: Uint8Array, fin: boolean) => void;
+  readonly gone?: () => void;
+}
+
+/**
+ * A stream says what it is with its first bytes: `takerOf` is told what, once, and gives what takes the rest, or nothing. It is told
+ * `undefined` when a stream with an answer ends before.
+ */
+function sortStream(
+  receive: ReceiveStream,
+  send: SendStream | undefined,
+  takerOf: (kind: Kind | undefined) => Taker | undefined,
+): void {
+  let head: Uint8Array = new Uint8Array(0);
+  let taker: Taker | undefined;
+  receive.listen({
+    data: (bytes, fin) => {
+      if (taker) return taker.data(bytes, fin);
+      head = head.length > 0 ? joined(head, bytes) : bytes;
+      const from = new Reader(head);
+      const kind = kindOf(from, send !== undefined);
+      if (!kind) {
+        if (fin && send) takerOf(undefined);
+        return;
+      }
+      taker = takerOf(kind) ?? { data: () => {} };
+      // A request begins with its frame's type, which was only looked at.
+      taker.data(kind.type === "request" ? head : head.subarray(from.at), fin);
+    },
+    gone: () => taker?.gone?.(),
+  });
 }
 
 /** Structured field list of strings (RFC 9651). */
@@ -488,25 +500,10 @@ export async function connectWebTransport(options: {
   const opened = Promise.withResolvers<Session>();
   const request = connection.openBi();
   let session: WebSession | undefined;
-  connection.onStream = (_id, receive, send) => {
-    let head: Uint8Array = new Uint8Array(0);
-    let on: ((bytes: Uint8Array, fin: boolean) => void) | undefined;
-    let gone = () => {};
-    receive.listen({
-      data: (bytes, fin) => {
-        if (on) return on(bytes, fin);
-        head = head.length > 0 ? joined(head, bytes) : bytes;
-        const from = new Reader(head);
-        const kind = kindOf(from, send !== undefined);
-        if (!kind) return;
-        const inbox = kind.type === "session" ? session?.takes(receive, send) : undefined;
-        on = inbox?.data ?? (() => {});
-        gone = inbox?.gone ?? gone;
-        on(head.subarray(from.at), fin);
-      },
-      gone: () => gone(),
-    });
-  };
+  connection.onStream = (_id, receive, send) =>
+    sortStream(receive, send, (kind) =>
+      kind?.type === "session" ? session?.takes(receive, send) : undefined,
+    );
   connection.onClosed = (reason) => {
     void quic.close();
     opened.reject(new Error(reason));

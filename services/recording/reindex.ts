@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { FoundRecording } from "../live/recordings.ts";
 import { checksumsOf } from "../storage/confirm.ts";
 import type { Checksums, ObjectStore } from "../storage/store.ts";
 import { noteForwarded, readForwarded } from "./forwarded.ts";
@@ -8,16 +9,6 @@ import { markerOf, mediaFile } from "./read.ts";
 import { rebuildJournal } from "./rebuild.ts";
 import { readRecording } from "./recovery.ts";
 import { repair, type Tended } from "./tend.ts";
-
-/** A recording as its files say. */
-export interface Indexed {
-  readonly uid: string;
-  readonly input: string;
-  readonly startedMs: number;
-  readonly endedMs: number;
-  readonly seconds: number;
-  readonly bytes: number;
-}
 
 /** The recordings of a store elsewhere: what is there of each, by its uid. */
 export async function recordingsElsewhere(
@@ -75,7 +66,7 @@ export async function reindex(
 }
 
 /** What a recording is in the words of the store; undefined while it is on air, and for what nobody keeps. */
-export function indexed(root: string, uid: string): Indexed | undefined {
+export function indexed(root: string, uid: string): FoundRecording | undefined {
   const contents = readRecording(join(root, uid))?.contents;
   const { begin, endedMs, seconds, bytes } = contents ?? {};
   if (!begin || begin.temporary || endedMs === undefined) return undefined;

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { TapeAbout } from "../live/recordings.ts";
 import type { Summary, Tape, TapeReel } from "../live/tape.ts";
+import { joined } from "../packager/codec/bits.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
 import type { Step } from "../packager/segmenter.ts";
 import type { Line } from "../packager/subtitles.ts";
@@ -362,14 +363,4 @@ export class DiskTape implements Tape {
       void rm(join(folder, fileName(reel.name, file)), { force: true }).catch(() => undefined);
     }
   }
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
 }

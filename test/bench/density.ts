@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { type MadeFlv, makeFlv } from "../support/flv.ts";
 import { type Sender, startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -96,9 +97,9 @@ async function measure(on: {
         const localAddress = process.platform === "linux" ? `127.0.1.${senders.length + 1}` : "127.0.0.1";
         senders.push(await startSender(urls[senders.length]!, made.tags, { localAddress }));
       }
-      await pause(WARM_SECONDS);
+      await wait(WARM_SECONDS * 1000);
       const before = { served: usageOf(pids), own: usage(process.pid) };
-      await pause(seconds);
+      await wait(seconds * 1000);
       samples.push(sample(publishers, seconds, before, { served: usageOf(pids), own: usage(process.pid) }));
     }
   } finally {
@@ -136,8 +137,4 @@ async function createInput({ ready }: Sluice, name: string): Promise<string> {
   const { result } = (await response.json()) as { result?: { rtmps: { streamKey: string } } };
   if (!result) throw new Error(`no live input: ${response.status}`);
   return result.rtmps.streamKey;
-}
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

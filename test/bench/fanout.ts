@@ -1,7 +1,9 @@
 import { connect, type Socket } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import { makeFlv } from "../support/flv.ts";
 import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
+import { untilLive } from "../support/viewer.ts";
 import { descendants, usageOf } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 
@@ -24,7 +26,7 @@ export async function fanout({ seconds = 30 }: BenchOptions): Promise<Report> {
   const clients: Socket[] = [];
   try {
     const list = await firstList(sluice);
-    await pause(WARM_SECONDS);
+    await wait(WARM_SECONDS * 1000);
     const pids = descendants(sluice.pid, "role origin");
     const alone = await during(seconds, pids);
     const updates = new Map<string, Update>();
@@ -41,7 +43,7 @@ export async function fanout({ seconds = 30 }: BenchOptions): Promise<Report> {
           known.delays.push(at - known.first);
         }),
       );
-    await pause(WARM_SECONDS);
+    await wait(WARM_SECONDS * 1000);
     const before = await madeSoFar(sluice);
     counting = true;
     const crowd = await during(seconds, pids);
@@ -97,8 +99,7 @@ interface Standing {
 /** The address of the source's media playlist, once it lists a segment. */
 async function firstList({ ready }: Sluice): Promise<URL> {
   const base = `${ready.http}/${ready.uid}`;
-  for (let status = "idle"; status !== "live"; )
-    ({ status } = (await (await fetch(`${base}/lifecycle?wait=${status}`)).json()) as { status: string });
+  await untilLive(base);
   const offer = new URL(`${base}/manifest/video.m3u8`);
   const uri = (await (await fetch(offer)).text()).split("\n").find((line) => line && !line.startsWith("#"));
   const list = new URL(uri ?? "", offer);
@@ -151,7 +152,7 @@ function follow(list: URL, begin: Standing, heard: (update: string, atMs: number
 /** Seconds of CPU that these processes use in the next `seconds`. */
 async function during(seconds: number, pids: readonly number[]): Promise<number> {
   const before = usageOf(pids).cpuSeconds;
-  await pause(seconds);
+  await wait(seconds * 1000);
   return usageOf(pids).cpuSeconds - before;
 }
 
@@ -168,8 +169,4 @@ async function madeSoFar({ ready }: Sluice): Promise<{ text: number; gzip: numbe
 function at(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-}
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

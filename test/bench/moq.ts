@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { Peer } from "../../services/moq/session.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
 import { readVideo } from "../../services/packager/flv.ts";
@@ -99,9 +100,9 @@ async function relayed(seconds: number) {
     const measure = async () => {
       delays = [];
       objects = 0;
-      await pause(WARM_SECONDS);
+      await wait(WARM_SECONDS * 1000);
       measuring = true;
-      await pause(seconds);
+      await wait(seconds * 1000);
       measuring = false;
       return spread(delays);
     };
@@ -151,7 +152,3 @@ async function relayed(seconds: number) {
 }
 
 const tailOf = (bytes: Uint8Array): string => Buffer.from(bytes.subarray(-TAIL)).toString("latin1");
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-}

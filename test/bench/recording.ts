@@ -1,8 +1,10 @@
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { makeFlv } from "../support/flv.ts";
 import { recordLong } from "../support/long-recording.ts";
 import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
+import { untilLive } from "../support/viewer.ts";
 import { descendants, usage } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 import { slowDisk } from "./slow-disk.ts";
@@ -33,7 +35,7 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
       const senders = await Promise.all(
         some.map(({ streamKey }) => startSender(`${rtmp}/${streamKey}`, tags)),
       );
-      await Promise.all(some.map(({ uid }) => onAir(`${http}/${uid}`)));
+      await Promise.all(some.map(({ uid }) => untilLive(`${http}/${uid}`)));
       await pause(ON_SECONDS * 1000);
       const endings = some.map(({ uid }) => followToEnd(`${http}/${uid}`));
       await pause(1_000);
@@ -45,7 +47,7 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
     const [{ uid, streamKey }] = inputs as [Input];
     const sender = await startSender(`${rtmp}/${streamKey}`, tags);
     const back: number[] = [];
-    await onAir(`${http}/${uid}`);
+    await untilLive(`${http}/${uid}`);
     const address = await renditionOf(`${http}/${uid}`);
     for (let i = 0; i < kills; i++) {
       await pause(3_000);
@@ -136,13 +138,6 @@ async function createInput({ ready: { http, apiToken } }: Sluice): Promise<Input
   return { uid: result.uid, streamKey: result.rtmps.streamKey };
 }
 
-async function onAir(playback: string): Promise<void> {
-  for (let status = "idle"; status !== "live"; ) {
-    const answer = await fetch(`${playback}/lifecycle?wait=${status}`);
-    ({ status } = (await answer.json()) as { status: string });
-  }
-}
-
 async function renditionOf(playback: string): Promise<string> {
   const master = `${playback}/manifest/video.m3u8`;
   const text = await (await fetch(master)).text();
@@ -182,8 +177,4 @@ async function until(address: string): Promise<void> {
     if (status === 200) return;
     await pause(10);
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,6 +5,7 @@ import { publishClock } from "../support/clock-publisher.ts";
 import { delaysOf, watchClock } from "../support/glass.ts";
 import { figuresOf, type OutsidePlayer, openSite, players, untilPlaying } from "../support/outside.ts";
 import { startSluice } from "../support/sluice.ts";
+import { untilLive } from "../support/viewer.ts";
 
 // `node infra/launch.mjs test/conformance/soak.ts --player dash|shaka|shaka-hls|hls --seconds 300`: one player in Chromium for
 // that long, encoder to glass. `hls` is our own player. Fails when the picture stood still once.
@@ -24,10 +25,7 @@ const site = await openSite();
 const { rtmp, http, uid, streamKey } = sluice.ready;
 const publisher = publishClock({ url: `${rtmp}/${streamKey}` });
 try {
-  for (let status = "idle"; status !== "live"; )
-    ({ status } = (await (await fetch(`${http}/${uid}/lifecycle?wait=${status}`)).json()) as {
-      status: string;
-    });
+  await untilLive(`${http}/${uid}`);
   const own = values.player === "hls";
   const opened = own
     ? await browser.open(`${http}/${uid}/iframe?autoplay=true`, { width: 640, height: 360 })

@@ -3,11 +3,21 @@ import { type OpenBrowser, type OpenPage, openBrowser } from "../support/browser
 import { type ClockPublisher, publishClock } from "../support/clock-publisher.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
-import { figuresOf, type OutsideSite, openSite, players, untilPlaying } from "../support/outside.ts";
+import {
+  figuresOf,
+  type OutsideSite,
+  openSite,
+  players,
+  rangeOf,
+  seek,
+  untilPlaying,
+} from "../support/outside.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
-import { openViewer } from "../support/viewer.ts";
+import { openViewer, untilLive } from "../support/viewer.ts";
 
 const MINUTE = 60_000;
+
+const dash = players.filter((player) => player !== "shaka-hls");
 
 describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
   let sluice: Sluice;
@@ -40,7 +50,7 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
   test.for(players)("%s plays near the live edge without a stall", async (player) => {
     const { http, uid, rtmp, streamKey } = sluice.ready;
     publisher = publishClock({ url: `${rtmp}/${streamKey}` });
-    await onAir(`${http}/${uid}`);
+    await untilLive(`${http}/${uid}`);
     const opened = await site.open(browser, player, `${http}/${uid}`);
     pages.push(opened);
     await untilPlaying(opened);
@@ -54,38 +64,35 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     expect(opened.errors).toEqual([]);
   });
 
-  test.runIf(long).for(["dash", "shaka"] as const)(
-    "%s goes on when the encoder does, after a while",
-    async (player) => {
-      const { http, uid, rtmp, streamKey } = sluice.ready;
-      const url = `${rtmp}/${streamKey}`;
-      const first = publish({ url, size: "640x360", gop: 2 });
-      encoders.push(first);
-      await onAir(`${http}/${uid}`);
-      const opened = await site.open(browser, player, `${http}/${uid}`);
-      pages.push(opened);
-      await untilPlaying(opened);
-      await pause(opened, 3);
-      await first.kill();
-      await pause(opened, 3);
-      const during = await figuresOf(opened);
-      encoders.push(publish({ url, size: "640x360", gop: 2 }));
-      await opened.page.waitForFunction(
-        (reached) => document.querySelector("video")!.currentTime > reached,
-        during.currentTime + 12,
-        { timeout: 40_000 },
-      );
-      const before = await figuresOf(opened);
-      await pause(opened, 5);
-      const after = await figuresOf(opened);
-      console.log(
-        `${player}: ${after.latency?.toFixed(2)} s behind live after ${after.stalledMs} ms of outage`,
-      );
-      expect(after.decodedFrames - before.decodedFrames).toBeGreaterThan(100);
-      expect(after.stalls).toBe(before.stalls);
-      expect(after).toMatchObject({ fatal: [], ended: false });
-    },
-  );
+  test.runIf(long).for(dash)("%s goes on when the encoder does, after a while", async (player) => {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    const url = `${rtmp}/${streamKey}`;
+    const first = publish({ url, size: "640x360", gop: 2 });
+    encoders.push(first);
+    await untilLive(`${http}/${uid}`);
+    const opened = await site.open(browser, player, `${http}/${uid}`);
+    pages.push(opened);
+    await untilPlaying(opened);
+    await pause(opened, 3);
+    await first.kill();
+    await pause(opened, 3);
+    const during = await figuresOf(opened);
+    encoders.push(publish({ url, size: "640x360", gop: 2 }));
+    await opened.page.waitForFunction(
+      (reached) => document.querySelector("video")!.currentTime > reached,
+      during.currentTime + 12,
+      { timeout: 40_000 },
+    );
+    const before = await figuresOf(opened);
+    await pause(opened, 5);
+    const after = await figuresOf(opened);
+    console.log(
+      `${player}: ${after.latency?.toFixed(2)} s behind live after ${after.stalledMs} ms of outage`,
+    );
+    expect(after.decodedFrames - before.decodedFrames).toBeGreaterThan(100);
+    expect(after.stalls).toBe(before.stalls);
+    expect(after).toMatchObject({ fatal: [], ended: false });
+  });
 
   test.runIf(long)("dash.js plays irregular keyframes without a stall", async () => {
     const { http, uid, rtmp, streamKey } = sluice.ready;
@@ -110,6 +117,58 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     expect(after).toMatchObject({ stalls: 0, fatal: [], noticed: [], ended: false });
     expect(opened.errors).toEqual([]);
   });
+
+  test.runIf(long)(
+    "who watches by DASH goes back in what is on air, and has all of it without a reload when it ends",
+    async () => {
+      const { http, uid, rtmp, streamKey } = sluice.ready;
+      const encoder = publish({ url: `${rtmp}/${streamKey}`, gop: 2 });
+      encoders.push(encoder);
+      await untilLive(`${http}/${uid}`);
+      const opened = new Map<string, OpenPage>();
+      for (const player of dash)
+        for (const dvr of [true, false]) {
+          const page = await site.open(browser, player, `${http}/${uid}`, { dvr });
+          pages.push(page);
+          opened.set(`${player}${dvr ? " with a DVR" : ""}`, page);
+          await untilPlaying(page);
+        }
+      // Beyond what the live window holds.
+      await reach(opened.get("dash")!, 22);
+      for (const player of dash) {
+        const page = opened.get(`${player} with a DVR`)!;
+        const { start, end, live } = await rangeOf(page);
+        expect(end - start, player).toBeGreaterThan(18);
+        expect(live).toBe(true);
+        await seek(page, start + 1);
+        const narrow = await rangeOf(opened.get(player)!);
+        expect(narrow.end - narrow.start, player).toBeLessThan(15);
+      }
+
+      const stopped = encoder.stop();
+      const endedMs = Date.now();
+      await stopped;
+      const took = await Promise.all(
+        [...opened].map(async ([name, page]) => {
+          await page.page.waitForFunction(
+            () => !(window as unknown as { outside: { range(): { live: boolean } } }).outside.range().live,
+            undefined,
+            { timeout: 20_000, polling: 50 },
+          );
+          return `${name} ${Date.now() - endedMs} ms`;
+        }),
+      );
+      console.log(`the end was known after: ${took.join(", ")}`);
+      for (const [name, page] of opened) {
+        const { start, end } = await rangeOf(page);
+        expect(end - start, name).toBeGreaterThan(20);
+        // Shaka keeps the first segment that a manifest of fixed lengths ever let it have, whatever comes later.
+        const to = name === "shaka" ? end - 8 : start;
+        expect(await seek(page, to), name).toBeLessThan(to + 5);
+        expect((await figuresOf(page)).fatal, name).toEqual([]);
+      }
+    },
+  );
 });
 
 /** By the page's own clock. */
@@ -117,9 +176,10 @@ async function pause({ page }: OpenPage, seconds: number): Promise<void> {
   await page.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), seconds * 1000);
 }
 
-async function onAir(playback: string): Promise<void> {
-  for (let status = "idle"; status !== "live"; ) {
-    const answer = await fetch(`${playback}/lifecycle?wait=${status}`);
-    ({ status } = (await answer.json()) as { status: string });
-  }
+/** Resolves when the player is at this second. */
+async function reach({ page }: OpenPage, second: number): Promise<void> {
+  await page.waitForFunction((to) => document.querySelector("video")!.currentTime >= to, second, {
+    timeout: MINUTE,
+    polling: 100,
+  });
 }

@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { writeAmf } from "../../services/packager/amf.ts";
 import { bytesOf } from "../support/bytes.ts";
+import { belowOf } from "../support/random.ts";
 import {
   chunked,
   chunkSizeMessage,
@@ -13,7 +14,7 @@ import {
   publishCommands,
   type RtmpClient,
 } from "../support/rtmp-client.ts";
-import { type Arena, attacked, attackMutated, openArena, randomOf } from "./hostile.ts";
+import { type Arena, attacked, attackMutated, openArena } from "./hostile.ts";
 
 // One arena and one bystander for everything: what any of it does to others shows at the end.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -209,7 +210,7 @@ test.for([
 });
 
 function noise(length: number): Buffer {
-  const random = randomOf(length);
+  const random = belowOf(length);
   return Buffer.from(Array.from({ length }, () => random(256)));
 }
 

@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { listenInternal, openInternal, readJson, sendJson } from "../../services/lib/http.ts";
 import { FlvReader } from "../../services/packager/flv.ts";
 import type { Figures } from "../support/ingest-child.ts";
+import { belowOf } from "../support/random.ts";
 import {
   chunked,
   chunkSizeMessage,
@@ -129,17 +130,6 @@ export async function openArena(): Promise<Arena> {
   return arena;
 }
 
-/** mulberry32 */
-export function randomOf(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
-
 /** Whole sessions as encoders send them, with the attackers' key: FFmpeg's and ours. */
 const sessions: readonly Buffer[] = [
   Buffer.concat([
@@ -195,7 +185,7 @@ function mutated(random: (below: number) => number): Buffer {
 
 /** Sends `count` damaged sessions, some at a time; each is hung up on when it is sent, as often by reset as in order. */
 export async function attackMutated(arena: Arena, count: number, seed: number): Promise<void> {
-  const random = randomOf(seed);
+  const random = belowOf(seed);
   let next = 0;
   async function attacker(number: number): Promise<void> {
     while (next < count && arena.alive) {

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { Violation } from "../../services/moq/codec/wire.ts";
 import { BadMedia } from "../../services/packager/bad-media.ts";
 import { concat, hexOf } from "../support/bytes.ts";
+import { randomOf } from "../support/random.ts";
 import { aac } from "./aac.ts";
 import { amf } from "./amf.ts";
 import { avc } from "./avc.ts";
@@ -137,17 +138,6 @@ function mutate(pool: readonly Uint8Array[], random: () => number): Uint8Array {
     }
   }
   return bytes.subarray(0, maxBytes);
-}
-
-/** mulberry32: the same numbers for the same seed everywhere. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 if (import.meta.main) {

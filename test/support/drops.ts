@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import type { Page } from "playwright-core";
 import type { FlvTag } from "../../services/packager/flv.ts";
 import { type Seen, seen, untilState } from "./browser.ts";
@@ -35,20 +36,20 @@ export async function dropAgainAndAgain(options: DropOptions): Promise<Drops> {
     const page = await open();
     await untilState(page, ["playing"]);
     await watchJumps(page);
-    await pause(onSeconds);
+    await wait(onSeconds * 1000);
     const before = await seen(page);
     const playlist = await follow(playback);
     const pictureMs: number[] = [];
     for (const away of awaySeconds) {
       const known = await playlist.discontinuities();
       await sender.drop();
-      await pause(away);
+      await wait(away * 1000);
       sender = await startSender(url, tags);
       const listedAt = await playlist.untilMediaAfter(known);
       const shownAt = await nextJump(page, pictureMs.length);
       pictureMs.push(Math.max(0, shownAt - listedAt));
       onDrop?.(pictureMs.length, pictureMs.at(-1)!);
-      await pause(onSeconds);
+      await wait(onSeconds * 1000);
     }
     return { pictureMs, before, after: await seen(page) };
   } finally {
@@ -124,14 +125,10 @@ async function onAir(playback: string): Promise<void> {
     const response = await fetch(`${playback}/lifecycle`);
     const { live } = (await response.json()) as { live: boolean };
     if (live) return;
-    await pause(0.1);
+    await wait(100);
   }
 }
 
 function hasMedia(text: string): boolean {
   return text.split("\n").some((line) => line.startsWith("#EXT-X-PART:") && !line.includes("GAP=YES"));
-}
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

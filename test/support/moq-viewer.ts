@@ -4,6 +4,7 @@ import { Peer } from "../../services/moq/session.ts";
 import type { Closed } from "../../services/moq/transport.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
 import type { ReadyFile } from "../../services/supervisor.ts";
+import { Waiters } from "./waiters.ts";
 
 /** How to have a broadcast as Media over QUIC, as the lifecycle answer says it. */
 export interface Way {
@@ -37,7 +38,7 @@ export class MoqViewer {
   readonly refused = new Map<string, number>();
   readonly done = new Map<string, number>();
   closed: Closed | undefined;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiters();
 
   private constructor(peer: (viewer: MoqViewer) => Peer) {
     this.peer = peer(this);
@@ -99,15 +100,7 @@ export class MoqViewer {
 
   /** Settles once `met` holds after something came. */
   until(met: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const check = () => {
-        if (!met()) return;
-        this.#waiting.delete(check);
-        resolve();
-      };
-      this.#waiting.add(check);
-      check();
-    });
+    return this.#waiting.until(met);
   }
 
   /** The newest catalog, once there is one. */
@@ -129,6 +122,6 @@ export class MoqViewer {
   }
 
   #wake(): void {
-    for (const check of [...this.#waiting]) check();
+    this.#waiting.wake();
   }
 }

@@ -8,3 +8,9 @@ export function randomOf(from: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** The same as whole numbers, from 0 up to but not including what is asked. */
+export function belowOf(from: number): (end: number) => number {
+  const random = randomOf(from);
+  return (end) => Math.floor(random() * end);
+}

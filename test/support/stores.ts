@@ -4,7 +4,25 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe } from "vitest";
+import { applyFacts } from "../../services/control/store/facts.ts";
 import { Records } from "../../services/control/store/records.ts";
+import type { Fact } from "../../services/live/events.ts";
+
+/** Tells a store of facts, each under an id of its own; `at` says when they happened, in ms since 1970. */
+export function tellerOf(
+  records: () => Records,
+  at: () => number = () => Date.now(),
+): (...facts: Fact[]) => Promise<unknown> {
+  let count = 0;
+  return (...facts) =>
+    records().write((tx) =>
+      applyFacts(
+        tx,
+        "n",
+        facts.map((fact) => ({ id: String(count++), at: at(), ...fact })),
+      ),
+    );
+}
 
 /** A store under test: the same one at each `open` until `renew`. */
 export interface TestStore {

@@ -34,7 +34,7 @@ const targetDuration = 4;
 
 /** Opens a playback, such as `http://host:port/{uid}`, once it is on air. */
 export async function openViewer(playback: string): Promise<Viewer> {
-  await onAir(playback);
+  await untilLive(playback);
   const url = `${playback}/manifest/video.m3u8`;
   const text = await (await fetch(url)).text();
   const judge = createJudge({ slackMs: 2_500 });
@@ -83,7 +83,8 @@ export async function openViewer(playback: string): Promise<Viewer> {
   };
 }
 
-async function onAir(playback: string): Promise<void> {
+/** Resolves when `playback`, the address of a live input, is on air and listed. */
+export async function untilLive(playback: string): Promise<void> {
   for (let status = "idle"; status !== "live"; ) {
     const answer = await fetch(`${playback}/lifecycle?wait=${status}`);
     ({ status } = (await answer.json()) as { status: string });

@@ -1,3 +1,4 @@
+import { joined } from "../../../services/moq/codec/wire.ts";
 import type { MoqTrack } from "./catalog.ts";
 
 /** Seconds behind the playhead that are kept. */
@@ -73,13 +74,6 @@ export class Feed {
   #together(first: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const parts = [first];
     while (this.#queue[0] instanceof Uint8Array) parts.push(this.#queue.shift() as Uint8Array<ArrayBuffer>);
-    if (parts.length === 1) return first;
-    const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      all.set(part, at);
-      at += part.length;
-    }
-    return all;
+    return parts.length === 1 ? first : joined(...parts);
   }
 }

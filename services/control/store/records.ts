@@ -3,6 +3,7 @@ import { type Insertable, Kysely, type Selectable, sql, type Transaction, type U
 import type { Jwk } from "../../auth/keys.ts";
 import type { Log } from "../../lib/log.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
+import type { FoundRecording } from "../../live/recordings.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import type { ProfileName } from "../../packager/profiles.ts";
 import { gateRecords, restoreVideo } from "./grants.ts";
@@ -78,16 +79,6 @@ export interface ApiToken {
 export type Place =
   | { readonly file: string }
   | { readonly databaseUrl: string; readonly log?: Log | undefined };
-
-/** A recording as its files say. */
-export interface FoundRecording {
-  readonly uid: string;
-  readonly input: string;
-  readonly startedMs: number;
-  readonly endedMs: number;
-  readonly seconds: number;
-  readonly bytes: number;
-}
 
 export interface VideoFilter {
   readonly liveInput?: string | undefined;

@@ -183,7 +183,7 @@ export function bytesOfText(text: string): Uint8Array {
   return bytes;
 }
 
-export function joined(...parts: readonly Uint8Array[]): Uint8Array {
+export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0;
   for (const part of parts) length += part.length;
   const all = new Uint8Array(length);

@@ -1,3 +1,4 @@
+import { joined } from "./bits.ts";
 import { unescaped } from "./nal.ts";
 
 /**
@@ -112,14 +113,7 @@ export function captionsUnit(triplets: Triplets): Uint8Array {
 
 /** One after the other; undefined for none. */
 export function together(pieces: readonly Triplets[]): Triplets | undefined {
-  if (pieces.length <= 1) return pieces[0];
-  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
+  return pieces.length <= 1 ? pieces[0] : joined(pieces);
 }
 
 /** These have no two zeros in a row, so they stand in the escaped bytes as they are: almost every unit is done with here. */

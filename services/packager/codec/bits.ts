@@ -68,3 +68,14 @@ export function equal(a: Uint8Array, b: Uint8Array): boolean {
 export function hex(byte: number): string {
   return byte.toString(16).padStart(2, "0");
 }
+
+/** One after the other, in a copy. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}
