@@ -1,6 +1,6 @@
 import { type Client, Gate } from "../auth/gate.ts";
 import { type GroundOptions, openGround } from "../auth/ground.ts";
-import type { Right } from "./relay.ts";
+import type { Right } from "./reader.ts";
 import type { Incoming } from "./transport.ts";
 
 /** A subscription is looked at again when its token ends, and then at the latest. */
