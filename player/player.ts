@@ -35,7 +35,8 @@ const LEAST_SCRUB_SECONDS = 8;
  * Attributes: `autoplay`, `muted`, `controls` (on unless "false"), `dvr` (the broadcast from its beginning, with a bar to
  * seek in), `start-time` (seconds or 1h2m3s from the beginning), `loop` (of a recording), `preload="none"`, `poster`,
  * `primary-color`, `letterbox-color`, `default-text-track` (a language), `hotkeys="page"` (keys work wherever the focus is).
- * Events: `statechange`, `error` (what a viewer noticed; recovery goes on by itself).
+ * Events: `statechange`, `play`, `pause`, `playing`, `waiting`, `ended`, `error` (what a viewer noticed; recovery goes on by
+ * itself).
  */
 export class SluicePlayer extends HTMLElement {
   static readonly observedAttributes = [
@@ -46,6 +47,7 @@ export class SluicePlayer extends HTMLElement {
     "primary-color",
     "letterbox-color",
     "muted",
+    "default-text-track",
   ];
 
   readonly #view: View;
@@ -72,6 +74,13 @@ export class SluicePlayer extends HTMLElement {
   /** Seconds from the beginning at which to start; used up by the first engine that knows its timeline. */
   #startAt: number | undefined;
   #gone: AbortController | undefined;
+  /** Asked for a fresh token; undefined where nobody has any. */
+  onTokenNeeded: (() => Promise<string | undefined>) | undefined;
+  /** Whoever asked it to play and waits for that. */
+  #asked: PromiseWithResolvers<void>[] = [];
+  /** A browser that allows no sound is not outwitted by playing without. */
+  #strict = false;
+  #rate = 1;
 
   constructor() {
     super();
@@ -96,6 +105,42 @@ export class SluicePlayer extends HTMLElement {
     return this.#engine?.latency;
   }
 
+  /** The element that shows it: to read from and to set its volume; who plays, pauses and seeks asks the player. */
+  get media(): HTMLVideoElement {
+    return this.#view.video;
+  }
+
+  /** False also while it waits for the broadcast to begin. */
+  get paused(): boolean {
+    return !this.#state.wanted || this.#phase === "ended";
+  }
+
+  /** Seconds; Infinity on air, NaN while it is not known. */
+  get duration(): number {
+    const timeline = this.#engine?.timeline;
+    if (!timeline) return Number.NaN;
+    return timeline.live ? Number.POSITIVE_INFINITY : this.#view.video.duration;
+  }
+
+  /** Media seconds; set before anything is loaded it is where that begins. */
+  get currentTime(): number {
+    return this.#view.video.currentTime;
+  }
+  set currentTime(at: number) {
+    const timeline = this.#engine?.timeline;
+    if (timeline) this.#seek(stepFrom(timeline, at, 0));
+    else this.#startAt = at;
+  }
+
+  /** Of a recording: what is on air is played at its own pace. */
+  get playbackRate(): number {
+    return this.#engine?.timeline?.live === false ? this.#view.video.playbackRate : this.#rate;
+  }
+  set playbackRate(rate: number) {
+    this.#rate = rate;
+    this.#setRate();
+  }
+
   /** Figures since the element was connected. */
   get stats(): Stats & { clockLatency: number | undefined; engine: string | undefined } {
     const { clockLatency, name: engine } = this.#engine ?? {};
@@ -113,6 +158,7 @@ export class SluicePlayer extends HTMLElement {
     video.addEventListener("timeupdate", () => this.#onTime(), { signal });
     video.addEventListener("waiting", () => this.#send({ type: "stuck" }), { signal });
     video.addEventListener("volumechange", () => this.#render(), { signal });
+    video.addEventListener("loadedmetadata", () => this.#setRate(), { signal });
     video.addEventListener("pause", () => this.#onPause(), { signal });
     video.addEventListener("enterpictureinpicture", () => this.#render(), { signal });
     video.addEventListener("leavepictureinpicture", () => this.#render(), { signal });
@@ -144,6 +190,8 @@ export class SluicePlayer extends HTMLElement {
     clearInterval(this.#tick);
     clearTimeout(this.#idle);
     this.#close();
+    for (const { reject } of this.#asked.splice(0))
+      reject(new DOMException("The player was taken away", "AbortError"));
   }
 
   attributeChangedCallback(name: string): void {
@@ -154,6 +202,10 @@ export class SluicePlayer extends HTMLElement {
     }
     if (name === "letterbox-color") this.style.backgroundColor = this.getAttribute(name) ?? "";
     if (name === "muted" && this.isConnected) this.#view.video.muted = this.#flag("muted");
+    if (name === "default-text-track" && this.isConnected && recallText("captions") === undefined) {
+      this.#captions = this.getAttribute(name) ?? OFF;
+      show(this.#view.video.textTracks, this.#captions);
+    }
     if ((name === "src" || name === "dvr") && this.isConnected) {
       this.#close();
       this.#open();
@@ -161,10 +213,19 @@ export class SluicePlayer extends HTMLElement {
     this.#render();
   }
 
-  /** Starts or resumes; the caller's click lets it have sound. */
-  play(): void {
+  /**
+   * Starts or resumes; the caller's click lets it have sound. Where the browser allows none it plays without, unless `mute` is
+   * false. Resolves when it plays, rejects with a DOMException when that is forbidden, fails or is paused before.
+   */
+  play({ mute = true }: { readonly mute?: boolean } = {}): Promise<void> {
+    const asked = Promise.withResolvers<void>();
+    // Most callers have no use for it.
+    asked.promise.catch(() => {});
+    this.#asked.push(asked);
+    this.#strict = !mute;
     this.#send({ type: "play" });
     void this.#start();
+    return asked.promise;
   }
 
   pause(): void {
@@ -176,7 +237,7 @@ export class SluicePlayer extends HTMLElement {
   goLive(): void {
     const at = this.#engine?.livePosition;
     if (at !== undefined) this.#engine?.seek(at);
-    this.play();
+    void this.play();
   }
 
   #flag(name: string): boolean {
@@ -225,15 +286,38 @@ export class SluicePlayer extends HTMLElement {
 
   #send(event: Event): void {
     const { state, effects } = step(this.#state, event);
+    const { paused } = this;
     this.#state = state;
     for (const effect of effects) this.#run(effect);
-    const phase = phaseOf(this.#state);
-    if (phase !== this.#phase) {
-      this.#phase = phase;
-      this.dispatchEvent(new CustomEvent("statechange", { detail: phase }));
+    const was = this.#phase;
+    this.#phase = phaseOf(this.#state);
+    if (paused !== this.paused) this.dispatchEvent(new CustomEvent(paused ? "play" : "pause"));
+    if (this.#phase !== was) {
+      const heard = heardOf(was, this.#phase);
+      if (heard) this.dispatchEvent(new CustomEvent(heard));
+      this.dispatchEvent(new CustomEvent("statechange", { detail: this.#phase }));
     }
-    this.#lifecycle?.follow(follows(phase));
+    this.#settle();
+    this.#lifecycle?.follow(follows(this.#phase));
     this.#render();
+  }
+
+  /** Tells whoever asked it to play what came of it. */
+  #settle(): void {
+    const phase = this.#phase;
+    if (this.#asked.length === 0) return;
+    if (phase === "playing") for (const { resolve } of this.#asked.splice(0)) resolve();
+    else if (phase === "failed" || phase === "ended")
+      this.#refuse(new DOMException(sentence(phase), "NotSupportedError"));
+    else if (!this.#state.wanted) this.#refuse(new DOMException("It was paused", "AbortError"));
+  }
+
+  #refuse(error: DOMException): void {
+    for (const { reject } of this.#asked.splice(0)) reject(error);
+  }
+
+  #setRate(): void {
+    if (this.#engine?.timeline?.live === false) this.#view.video.playbackRate = this.#rate;
   }
 
   #run(effect: Effect): void {
@@ -299,8 +383,10 @@ export class SluicePlayer extends HTMLElement {
       // The engine has put another source in its place; who paused wants nothing.
       if (error.name === "AbortError") return this.#start();
       if (error.name !== "NotAllowedError") return;
-      if (video.muted) this.#send({ type: "pause" });
-      else {
+      if (video.muted || this.#strict) {
+        this.#refuse(error);
+        this.#send({ type: "pause" });
+      } else {
         video.muted = true;
         await this.#start();
       }
@@ -357,7 +443,7 @@ export class SluicePlayer extends HTMLElement {
     switch (action) {
       case "play":
         if (this.#state.wanted && this.#phase !== "ready") this.pause();
-        else this.play();
+        else void this.play();
         break;
       case "mute":
         this.#setMuted(!video.muted);
@@ -449,7 +535,7 @@ export class SluicePlayer extends HTMLElement {
   #seek(at: number): void {
     this.#engine?.seek(at);
     // The browser pauses at the end.
-    if (this.#state.engine === "drained") this.play();
+    if (this.#state.engine === "drained") void this.play();
     this.#render();
   }
 
@@ -535,6 +621,12 @@ export class SluicePlayer extends HTMLElement {
     if (all.length === 0) return { items: [], chosen: OFF };
     return { items: [{ id: OFF, label: "Off", detail: "" }, ...all], chosen: shown(textTracks) };
   }
+}
+
+/** What a page that listens to a media element would hear of this. */
+function heardOf(was: Phase, phase: Phase): "playing" | "waiting" | "ended" | undefined {
+  if (phase === "playing" || phase === "ended") return phase;
+  return was === "playing" && phase !== "paused" ? "waiting" : undefined;
 }
 
 /** Keys that scroll the page where there is nothing to seek in. */

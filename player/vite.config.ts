@@ -1,6 +1,7 @@
+import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig, type Plugin } from "vite";
+import { build, defineConfig, type Plugin } from "vite";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -15,13 +16,43 @@ const pagesAtTop: Plugin = {
   },
 };
 
+/** The SDK is one classic script under a name that stays, for pages of others; its types go beside it as they are. */
+const sdk: Plugin = {
+  name: "sdk",
+  async generateBundle() {
+    const built = await build({
+      configFile: false,
+      logLevel: "warn",
+      build: {
+        write: false,
+        target: "es2022",
+        lib: {
+          entry: at("embed/sdk.ts"),
+          formats: ["iife"],
+          name: "sluice",
+          fileName: () => "sdk.latest.js",
+        },
+      },
+    });
+    const [output] = Array.isArray(built) ? built : [];
+    const [chunk] = output?.output ?? [];
+    if (chunk?.type !== "chunk") this.error("The SDK was not built");
+    this.emitFile({ type: "asset", fileName: "sdk.latest.js", source: chunk.code });
+    this.emitFile({
+      type: "asset",
+      fileName: "sdk.d.ts",
+      source: await readFile(at("embed/stream.ts"), "utf8"),
+    });
+  },
+};
+
 /** Pages into dist/, everything that they load into dist/assets/ under names that carry a hash of the content. */
 export default defineConfig({
   root: at("."),
   base: "/player/",
   publicDir: false,
   clearScreen: false,
-  plugins: [pagesAtTop],
+  plugins: [pagesAtTop, sdk],
   build: {
     outDir: at("dist"),
     emptyOutDir: true,

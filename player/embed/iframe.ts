@@ -1,9 +1,13 @@
 import "../player.ts";
-import { attributesOf, playbackOf } from "./place.ts";
+import type { SluicePlayer } from "../player.ts";
+import { openBridge } from "./bridge.ts";
+import { applyQuery, playbackOf } from "./place.ts";
 
-const player = document.createElement("sluice-player");
+const player = document.createElement("sluice-player") as SluicePlayer;
 player.setAttribute("src", playbackOf(location.pathname));
 player.setAttribute("hotkeys", "page");
-for (const [name, value] of attributesOf(new URLSearchParams(location.search)))
-  player.setAttribute(name, value);
+applyQuery(player, location.search);
+// What is behind the frame is seen where the picture does not reach.
+if (player.getAttribute("letterbox-color") === "transparent") document.documentElement.classList.add("clear");
 document.body.append(player);
+openBridge(player);

@@ -1,7 +1,7 @@
 import "../player.ts";
 import type { SluicePlayer } from "../player.ts";
 import type { Phase } from "../state.ts";
-import { attributesOf, playbackOf } from "./place.ts";
+import { applyQuery, playbackOf } from "./place.ts";
 
 const words: Record<Phase, string> = {
   connecting: "Connecting",
@@ -24,8 +24,7 @@ const player = document.createElement("sluice-player") as SluicePlayer;
 player.setAttribute("src", playback);
 player.setAttribute("hotkeys", "page");
 player.setAttribute("autoplay", "");
-for (const [name, value] of attributesOf(new URLSearchParams(location.search)))
-  player.setAttribute(name, value);
+applyQuery(player, location.search);
 const state = find("state");
 player.addEventListener("statechange", () => {
   state.dataset.phase = player.state;

@@ -10,6 +10,7 @@ export type Kind =
   | "growing file"
   | "page"
   | "asset"
+  | "script"
   | "state"
   | "error"
   | "missing media"
@@ -31,6 +32,8 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
       return `public, max-age=${Math.floor(targetDuration / 2)}`;
     case "ended playlist":
       return `public, max-age=${6 * targetDuration}`;
+    // Pages of others have its name in them: a new one reaches their visitors within minutes.
+    case "script":
     // Made of media that never change; but it may be deleted, and the right to it may end.
     case "file":
       return "public, max-age=300";

@@ -23,6 +23,13 @@ export interface Admitted extends Pick<Admission, "uid" | "downloadable" | "allo
   readonly exchange: Exchange;
 }
 
+/** What a viewer who is not let in is told. */
+export interface Refusal {
+  readonly status: number;
+  readonly message: string;
+  readonly headers: OutgoingHttpHeaders;
+}
+
 /** A held request lasts less; its end is watched only when its token ends within this time. */
 const longestMs = 60_000;
 const keysSeconds = 300;
@@ -40,12 +47,14 @@ export class Guard {
     this.#gate = new Gate(this.#ground);
   }
 
-  /** Lets a viewer in by a uid or a token; undefined when he was refused and told so. */
-  admit(exchange: Exchange, playback: string): Admitted | undefined {
+  /**
+   * Lets a viewer in by a uid or a token; undefined when he was refused and told so, by a sentence or in `tell`'s way.
+   */
+  admit(exchange: Exchange, playback: string, tell?: (refusal: Refusal) => void): Admitted | undefined {
     const client = clientOf(exchange);
     const first = this.#gate.admit(playback, client, Date.now());
     if ("status" in first) {
-      this.#deny(exchange, first);
+      this.#deny(exchange, first, tell);
       return undefined;
     }
     const visit = {
@@ -97,13 +106,22 @@ export class Guard {
     this.#ground.end();
   }
 
-  #deny(exchange: Exchange, { status, reason, message }: Denial): void {
+  #deny(
+    exchange: Exchange,
+    { status, reason, message }: Denial,
+    tell: (refusal: Refusal) => void = (refusal) =>
+      refuse(exchange, refusal.status, refusal.message, refusal.headers),
+  ): void {
     this.#options.refused(reason);
-    refuse(exchange, status, message, {
-      ...(status === 401 && {
-        "www-authenticate": 'Bearer error="invalid_token", error_description="expired"',
-      }),
-      ...(status === 503 && { "retry-after": "5" }),
+    tell({
+      status,
+      message,
+      headers: {
+        ...(status === 401 && {
+          "www-authenticate": 'Bearer error="invalid_token", error_description="expired"',
+        }),
+        ...(status === 503 && { "retry-after": "5" }),
+      },
     });
   }
 

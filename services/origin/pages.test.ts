@@ -63,7 +63,7 @@ test("a picture is compressed already", async () => {
 });
 
 test("the page for frames is small too and may be embedded anywhere", async () => {
-  const { headers } = await ask("gzip", (pages, exchange) => pages.page(exchange, "iframe", []));
+  const { headers } = await ask("gzip", (pages, exchange) => pages.page(exchange, "iframe", {}));
   expect(headers["content-encoding"]).toBe("gzip");
   expect(headers["content-security-policy"]).toContain("frame-ancestors *");
 });

@@ -1,15 +1,19 @@
 import { readFile } from "node:fs/promises";
+import type { OutgoingHttpHeaders } from "node:http";
 import { extname, join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { acceptsGzip, cacheControl, type Kind } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Refusal } from "./guard.ts";
 import { refuse } from "./refusal.ts";
 
 /** By extension; `text` is what becomes smaller when it is compressed. */
 const types: Readonly<Record<string, { readonly type: string; readonly text: boolean }>> = {
   ".js": { type: "text/javascript; charset=utf-8", text: true },
   ".css": { type: "text/css; charset=utf-8", text: true },
+  // Declarations for an editor, not a module for a browser.
+  ".ts": { type: "text/plain; charset=utf-8", text: true },
   ".html": { type: "text/html; charset=utf-8", text: true },
   ".svg": { type: "image/svg+xml", text: true },
   ".json": { type: "application/json", text: true },
@@ -24,6 +28,8 @@ const types: Readonly<Record<string, { readonly type: string; readonly text: boo
  */
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; media-src 'self' blob: data:; worker-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'none'";
+
+const notBuilt = "The player is not built; run npm start, which builds it";
 
 interface File {
   readonly plain: Buffer;
@@ -40,13 +46,23 @@ export class Pages {
     this.#folder = folder;
   }
 
-  async page(exchange: Exchange, name: "iframe" | "watch", allowedOrigins: readonly string[]): Promise<void> {
+  /** To whom is not let in the page goes out with the refusal's status. */
+  async page(
+    exchange: Exchange,
+    name: "iframe" | "watch",
+    {
+      allowedOrigins = [],
+      refusal,
+    }: { readonly allowedOrigins?: readonly string[]; readonly refusal?: Refusal },
+  ): Promise<void> {
     const file = await this.#read(`${name}.html`);
-    if (!file) return refuse(exchange, 503, "The player is not built; run npm start, which builds it");
+    if (!file && refusal) return refuse(exchange, refusal.status, refusal.message, refusal.headers);
+    if (!file) return refuse(exchange, 503, notBuilt);
     // The watch page is for its own window; the iframe is for the pages that its owner names, or for any.
     const hosts = allowedOrigins.flatMap((host) => [`https://${host}`, `http://${host}`]).join(" ");
     const frames = name === "watch" ? "'self'" : hosts || "*";
-    send(exchange, file, `${name}.html`, "page", {
+    send(exchange, file, `${name}.html`, refusal ? "error" : "page", refusal?.status, {
+      ...refusal?.headers,
       // Media over QUIC is on a port of its own.
       "content-security-policy": `${policy}; connect-src 'self'${ownPorts(exchange)}; frame-ancestors ${frames}`,
       "referrer-policy": "no-referrer",
@@ -58,6 +74,12 @@ export class Pages {
     if (!file)
       return refuse(exchange, 404, "There is no such file", {}, { kind: "missing media", targetDuration: 0 });
     send(exchange, file, name, "asset");
+  }
+
+  async script(exchange: Exchange, name: string): Promise<void> {
+    const file = await this.#read(name);
+    if (!file) return refuse(exchange, 503, notBuilt);
+    send(exchange, file, name, "script");
   }
 
   #read(name: string): Promise<File | undefined> {
@@ -94,15 +116,16 @@ function send(
   file: File,
   name: string,
   kind: Kind,
-  more: Readonly<Record<string, string>> = {},
+  status = 200,
+  more: OutgoingHttpHeaders = {},
 ): void {
   const headers = {
     "content-type": types[extname(name)]?.type ?? "application/octet-stream",
     "cache-control": cacheControl(kind, 0),
     ...more,
   };
-  if (!file.gzip) return exchange.reply(200, headers, [file.plain]);
+  if (!file.gzip) return exchange.reply(status, headers, [file.plain]);
   const vary = { ...headers, vary: "accept-encoding" };
-  if (!acceptsGzip(exchange.headers["accept-encoding"])) return exchange.reply(200, vary, [file.plain]);
-  exchange.reply(200, { ...vary, "content-encoding": "gzip" }, [file.gzip]);
+  if (!acceptsGzip(exchange.headers["accept-encoding"])) return exchange.reply(status, vary, [file.plain]);
+  exchange.reply(status, { ...vary, "content-encoding": "gzip" }, [file.gzip]);
 }

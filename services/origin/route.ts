@@ -54,6 +54,8 @@ export type Route =
   | { readonly to: "lifecycle"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
+  /** What pages of others load: its name stays the same. */
+  | { readonly to: "sdk"; readonly name: "sdk.latest.js" | "sdk.d.ts" }
   | { readonly to: "keys" }
   | { readonly to: "time" }
   | { readonly to: "control" }
@@ -63,7 +65,9 @@ export type Route =
 const controlPrefixes = ["/client/v4", "/v1", "/docs", "/dashboard"];
 const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
-const page = new RegExp(`^/(${uid})/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd))$`);
+/** The player is also had by the uid alone, as on Cloudflare's older host for frames. */
+const page = new RegExp(`^/(${uid})(?:/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd)))?$`);
+const sdk = /^\/embed\/(sdk\.latest\.js|sdk\.d\.ts)$/;
 const files = {
   "downloads/default.mp4": "download",
   "clip.mp4": "clip",
@@ -86,9 +90,9 @@ const anyUid = "0".repeat(32);
  */
 export function routeOf(path: string): Route {
   const end = path.indexOf("/", 1);
-  const first = end < 0 ? "" : path.slice(1, end);
+  const first = end < 0 ? path.slice(1) : path.slice(1, end);
   if (!looksLikeToken(first)) return plainRouteOf(path);
-  const route = plainRouteOf(`/${anyUid}${path.slice(end)}`);
+  const route = plainRouteOf(`/${anyUid}${end < 0 ? "" : path.slice(end)}`);
   return route && "playback" in route ? { ...route, playback: first } : undefined;
 }
 
@@ -114,9 +118,10 @@ function plainRouteOf(path: string): Route {
   found = page.exec(path);
   if (found) {
     const playback = found[1]!;
+    if (found[2] === undefined) return { to: "page", playback, page: "iframe" };
     if (found[2] === "lifecycle") return { to: "lifecycle", playback };
     if (found[2] === "iframe" || found[2] === "watch") return { to: "page", playback, page: found[2] };
-    return { to: found[2]!.endsWith(".mpd") ? "manifest" : "multivariant", playback };
+    return { to: found[2].endsWith(".mpd") ? "manifest" : "multivariant", playback };
   }
   found = file.exec(path);
   if (found) return { to: files[found[2] as keyof typeof files], playback: found[1]! };
@@ -133,6 +138,8 @@ function plainRouteOf(path: string): Route {
   }
   found = asset.exec(path);
   if (found) return { to: "asset", name: found[1]! };
+  found = sdk.exec(path);
+  if (found) return { to: "sdk", name: found[1] as "sdk.latest.js" | "sdk.d.ts" };
   if (path === "/time") return { to: "time" };
   if (path === "/") return { to: "root" };
   if (path === "/.well-known/jwks.json") return { to: "keys" };

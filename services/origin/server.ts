@@ -10,7 +10,7 @@ import { cacheControl } from "./caching.ts";
 import { stretchOf } from "./clips.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { arrived, grow, type Wanted } from "./growing.ts";
-import type { Guard } from "./guard.ts";
+import type { Guard, Refusal } from "./guard.ts";
 import { answerLifecycle, type Way } from "./lifecycle.ts";
 import type { Manifests } from "./manifests.ts";
 import type { MovieDoor } from "./movies.ts";
@@ -86,7 +86,11 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
   let allowedOrigins: readonly string[] = [];
   let downloadable = false;
   if ("playback" in to) {
-    const admitted = guard.admit(exchange, to.playback);
+    // A person gets the player, which says it in words and can be given a fresh token.
+    const page =
+      to.to === "page" && /\btext\/html\b/.test(exchange.headers.accept ?? "") ? to.page : undefined;
+    const tell = page && ((refusal: Refusal) => void pages.page(asked, page, { refusal }));
+    const admitted = guard.admit(exchange, to.playback, tell);
     if (!admitted) return;
     exchange = admitted.exchange;
     ({ allowedOrigins, downloadable } = admitted);
@@ -101,7 +105,9 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "asset":
       return pages.asset(exchange, to.name);
     case "page":
-      return pages.page(exchange, to.page, allowedOrigins);
+      return pages.page(exchange, to.page, { allowedOrigins });
+    case "sdk":
+      return pages.script(exchange, to.name);
     case "lifecycle":
       return answerLifecycle(exchange, directory, to.playback, options.moq);
     case "time":

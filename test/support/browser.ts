@@ -39,7 +39,14 @@ export interface OpenBrowser extends Running {
 }
 
 /** A headless Chromium with its default autoplay policy: what a viewer's browser does, not what a test would like. */
-export async function openBrowser(): Promise<OpenBrowser> {
+export async function openBrowser({
+  flags = [],
+  strict = false,
+}: {
+  readonly flags?: readonly string[];
+  /** Certificates are checked as for a viewer. */
+  readonly strict?: boolean;
+} = {}): Promise<OpenBrowser> {
   const browser: Browser = await chromium.launch({
     executablePath: findChromium(),
     args: [
@@ -53,6 +60,7 @@ export async function openBrowser(): Promise<OpenBrowser> {
       "--disable-background-timer-throttling",
       "--disable-backgrounding-occluded-windows",
       "--disable-renderer-backgrounding",
+      ...flags,
     ],
     // Playwright's own list turns autoplay rules off, mutes the sound device and knows no QUIC.
     ignoreDefaultArgs: ["--autoplay-policy=user-gesture-required", "--mute-audio", "--disable-quic"],
@@ -66,7 +74,7 @@ export async function openBrowser(): Promise<OpenBrowser> {
       await closed.promise;
     },
     async open(url, { width = 1280, height = 720, errors = [] } = {}) {
-      const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: true });
+      const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: !strict });
       const page = await context.newPage();
       page.on("console", (message) => {
         if (message.type() === "error") errors.push(`${message.text()} ${message.location().url}`.trim());
