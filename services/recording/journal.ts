@@ -146,12 +146,14 @@ export interface Read {
 export function* readJournal(bytes: Uint8Array): Generator<Read, void> {
   if (!isJournal(bytes)) return;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // A view of a Buffer costs several times as much, and there are two for each part of an hour.
+  const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = journalHead.length;
   while (at + frameBytes <= bytes.length) {
     const length = view.getUint32(at);
     const next = at + frameBytes + length;
     if (length === 0 || length > maxPayload || next > bytes.length) return;
-    const payload = bytes.subarray(at + frameBytes, next);
+    const payload = plain.subarray(at + frameBytes, next);
     if (crc32(payload) !== view.getUint32(at + 4)) return;
     const entry = entryOf(payload);
     if (!entry) return;
@@ -200,9 +202,10 @@ function entryOf(payload: Uint8Array): Entry | undefined {
     entry = { type: "open", rendition, number, discontinuity, version: init, dts, ...unflag(from.get()) };
   } else if (letter === letters.part) {
     const duration = from.get();
-    const bits = unflag(from.get());
-    const [byteLength, crc] = [from.get(), from.get()];
-    entry = { type: "part", rendition, duration, ...bits, byteLength, crc, samples: from.rest() };
+    const { independent, gap } = unflag(from.get());
+    const byteLength = from.get();
+    const crc = from.get();
+    entry = { type: "part", rendition, duration, independent, gap, byteLength, crc, samples: from.rest() };
   } else if (letter === letters.close) {
     const lead = from.get();
     entry = { type: "close", rendition, lead: lead === 0 ? undefined : unzigzag(lead - 1) };

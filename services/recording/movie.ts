@@ -1,5 +1,3 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Stretch } from "../live/recordings.ts";
 import {
   type Edit,
@@ -12,7 +10,7 @@ import {
 import { shownSize, type Track } from "../packager/track.ts";
 import { Contents, type Reel, type StoredInit } from "./contents.ts";
 import { readJournal } from "./journal.ts";
-import { eachSample, readSamples, type StoredSample } from "./samples.ts";
+import { eachSample, readSamples, type SampleMap, type StoredSample } from "./samples.ts";
 
 /** One progressive MP4 of a recording: its first bytes, and where all others lie. Lists are by chunk, in the order in which they stand in the file. */
 export interface MoviePlan {
@@ -45,7 +43,8 @@ interface Piece {
   readonly file: number;
   readonly offset: number;
   readonly byteLength: number;
-  readonly samples: Uint8Array;
+  /** In the journal: views of their own of an hour of parts would cost more than the parts. */
+  readonly samples: SampleMap;
   readonly duration: number;
 }
 
@@ -71,13 +70,11 @@ const shownPieces = 4;
 const prerollFrames = 2;
 
 /**
- * Plans a movie of the recording in `folder`, as far as its journal goes now: the picture nobody encoded or else the
- * highest, with its sound. What nobody sent is left out. Undefined where nothing is recorded in that stretch.
+ * Plans a movie of the recording that `journal` is of, as far as it goes: the picture nobody encoded or else the highest,
+ * with its sound. What nobody sent is left out. Undefined where nothing is recorded in that stretch.
  */
-export function planMovie(folder: string, stretch?: Stretch): MoviePlan | undefined {
-  const journal = join(folder, "journal");
-  if (!existsSync(journal)) return undefined;
-  const { contents, pieces } = piecesOf(readFileSync(journal));
+export function planMovie(journal: Uint8Array, stretch?: Stretch): MoviePlan | undefined {
+  const { contents, pieces } = piecesOf(journal);
   const { begin } = contents;
   const origin = beginningOf(contents);
   if (!begin || begin.temporary || origin === undefined) return undefined;
@@ -131,7 +128,7 @@ function piecesOf(journal: Uint8Array): { contents: Contents; pieces: Piece[][] 
     }
     return track;
   };
-  for (const { entry } of readJournal(journal)) {
+  for (const { entry, end } of readJournal(journal)) {
     const reel = entry.type === "part" ? contents.reels[entry.rendition] : undefined;
     const open = reel?.open;
     const at = reel?.fileBytes ?? 0;
@@ -142,10 +139,9 @@ function piecesOf(journal: Uint8Array): { contents: Contents; pieces: Piece[][] 
     const init = reel.inits.find(({ version }) => version === open.version);
     if (!init) continue;
     const track = trackLike(init);
-    const { byteLength, samples, duration } = entry;
-    pieces[reel.index]!.push({
-      ...{ dts, track, file: open.file, offset: at, byteLength, samples, duration },
-    });
+    const { byteLength, duration } = entry;
+    const samples = { bytes: journal, from: end - entry.samples.length, end };
+    pieces[reel.index]!.push({ dts, track, file: open.file, offset: at, byteLength, samples, duration });
   }
   return { contents, pieces };
 }
@@ -170,19 +166,26 @@ interface Holes {
 }
 
 function holesIn(media: readonly { list: readonly Piece[]; timescale: number }[]): Holes {
-  const spans = media
-    .flatMap(({ list, timescale }) =>
-      list.map(({ dts, duration }) => [dts / timescale, (dts + duration) / timescale] as const),
-    )
-    .sort((a, b) => a[0] - b[0]);
   const holes: { start: number; end: number; cut: number }[] = [];
-  let end = spans[0]?.[0] ?? 0;
-  for (const [start, stop] of spans) {
-    if (start - end > holeSeconds) {
+  const next = media.map(() => 0);
+  const startOf = (i: number): number => {
+    const piece = media[i]!.list[next[i]!];
+    return piece ? piece.dts / media[i]!.timescale : Number.POSITIVE_INFINITY;
+  };
+  // All pieces by time: each list has them so.
+  for (let end: number | undefined; ; ) {
+    let first = 0;
+    for (let i = 1; i < media.length; i++) if (startOf(i) < startOf(first)) first = i;
+    const start = media.length > 0 ? startOf(first) : Number.POSITIVE_INFINITY;
+    if (start === Number.POSITIVE_INFINITY) break;
+    const { list, timescale } = media[first]!;
+    const piece = list[next[first]!]!;
+    next[first]!++;
+    if (end !== undefined && start - end > holeSeconds) {
       const gap = Math.min(start - end, ...media.map((one) => shownGap(one, start)));
       holes.push({ start: end, end: start, cut: Math.max(0, Math.floor(gap / cutSeconds)) * cutSeconds });
     }
-    end = Math.max(end, stop);
+    end = Math.max(end ?? start, (piece.dts + piece.duration) / timescale);
   }
   const before = (seconds: number): number =>
     holes.reduce((sum, hole) => (hole.start < seconds ? sum + hole.cut : sum), 0);
@@ -203,7 +206,7 @@ function shownGap({ list, timescale }: Parameters<typeof holesIn>[0][number], st
   if (next <= 0) return Number.POSITIVE_INFINITY;
   const times = (piece: Piece): { from: number; to: number }[] => {
     let dts = piece.dts;
-    return (readSamples(piece.samples) ?? []).map(({ duration, shift }) => {
+    return samplesOf(piece).map(({ duration, shift }) => {
       dts += duration;
       return { from: dts - duration + shift, to: dts + shift };
     });
@@ -246,59 +249,61 @@ function make(
   let end = 0;
   let shownFrom = 0;
   let source: (Source & { readonly track: Track; readonly began: number; next: number }) | undefined;
-  for (let i = start.piece; i < list.length; i++) {
-    const piece = list[i]!;
-    if (piece.dts >= limit) break;
-    const cut = Math.round(holes.before((piece.dts + piece.duration / 2) / timescale) * timescale);
-    const before = prefixes.get(piece.track)!;
-    const from = i === start.piece ? start.sample : 0;
-    let dts = piece.dts;
-    let skip = 0;
-    let taken = 0;
-    let index = 0;
-    eachSample(piece.samples, (_, size, timing, shift) => {
-      const duration = timing >>> 1;
+  // Of the piece that is read: what its samples are told by one function, which is made once for an hour of them.
+  let piece = list[start.piece]!;
+  let before = nothing;
+  let [cut, dts, skip, left] = [0, 0, 0, start.sample];
+  let taken = false;
+  const begin = (prefix: Uint8Array): void => {
+    const { file, offset, byteLength } = piece;
+    const joins =
+      prefix.length === 0 &&
+      source !== undefined &&
+      source.file === file &&
+      source.offset + source.bytes === offset &&
+      source.track === piece.track &&
+      source.next === piece.dts &&
+      piece.dts - source.began < chunkSeconds * timescale &&
+      source.bytes + byteLength <= maxChunkBytes;
+    if (joins) source!.bytes += byteLength;
+    else {
+      track.use(piece.track);
+      track.begin(dts - cut);
+      source = {
+        ...{ file, offset, bytes: byteLength, skip, prefix },
+        ...{ track: piece.track, began: dts, next: 0 },
+      };
+      sources.push(source);
+    }
+  };
+  const take = (_: number, size: number, timing: number, shift: number): void => {
+    const duration = timing >>> 1;
+    if (left > 0) left--;
+    else if (dts < limit) {
       const key = (timing & 1) === 1;
-      if (index++ >= from && dts < limit) {
-        const prefix = key ? before : nothing;
-        if (taken++ === 0 || prefix.length > 0) {
-          const joins =
-            prefix.length === 0 &&
-            source !== undefined &&
-            source.file === piece.file &&
-            source.offset + source.bytes === piece.offset &&
-            source.track === piece.track &&
-            source.next === piece.dts &&
-            piece.dts - source.began < chunkSeconds * timescale &&
-            source.bytes + piece.byteLength <= maxChunkBytes;
-          if (joins) source!.bytes += piece.byteLength;
-          else {
-            track.use(piece.track);
-            track.begin(dts - cut);
-            const { file, offset, byteLength } = piece;
-            source = {
-              file,
-              offset,
-              bytes: byteLength,
-              skip,
-              prefix,
-              track: piece.track,
-              began: dts,
-              next: 0,
-            };
-            sources.push(source);
-          }
-        }
-        track.add(prefix.length + size, duration, shift, key);
-        if (first === undefined) {
-          first = dts + shift - cut;
-          shownFrom = (dts + shift) / timescale;
-        }
-        end = Math.max(end, dts + shift + duration - cut);
+      const prefix = key ? before : nothing;
+      if (!taken || prefix.length > 0) begin(prefix);
+      taken = true;
+      track.add(prefix.length + size, duration, shift, key);
+      const shown = dts + shift;
+      if (first === undefined) {
+        first = shown - cut;
+        shownFrom = shown / timescale;
       }
-      dts += duration;
-      skip += size;
-    });
+      if (shown + duration - cut > end) end = shown + duration - cut;
+    }
+    dts += duration;
+    skip += size;
+  };
+  for (let i = start.piece; i < list.length; i++) {
+    piece = list[i]!;
+    if (piece.dts >= limit) break;
+    cut = Math.round(holes.before((piece.dts + piece.duration / 2) / timescale) * timescale);
+    before = prefixes.get(piece.track)!;
+    dts = piece.dts;
+    skip = 0;
+    taken = false;
+    eachSample(piece.samples, take);
     if (source !== undefined) source.next = dts;
   }
   if (first === undefined) return undefined;
@@ -346,14 +351,18 @@ function lastAt(list: readonly Piece[], tick: number): number {
   return low;
 }
 
+function samplesOf({ samples: { bytes, from, end } }: Piece): readonly StoredSample[] {
+  return readSamples(bytes.subarray(from, end)) ?? [];
+}
+
 function find(
-  { dts: start, samples: map }: Piece,
+  piece: Piece,
   wanted: (sample: StoredSample, dts: number) => boolean,
   last: boolean,
 ): number | undefined {
-  let dts = start;
+  let { dts } = piece;
   let found: number | undefined;
-  for (const [i, sample] of (readSamples(map) ?? []).entries()) {
+  for (const [i, sample] of samplesOf(piece).entries()) {
     if (wanted(sample, dts)) {
       if (!last) return i;
       found = i;

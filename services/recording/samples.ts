@@ -32,10 +32,17 @@ export function mapSamples(part: Uint8Array): Uint8Array | undefined {
   return out.take();
 }
 
+/** What `mapSamples` made of a part, where it lies among other bytes. */
+export interface SampleMap {
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly end: number;
+}
+
 /** The samples of a part from what `mapSamples` made of it; undefined when it is not that. */
 export function readSamples(map: Uint8Array): StoredSample[] | undefined {
   const samples: StoredSample[] = [];
-  const good = eachSample(map, (offset, size, timing, shift) => {
+  const good = eachSample({ bytes: map, from: 0, end: map.length }, (offset, size, timing, shift) => {
     samples.push({ offset, size, duration: timing >>> 1, shift, key: (timing & 1) === 1 });
   });
   return good ? samples : undefined;
@@ -46,16 +53,21 @@ export function readSamples(map: Uint8Array): StoredSample[] | undefined {
  * map is not one of `mapSamples`: then those that were given do not count.
  */
 export function eachSample(
-  map: Uint8Array,
+  { bytes, from, end }: SampleMap,
   take: (offset: number, size: number, timing: number, shift: number) => void,
 ): boolean {
-  let next = 0;
+  let next = from;
   let good = true;
   const number = (): number => {
-    let value = 0;
-    for (let scale = 1; scale <= 2 ** 28; scale *= 0x80) {
-      const byte = map[next++];
-      if (byte === undefined) break;
+    if (next >= end) {
+      good = false;
+      return 0;
+    }
+    const first = bytes[next++]!;
+    if (first < 0x80) return first;
+    let value = first & 0x7f;
+    for (let scale = 0x80; scale <= 2 ** 28 && next < end; scale *= 0x80) {
+      const byte = bytes[next++]!;
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) return value;
     }
@@ -63,7 +75,7 @@ export function eachSample(
     return 0;
   };
   let at = 0;
-  while (good && next < map.length) {
+  while (good && next < end) {
     at += number();
     for (let left = number(); left > 0 && good; left--) {
       const size = number();
