@@ -95,7 +95,8 @@ export const videoBody = z
     thumbnailTimestampPct: z
       .number({ error: "must be a number from 0 to 1" })
       .min(0, { error: "must be a number from 0 to 1" })
-      .max(1, { error: "must be a number from 0 to 1" }),
+      .max(1, { error: "must be a number from 0 to 1" })
+      .describe("Which moment its thumbnail shows when none is asked for, as a share of its length."),
     publicDetails: z
       .object(
         { title: text(500), share_link: text(2_000), channel_link: text(2_000), logo: text(2_000) },

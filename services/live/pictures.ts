@@ -18,6 +18,9 @@ export type Fit = (typeof fits)[number];
 
 /** Whoever can decode. */
 export interface Pictures {
-  /** Throws `Failure` "limit" when too many wait, "bad_media" when it cannot be decoded in time. */
-  make(job: PictureJob): Promise<Uint8Array>;
+  /**
+   * `job` is asked for its media when its turn comes. Throws `Failure` "limit" when too many wait, "bad_media" when it cannot be
+   * decoded in time, and whatever `job` throws.
+   */
+  make(job: () => Promise<PictureJob>): Promise<Uint8Array>;
 }

@@ -42,11 +42,13 @@ export type GateRecord = { readonly uid: string } & (
   | { readonly kind: "token"; readonly until: number }
   /** A viewer whose permissions up to this version are revoked. */
   | { readonly kind: "viewer"; readonly version: number; readonly until: number }
-  /** A video that has a policy of its own; null is as its live input says. */
+  /** A video that has something of its own; a policy of null is as its live input says. */
   | {
       readonly kind: "video";
       readonly requireSignedURLs: boolean | null;
       readonly allowedOrigins: readonly string[] | null;
+      /** Which moment of it stands for it, as a share of its length. */
+      readonly thumbnail?: number | undefined;
     }
 );
 

@@ -13,12 +13,13 @@ export function clipOf(
   rendition: Readable,
   { from, to }: Stretch,
 ): { readonly window: Window; readonly startSeconds: number } | undefined {
-  const reference = broadcast.renditions.get("source") ?? [...broadcast.renditions.values()][0];
-  const beginning = beginningOf(broadcast);
+  const reels = reelsOf(broadcast);
+  const reference = reels.find(({ rendition: { name } }) => name === "source") ?? reels[0];
+  const beginning = beginningOf(reels);
   if (!reference || beginning === undefined) return undefined;
   // The same numbers in every rendition.
-  const { timescale } = reference.shown;
-  const all = reference.rows();
+  const { timescale } = reference.rendition.shown;
+  const all = reference.rows;
   const end = all.findIndex(({ dts }) => dts >= (beginning + to) * timescale);
   const shown = end < 0 ? all : all.slice(0, end);
   const at = (beginning + from) * timescale;
@@ -27,7 +28,8 @@ export function clipOf(
   // A decoder has to begin with a keyframe.
   while (first > 0 && !shown[first]!.independent && !shown[first]!.gap) first--;
   const [start, last] = [shown[first]!, shown.at(-1)!];
-  const segments = rendition.rows().filter(({ number }) => number >= start.number && number <= last.number);
+  const own = reels.find((reel) => reel.rendition === rendition)?.rows ?? [];
+  const segments = own.filter(({ number }) => number >= start.number && number <= last.number);
   if (!segments.some(({ gap }) => !gap)) return undefined;
   const startSeconds = Math.max(0, (at - start.dts) / timescale);
   return { window: windowOf(rendition, segments), startSeconds };
@@ -42,10 +44,20 @@ function windowOf({ shown }: Readable, segments: readonly Segment[]): Window {
   };
 }
 
+/** A rendition and every segment that can be had of it: put together once for a request, because of what is on air that is work. */
+export interface Reel {
+  readonly rendition: Readable;
+  readonly rows: readonly Segment[];
+}
+
+export function reelsOf({ renditions }: Programme): Reel[] {
+  return [...renditions.values()].map((rendition) => ({ rendition, rows: rendition.rows() }));
+}
+
 /** Seconds from the broadcast's time 0 to the first that can be had of it: what viewers call its beginning. */
-export function beginningOf({ renditions }: Programme): number | undefined {
-  const starts = [...renditions.values()].flatMap((rendition) => {
-    const first = rendition.rows()[0];
+export function beginningOf(reels: readonly Reel[]): number | undefined {
+  const starts = reels.flatMap(({ rendition, rows }) => {
+    const first = rows[0];
     return first ? [first.dts / rendition.shown.timescale] : [];
   });
   return starts.length > 0 ? Math.min(...starts) : undefined;

@@ -190,6 +190,10 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       throw new Failure("bad_request", "trustedProxies: must be addresses and networks, like 10.0.0.0/8");
     const client: ClientAddress = (peer, forwarded) => clientAddress(peer, forwarded, trusted);
     const failed = (error: unknown, path: string) => log.error({ err: error, path }, "request failed");
+    const momentOf = (video: string): number | undefined => {
+      const record = options.records.get(`video:${video}`);
+      return record?.kind === "video" ? record.thumbnail : undefined;
+    };
     const handler = createHandler({
       dvr: options.dvrSeconds > 0,
       directory,
@@ -202,7 +206,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       control: options.controlAddress,
       secret,
       recordings: options.recordings,
-      thumbnails: options.pictures && new Thumbnails(options.pictures),
+      thumbnails: options.pictures && new Thumbnails({ pictures: options.pictures, momentOf }),
       movies: new MovieDoor({ recordings: options.recordings, failed }),
       failed,
       answered: (to) => requests(1, { to }),

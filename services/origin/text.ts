@@ -1,5 +1,6 @@
 import type { Programme, Readable } from "../live/programme.ts";
 import { emptySegment, initSegment } from "../packager/cmaf.ts";
+import { firstOf } from "../packager/search.ts";
 import type { Segment, TextTrack } from "../packager/track.ts";
 import { linesIn, stretchesOf, textTrack, webvtt, wvttChunk } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
@@ -107,14 +108,10 @@ async function until(
 /** The segment, complete or open: in the list, lately left it, or in what a DVR shows before it. */
 function find({ shown, past, left }: Readable, number: number): Segment | undefined {
   if (shown.open?.number === number) return shown.open;
-  for (const [first, at] of [
-    [shown.segments[0], (i: number) => shown.segments[i]],
-    [past?.at(0), (i: number) => past?.at(i)],
-  ] as const) {
-    const found = first && number >= first.number ? at(number - first.number) : undefined;
-    if (found?.number === number) return found;
-  }
-  return left?.find((one) => one.number === number);
+  const { segments } = shown;
+  const listed = segments[firstOf(segments.length, (i) => segments[i]!.number >= number)];
+  if (listed?.number === number) return listed;
+  return past?.find(number) ?? left?.find((one) => one.number === number);
 }
 
 /** Whether it is the segment under construction or the one to come next. */

@@ -1,9 +1,11 @@
 import { Failure } from "../lib/errors.ts";
 import { type Fit, fits, type PictureJob, type Pictures } from "../live/pictures.ts";
-import type { Programme, Readable } from "../live/programme.ts";
+import type { Programme } from "../live/programme.ts";
+import { firstOf } from "../packager/search.ts";
 import { type Segment, shownSize } from "../packager/track.ts";
+import { timestamp } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
-import { beginningOf, secondsOf } from "./clips.ts";
+import { beginningOf, type Reel, reelsOf, secondsOf } from "./clips.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
@@ -16,9 +18,16 @@ const tilesOfSprite = across * across;
 const noPicture = "There is no picture at this time";
 
 /** A segment that begins with a keyframe, of one rendition. */
-interface Shot {
-  readonly rendition: Readable;
+interface Shot extends Reel {
   readonly row: Segment;
+}
+
+/** What can be seen of a programme, and from when to when, in seconds of the broadcast. */
+interface Sight {
+  /** Video renditions, the smallest first. */
+  readonly reels: readonly Reel[];
+  readonly beginning: number;
+  readonly end: number;
 }
 
 /** Tiles that fit into one picture: of one rendition and one init segment. */
@@ -27,29 +36,39 @@ interface Sprite {
   readonly shots: Shot[];
 }
 
+export interface ThumbnailsOptions {
+  readonly pictures: Pictures;
+  /** The moment that stands for a video, as a share of its length, where its owner has named one. */
+  readonly momentOf: (video: string) => number | undefined;
+}
+
 /** Thumbnails and storyboards of what is on air and what is recorded, made once each when somebody asks. */
 export class Thumbnails {
   readonly #pictures: Pictures;
+  readonly #momentOf: ThumbnailsOptions["momentOf"];
   readonly #kept = new Map<string, Promise<Uint8Array>>();
   #keptBytes = 0;
 
-  constructor(pictures: Pictures) {
+  constructor({ pictures, momentOf }: ThumbnailsOptions) {
     this.#pictures = pictures;
+    this.#momentOf = momentOf;
   }
 
   /** One picture, or one that moves. */
   async thumbnail(exchange: Exchange, programme: Programme, form: "jpg" | "gif"): Promise<void> {
     const asked = thumbnailOf(exchange.query, form);
     if (typeof asked === "string") return refuse(exchange, 400, asked);
-    const beginning = beginningOf(programme);
-    const end = endOf(programme);
     const live = programme.state !== "ended";
-    if (beginning === undefined || end === undefined) return refuse(exchange, 404, noPicture);
+    const sight = sightOf(programme);
+    if (!sight) return refuse(exchange, 404, noPicture);
+    const { beginning, end } = sight;
     const { time, width, height, fit, duration, fps } = asked;
     // Of what is on air, what is to be seen now.
-    const at =
-      time === undefined ? (live ? end - (form === "gif" ? duration : 0) : beginning) : beginning + time;
-    const shot = at > end ? undefined : shotAt(programme, at, form === "gif" ? (height ?? 200) : height);
+    const unasked = live
+      ? end - (form === "gif" ? duration : 0)
+      : beginning + (end - beginning) * (this.#momentOf(programme.video) ?? 0);
+    const at = time === undefined ? unasked : beginning + time;
+    const shot = at > end ? undefined : shotAt(sight, at, form === "gif" ? (height ?? 200) : height);
     if (!shot) return refuse(exchange, 404, noPicture);
     const { rendition, row } = shot;
     const key = [programme.video, rendition.name, row.version, row.number, form, width, height, fit];
@@ -59,7 +78,8 @@ export class Thumbnails {
       height: width === undefined && form === "gif" ? (height ?? 200) : height,
       fit,
     };
-    const settled = time !== undefined || !live;
+    // Its owner may name another moment.
+    const settled = time !== undefined;
     if (form === "jpg")
       return this.#answer(exchange, { key: key.join(" "), form, settled }, async () => ({
         ...job,
@@ -82,8 +102,10 @@ export class Thumbnails {
 
   /** The list of all tiles, as cues: what of which picture is shown when. Its note says when the video's second 0 was. */
   storyboard(exchange: Exchange, programme: Programme): void {
-    const { sprites, interval, beginning, end } = spritesOf(programme);
-    if (sprites.length === 0) return refuse(exchange, 404, noPicture);
+    const sight = sightOf(programme);
+    const { sprites, interval } = spritesOf(sight);
+    if (!sight || sprites.length === 0) return refuse(exchange, 404, noPicture);
+    const { beginning, end } = sight;
     const { epochMs } = sprites[0]!.shots[0]!.rendition.shown;
     let text = `WEBVTT\n\nNOTE start=${new Date(epochMs + beginning * 1000).toISOString()}\n`;
     for (const { first, shots } of sprites) {
@@ -92,7 +114,8 @@ export class Thumbnails {
         const from = (first + i) * interval;
         const to = Math.min(from + interval, end - beginning);
         const place = `${(i % across) * width},${Math.floor(i / across) * height},${width},${height}`;
-        text += `\n${clock(from)} --> ${clock(Math.max(to, from + 0.001))}\n`;
+        const ms = [from, Math.max(to, from + 0.001)].map((seconds) => Math.round(seconds * 1000));
+        text += `\n${ms.map(timestamp).join(" --> ")}\n`;
         text += `storyboard/${interval}-${first}-${shots.length}.jpg#xywh=${place}\n`;
       }
     }
@@ -112,7 +135,7 @@ export class Thumbnails {
     programme: Programme,
     asked: { readonly interval: number; readonly first: number; readonly count: number },
   ): Promise<void> | void {
-    const { sprites } = spritesOf(programme, asked.interval);
+    const { sprites } = spritesOf(sightOf(programme), asked.interval);
     const found = sprites.find(({ first }) => first === asked.first);
     const shots = found?.shots.slice(0, asked.count) ?? [];
     if (asked.count === 0 || shots.length < asked.count) return refuse(exchange, 404, noPicture);
@@ -132,7 +155,7 @@ export class Thumbnails {
   ): Promise<void> {
     let made = this.#kept.get(key);
     if (!made) {
-      made = job().then((one) => this.#pictures.make(one));
+      made = this.#pictures.make(job);
       this.#keep(key, made);
     }
     let bytes: Uint8Array;
@@ -173,50 +196,46 @@ export class Thumbnails {
   }
 }
 
-/** Where its newest complete segment ends, in seconds of the broadcast. */
-function endOf({ renditions }: Programme): number | undefined {
-  const ends = [...renditions.values()].flatMap((rendition) => {
-    const last = rendition.rows().at(-1);
-    return last && rendition.track.kind === "video"
-      ? [(last.dts + last.duration) / rendition.shown.timescale]
-      : [];
-  });
-  return ends.length > 0 ? Math.max(...ends) : undefined;
-}
-
-/** Video renditions, the smallest first. */
-function smallestFirst({ renditions }: Programme): Readable[] {
-  return [...renditions.values()]
-    .filter(({ track, removed }) => track.kind === "video" && !removed)
+/** Undefined where there is nothing to see. */
+function sightOf(programme: Programme): Sight | undefined {
+  const all = reelsOf(programme);
+  const reels = all
+    .filter(({ rendition: { track } }) => track.kind === "video")
     .sort((a, b) => heightOf(a) - heightOf(b));
+  const ends = reels.flatMap(({ rendition, rows }) => {
+    const last = rows.at(-1);
+    return last ? [(last.dts + last.duration) / rendition.shown.timescale] : [];
+  });
+  const beginning = beginningOf(all);
+  if (beginning === undefined || ends.length === 0) return undefined;
+  const shown = reels.filter(({ rendition }) => !rendition.removed);
+  return { reels: shown, beginning, end: Math.max(...ends) };
 }
 
-function heightOf({ track }: Readable): number {
+function heightOf({ rendition: { track } }: Reel): number {
   return track.kind === "video" ? track.height : 0;
 }
 
 /** The picture to be seen `at` this second of the broadcast: a keyframe at or before it, of the smallest rendition that is large enough. */
-function shotAt(programme: Programme, at: number, height: number | undefined): Shot | undefined {
-  const all = smallestFirst(programme);
-  const enough = all.findIndex((one) => height !== undefined && heightOf(one) >= height);
-  const order = enough < 0 ? all.toReversed() : [...all.slice(enough), ...all.slice(0, enough).reverse()];
-  for (const rendition of order) {
-    const row = rowAt(rendition.rows(), at * rendition.shown.timescale);
-    if (row) return { rendition, row };
+function shotAt({ reels }: Sight, at: number, height: number | undefined): Shot | undefined {
+  const enough = reels.findIndex((one) => height !== undefined && heightOf(one) >= height);
+  const order =
+    enough < 0 ? reels.toReversed() : [...reels.slice(enough), ...reels.slice(0, enough).reverse()];
+  return firstShot(order, at);
+}
+
+function firstShot(reels: readonly Reel[], at: number): Shot | undefined {
+  for (const reel of reels) {
+    const row = rowAt(reel.rows, at * reel.rendition.shown.timescale);
+    if (row) return { ...reel, row };
   }
   return undefined;
 }
 
 /** The last segment that begins with a keyframe by this tick, else the first one of all. */
 function rowAt(rows: readonly Segment[], tick: number): Segment | undefined {
-  let low = 0;
-  let high = rows.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (rows[middle]!.dts <= tick) low = middle + 1;
-    else high = middle;
-  }
-  for (let i = low - 1; i >= 0; i--) if (startsPicture(rows[i]!)) return rows[i];
+  const after = firstOf(rows.length, (i) => rows[i]!.dts > tick);
+  for (let i = after - 1; i >= 0; i--) if (startsPicture(rows[i]!)) return rows[i];
   return rows.find(startsPicture);
 }
 
@@ -224,25 +243,15 @@ function startsPicture({ gap, independent, keyBytes }: Segment): boolean {
   return !gap && independent && keyBytes !== undefined;
 }
 
-function spritesOf(programme: Programme, given?: number) {
-  const beginning = beginningOf(programme) ?? 0;
-  const end = endOf(programme) ?? beginning;
+/** Tiles of all of it, `given` seconds or else as far from each other as suits its length. */
+function spritesOf(sight: Sight | undefined, given?: number): { sprites: Sprite[]; interval: number } {
+  const { reels, beginning, end } = sight ?? { reels: [], beginning: 0, end: 0 };
   const seconds = end - beginning;
   const interval = given ?? intervalOf(seconds);
   const sprites: Sprite[] = [];
-  const renditions = smallestFirst(programme);
-  const lists = renditions.map((rendition) => ({ rendition, rows: rendition.rows() }));
   for (let i = 0; i * interval < seconds; i++) {
-    const at = beginning + i * interval;
-    let shot: Shot | undefined;
-    for (const { rendition, rows } of lists) {
-      const row = rowAt(rows, at * rendition.shown.timescale);
-      if (row) {
-        shot = { rendition, row };
-        break;
-      }
-    }
-    if (!shot) return { sprites: [], interval, beginning, end };
+    const shot = firstShot(reels, beginning + i * interval);
+    if (!shot) return { sprites: [], interval };
     const open = sprites.at(-1);
     const last = open?.shots.at(-1);
     const joins =
@@ -253,7 +262,7 @@ function spritesOf(programme: Programme, given?: number) {
     if (joins) open.shots.push(shot);
     else sprites.push({ first: i, shots: [shot] });
   }
-  return { sprites, interval, beginning, end };
+  return { sprites, interval };
 }
 
 /** Seconds between tiles: a list of some hundred cues, however long it lasts. */
@@ -284,10 +293,10 @@ async function pictureOf({ rendition, row }: Shot): Promise<Uint8Array> {
 
 /** The segments from a shot on up to this tick, with their init segment. */
 async function stretchOf(shot: Shot, tick: number): Promise<Uint8Array[]> {
-  const { rendition, row } = shot;
+  const { rendition, row, rows } = shot;
   const media = [await initOf(shot)];
   let bytes = 0;
-  for (const next of rendition.rows()) {
+  for (const next of rows) {
     if (next.number < row.number) continue;
     if (next.dts >= tick || next.gap || next.version !== row.version || bytes > maxGifBytes) break;
     for (const piece of (await rendition.segment(next.number, next.version)) ?? []) {
@@ -322,12 +331,4 @@ function thumbnailOf(query: string, form: "jpg" | "gif") {
   const fps = Number(/^\d{1,2}$/.test(asked.get("fps") ?? "8") ? (asked.get("fps") ?? 8) : 0);
   if (fps < 1 || fps > 15) return "`fps` is pictures a second, from 1 to 15";
   return { width, height, time, fit, duration, fps };
-}
-
-/** A time in WebVTT. */
-function clock(seconds: number): string {
-  const ms = Math.round(seconds * 1000);
-  const two = (value: number): string => String(value).padStart(2, "0");
-  const [h, m, s] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60, Math.floor(ms / 1000) % 60];
-  return `${two(h)}:${two(m)}:${two(s)}.${String(ms % 1000).padStart(3, "0")}`;
 }

@@ -1,3 +1,4 @@
+import { firstOf } from "./search.ts";
 import type { Segment } from "./track.ts";
 
 /** How many rows share one piece of rendered text. */
@@ -103,14 +104,7 @@ export class Past {
 
   /** Of the first row with this number or a later one. */
   #indexOf(number: number): number {
-    let low = this.#from;
-    let high = this.#rows.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#rows[middle]!.number < number) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstOf(this.#rows.length, (i) => this.#rows[i]!.number >= number, this.#from);
   }
 }
 

@@ -1,3 +1,5 @@
+import { firstOf } from "./search.ts";
+
 /** Words for a stretch of a broadcast, in whole milliseconds of its clock. */
 export interface Line {
   readonly startMs: number;
@@ -116,14 +118,7 @@ export class Subtitles implements Writer {
 
   /** Index of the first line that does not begin before `ms`. */
   #first(ms: number): number {
-    let low = 0;
-    let high = this.#lines.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#lines[middle]!.startMs < ms) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstOf(this.#lines.length, (i) => this.#lines[i]!.startMs >= ms);
   }
 
   #insert(line: Kept): Kept {

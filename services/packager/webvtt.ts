@@ -21,7 +21,8 @@ export function webvtt(lines: readonly Line[]): string {
   return text;
 }
 
-function timestamp(ms: number): string {
+/** A time as a cue has it (WebVTT 4.1), of whole milliseconds. */
+export function timestamp(ms: number): string {
   const two = (value: number): string => String(value).padStart(2, "0");
   const seconds = Math.floor(ms / 1000);
   const minutes = Math.floor(seconds / 60);

@@ -1,3 +1,4 @@
+import { firstOf } from "../packager/search.ts";
 import type { Line } from "../packager/subtitles.ts";
 import type { Part, Segment, Track } from "../packager/track.ts";
 import type { Draft, Entry } from "./journal.ts";
@@ -202,14 +203,6 @@ export class Contents {
 
 /** The segment of this number; undefined when the recording lacks it. */
 export function rowOf({ rows }: Reel, number: number): Row | undefined {
-  let low = 0;
-  let high = rows.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const row = rows[middle]!;
-    if (row.number === number) return row;
-    if (row.number < number) low = middle + 1;
-    else high = middle - 1;
-  }
-  return undefined;
+  const row = rows[firstOf(rows.length, (i) => rows[i]!.number >= number)];
+  return row?.number === number ? row : undefined;
 }

@@ -7,6 +7,7 @@ import {
   movieTimescale,
   parameterSets,
 } from "../packager/movie.ts";
+import { firstOf } from "../packager/search.ts";
 import { shownSize, type Track } from "../packager/track.ts";
 import { Contents, type Reel, type StoredInit } from "./contents.ts";
 import { readJournal } from "./journal.ts";
@@ -341,14 +342,7 @@ function soundBefore(list: readonly Piece[], tick: number): Place {
 
 /** The last piece that begins at or before this tick; -1 where none does. */
 function lastAt(list: readonly Piece[], tick: number): number {
-  let low = -1;
-  let high = list.length - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (list[middle]!.dts <= tick) low = middle;
-    else high = middle - 1;
-  }
-  return low;
+  return firstOf(list.length, (i) => list[i]!.dts > tick) - 1;
 }
 
 function samplesOf({ samples: { bytes, from, end } }: Piece): readonly StoredSample[] {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../lib/errors.ts";
 import type { Movie, Stretch } from "../live/recordings.ts";
+import { firstOf } from "../packager/search.ts";
 import type { ClipPlan } from "./clip.ts";
 import type { MoviePlan } from "./movie.ts";
 import { type Place, readRange } from "./read.ts";
@@ -128,7 +129,8 @@ export class Movies {
   async *#read(video: string, plan: MoviePlan, from: number, to: number): AsyncGenerator<Uint8Array> {
     const { head, length, at, names } = plan;
     if (from < head.length) yield head.subarray(from, Math.min(head.length, to + 1));
-    for (let i = Math.max(0, lastBefore(at, from)); i < at.length && at[i]! <= to; i++) {
+    const first = firstOf(at.length, (i) => at[i]! > from) - 1;
+    for (let i = Math.max(0, first); i < at.length && at[i]! <= to; i++) {
       const start = at[i]!;
       const end = at[i + 1] ?? length;
       if (end <= from) continue;
@@ -169,18 +171,6 @@ function payloadOf(
 }
 
 const mdat = 0x6d64_6174;
-
-/** The last index whose value is not above `value`; -1 where there is none. */
-function lastBefore(values: Float64Array, value: number): number {
-  let low = -1;
-  let high = values.length - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (values[middle]! <= value) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
 
 function sizeOf({ head, at }: MoviePlan): number {
   return head.length + 31 * at.length;

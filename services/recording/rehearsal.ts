@@ -29,7 +29,16 @@ export function madeUpJournal(): Uint8Array {
     { name: "source", track: picture, each: 3_000 },
     { name: "audio", track: sound, each: 1_024 },
   ].map(({ name, track, each }, rendition) => {
-    const about = { rendition, name, track, file: 0, version: 1, initBytes: 600, initCrc: 0, discontinuity: 0 };
+    const about = {
+      rendition,
+      name,
+      track,
+      file: 0,
+      version: 1,
+      initBytes: 600,
+      initCrc: 0,
+      discontinuity: 0,
+    };
     put({ type: "file", ...about });
     return { rendition, each, count: Math.floor((partSeconds * track.timescale) / each) };
   });

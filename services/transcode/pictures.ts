@@ -9,7 +9,10 @@ const mostWaiting = 24;
 const longestMs = 8_000;
 const maxBytes = 8 << 20;
 
-/** Pictures by the ffmpeg at `program`: one process at a time, at the lowest priority, which sees nothing but its standard input. */
+/**
+ * Pictures by the ffmpeg at `program`: one process at a time, at the lowest priority, which sees nothing but its standard input.
+ * What waits has read nothing yet.
+ */
 export function openPictures(program: string): Pictures {
   let last: Promise<unknown> = Promise.resolve();
   let waiting = 0;
@@ -18,7 +21,7 @@ export function openPictures(program: string): Pictures {
       if (waiting >= mostWaiting)
         throw new Failure("limit", "Too many pictures are being made; try again in a moment");
       waiting++;
-      const mine = last.then(() => run(program, job));
+      const mine = last.then(async () => run(program, await job()));
       last = mine.catch(() => undefined);
       try {
         return await mine;

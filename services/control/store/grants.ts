@@ -7,6 +7,9 @@ import { type KeyRow, now, type VideoRow } from "./tables.ts";
 /** As many as Cloudflare allows. */
 export const maxKeys = 1_000;
 
+/** What a video has of its own that the gate is told. */
+const owned = ["require_signed_urls", "allowed_origins", "thumbnail_ppm"] as const;
+
 /** Everything that the gate knows, from the tables. */
 export async function gateRecords(tx: Writer): Promise<readonly GateRecord[]> {
   const keys = await tx.selectFrom("signing_keys").selectAll().execute();
@@ -14,7 +17,7 @@ export async function gateRecords(tx: Writer): Promise<readonly GateRecord[]> {
   const videos = await tx
     .selectFrom("videos")
     .selectAll()
-    .where((e) => e.or([e("require_signed_urls", "is not", null), e("allowed_origins", "is not", null)]))
+    .where((e) => e.or(owned.map((column) => e(column, "is not", null))))
     .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]))
     .execute();
   return [...keys.map(keyRecord), ...revocations.map(revocationRecord), ...videos.map(videoRecord)];
@@ -111,9 +114,9 @@ export async function addClip(
   return row;
 }
 
-/** The gate hears what a video demands of viewers when that is its own. */
+/** The gate hears what a video demands of viewers, and what stands for it, when that is its own. */
 function tellPolicy(inputs: Inputs, video: Selectable<VideoRow>): void {
-  const own = video.require_signed_urls !== null || video.allowed_origins !== null;
+  const own = owned.some((column) => video[column] !== null);
   inputs.tell(`video:${video.uid}`, own ? videoRecord(video) : undefined);
 }
 
@@ -153,5 +156,6 @@ function videoRecord(row: Selectable<VideoRow>): GateRecord {
     kind: "video",
     requireSignedURLs: row.require_signed_urls === null ? null : row.require_signed_urls === 1,
     allowedOrigins: row.allowed_origins === null ? null : (JSON.parse(row.allowed_origins) as string[]),
+    ...(row.thumbnail_ppm !== null && { thumbnail: row.thumbnail_ppm / 1_000_000 }),
   };
 }
