@@ -65,7 +65,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     const keys = keysFrom(await openMaster(join(dataDir, "master-secret"), records));
     const apiToken = await openAdminToken(join(dataDir, "admin-token"), records);
     const first = await firstInput(records);
-    await records.write((tx) => forgetEvents(tx, 90));
+    await records.write(async (tx) => {
+      await forgetEvents(tx, 90);
+      // Whoever asked for them was not told that they are there.
+      await tx.doomClips();
+    });
 
     const links = new Links({
       slices: slicesOf(keys, defaults),

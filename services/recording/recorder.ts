@@ -88,6 +88,8 @@ export class Recorder implements Running, Recordings {
   readonly #forwarder: Forwarder | undefined;
   readonly #reader: Reader | undefined;
   readonly #movies: Movies;
+  /** Clips that are being made. */
+  readonly #clips = new Map<string, Promise<void>>();
   #waitingBytes = 0;
   #tickets = 0;
   #ids = 0;
@@ -239,6 +241,20 @@ export class Recorder implements Running, Recordings {
   }
 
   async clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined> {
+    const clip = this.#clip(video, stretch, uid);
+    const settled = clip.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#clips.set(uid, settled);
+    try {
+      return await clip;
+    } finally {
+      this.#clips.delete(uid);
+    }
+  }
+
+  async #clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined> {
     const plan = await this.#movies.clip(video, stretch, uid);
     if (!plan) return undefined;
     if (!this.hasRoom || plan.bytes > this.#free)
@@ -308,6 +324,8 @@ export class Recorder implements Running, Recordings {
 
   /** Removes everything of a recording; rejects while the storage elsewhere cannot be reached. */
   async remove(video: string): Promise<void> {
+    // Whoever asked for the clip does not wait for it any more, but it may still be in the making.
+    await this.#clips.get(video);
     this.#forget(video);
     await rm(join(this.folder, video), { recursive: true, force: true });
     // Somebody may have asked for it meanwhile.

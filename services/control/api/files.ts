@@ -2,7 +2,7 @@ import { Failure } from "../../lib/errors.ts";
 import { z } from "../../lib/schema.ts";
 import { newUid } from "../keys.ts";
 import { clipBody, downloadsView, videoColumns, videoView, viewDownloads, viewVideo } from "../resources.ts";
-import { addClip } from "../store/grants.ts";
+import { addClip, announceClip, forgetClip } from "../store/grants.ts";
 import { behindNotes, type Call, call, codes, type Deps, notFound, type Refusal } from "./call.ts";
 import { onOne } from "./inputs.ts";
 
@@ -16,7 +16,14 @@ const bad = (message: string, pointer: string): Refusal => ({
 });
 
 /** The calls that make files of recordings: downloads and clips. */
-export function fileCalls({ records, urls, settled, askOrigin }: Deps): readonly Call[] {
+export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): readonly Call[] {
+  /** What the origin has copied; null where there is nothing to copy. */
+  const copied = async (about: { video: string; from: number; to: number; uid: string }) => {
+    const { video, ...stretch } = about;
+    const made = await askOrigin(`/internal/recordings/${video}/clip`, stretch, copyMs);
+    if (made.status !== 200) throw new Failure("unavailable", "The clip cannot be made now; try again");
+    return (made.json as { recorded: { seconds: number; bytes: number } | null }).recorded;
+  };
   const downloads = {
     params: onOne,
     query: z.object({}),
@@ -67,18 +74,22 @@ export function fileCalls({ records, urls, settled, askOrigin }: Deps): readonly
         const source = await records.video(from);
         if (!source) return notFound;
         const uid = newUid();
-        const made = await askOrigin(
-          `/internal/recordings/${from}/clip`,
-          { from: start, to: end, uid },
-          copyMs,
+        // Before there are files, so that there are none of which nobody knows.
+        await records.write((tx) => announceClip(tx, source, uid));
+        const recorded = await copied({ video: from, from: start, to: end, uid }).catch(
+          async (error: unknown) => {
+            await records.write((tx) => tx.doomClips(uid));
+            doomed();
+            throw error;
+          },
         );
-        if (made.status !== 200) throw new Failure("unavailable", "The clip cannot be made now; try again");
-        const { recorded } = made.json as { recorded: { seconds: number; bytes: number } | null };
-        if (!recorded)
+        if (!recorded) {
+          await records.write((tx) => forgetClip(tx, uid));
           return bad(
             "Nothing is recorded there: it is after what there is of this video",
             "/startTimeSeconds",
           );
+        }
         const { result: video, version } = await records.write(async (tx) => {
           await tx.audit(actor, "video.clip", uid);
           return addClip(tx, source, { uid, ...recorded, ...videoColumns(body) });

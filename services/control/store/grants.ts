@@ -2,7 +2,7 @@ import type { Selectable, Updateable } from "kysely";
 import type { Algorithm, Jwk } from "../../auth/keys.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import type { Inputs, Recording, Writer } from "./records.ts";
-import { type KeyRow, now, type VideoRow } from "./tables.ts";
+import { clipping, type KeyRow, now, type VideoRow } from "./tables.ts";
 
 /** As many as Cloudflare allows. */
 export const maxKeys = 1_000;
@@ -97,7 +97,18 @@ export async function restoreVideo(inputs: Inputs, row: VideoRow): Promise<void>
   tellPolicy(inputs, row);
 }
 
-/** A recording that is a stretch of `source`: it demands of viewers what that one does, and goes when that one goes, unless `values` say otherwise. */
+/** There will be a clip under this uid, which nobody is shown yet: should nobody live to finish it, its files are known. */
+export async function announceClip(inputs: Inputs, source: Selectable<VideoRow>, uid: string): Promise<void> {
+  const row = { ...source, uid, state: clipping, recorded: 0, scheduled_deletion: null };
+  await inputs.tx.insertInto("videos").values(row).execute();
+}
+
+/** Nothing was made of an announced clip, and nothing of it is anywhere. */
+export async function forgetClip(inputs: Inputs, uid: string): Promise<void> {
+  await inputs.tx.deleteFrom("videos").where("uid", "=", uid).where("state", "=", clipping).execute();
+}
+
+/** A recording that was announced and is a stretch of `source`: it demands of viewers what that one does, and goes when that one goes, unless `values` say otherwise. */
 export async function addClip(
   inputs: Inputs,
   source: Selectable<VideoRow>,
@@ -110,6 +121,7 @@ export async function addClip(
     ...{ meta: null, thumbnail_ppm: null, public_details: null, clipped_from: source.uid },
     ...values,
   } as Selectable<VideoRow>;
+  await forgetClip(inputs, row.uid);
   await restoreVideo(inputs, row);
   return row;
 }

@@ -11,6 +11,7 @@ import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
 import { sqlite } from "./sqlite.ts";
 import {
+  clipping,
   type GapRow,
   type InputRow,
   type KeyRow,
@@ -479,6 +480,13 @@ export class Inputs {
       .where("recorded", "=", 1)
       .executeTakeFirst();
     return Number(numUpdatedRows) > 0;
+  }
+
+  /** The same for a clip that was announced and came to nothing, or for all of them: what there is of its files goes. */
+  async doomClips(uid?: string): Promise<void> {
+    let clips = this.tx.updateTable("videos").set({ recorded: doomed, modified: now() });
+    if (uid !== undefined) clips = clips.where("uid", "=", uid);
+    await clips.where("state", "=", clipping).where("recorded", "=", 0).execute();
   }
 
   /** The same for all whose time has come. */

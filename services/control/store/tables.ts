@@ -75,9 +75,13 @@ export interface StatusRow {
   readonly advice: string | null;
 }
 
+/** The state of a video whose files are being copied. */
+export const clipping = "clipping";
+
 export interface VideoRow {
   readonly uid: string;
   readonly live_input: string;
+  /** live-inprogress, ready, or clipping. */
   readonly state: string;
   /** 1 once there is something to watch after the broadcast. */
   readonly recorded: number;
