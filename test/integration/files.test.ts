@@ -65,6 +65,12 @@ async function frames(path: string): Promise<string[]> {
   return stdout.split("\n").flatMap((line) => (/^\d/.test(line) ? [line.split(",").at(-1)!.trim()] : []));
 }
 
+async function framesOf(name: string, bytes: Uint8Array): Promise<string[]> {
+  const path = join(folder, name);
+  writeFileSync(path, bytes);
+  return frames(path);
+}
+
 /** The recording as HLS has it: a file for each init segment. */
 async function recorded(): Promise<string[]> {
   const list = `${http}/${video}/manifest/${video}/source.m3u8`;
@@ -173,6 +179,42 @@ test("thumbnails and a storyboard are there while it is on air and after, and wh
     const answer = await fetch(`${http}/${video}/${path}`);
     expect([answer.status, await answer.text()], path).toEqual([status, expect.stringContaining(sentence)]);
   }
+});
+
+test("the moment that its owner names stands for a video", async () => {
+  const shown = async (): Promise<string> => {
+    const bytes = await (await fetch(`${http}/${video}/thumbnails/thumbnail.jpg`)).bytes();
+    return (await framesOf("thumbnail.jpg", bytes)).join();
+  };
+  const beginning = await shown();
+  const { result } = await (
+    await api(`/${video}`, { method: "POST", json: { thumbnailTimestampPct: 1 } })
+  ).json();
+  expect(result.thumbnailTimestampPct).toBe(1);
+  const end = await shown();
+  expect(end).not.toBe(beginning);
+  const at = `${http}/${video}/thumbnails/thumbnail.jpg?time=${(result.duration - 0.05).toFixed(2)}s`;
+  expect(end).toBe((await framesOf("at.jpg", await (await fetch(at)).bytes())).join());
+  await api(`/${video}`, { method: "POST", json: { thumbnailTimestampPct: 0 } });
+  expect(await shown()).toBe(beginning);
+});
+
+test("of a flood of pictures some are made, and whoever watches does not wait for them", async () => {
+  const flood = Array.from({ length: 120 }, (_, i) =>
+    fetch(`${http}/${video}/thumbnails/thumbnail.jpg?width=${100 + 2 * i}`),
+  );
+  const list = `${http}/${video}/manifest/${video}/source.m3u8`;
+  const answered = flood.map((one) => one.then(() => true));
+  // Whoever comes behind them is answered before they are.
+  const first = await Promise.race([fetch(list).then(({ status }) => status), Promise.all(answered)]);
+  expect(first).toBe(200);
+  const counts = new Map<number, number>();
+  for (const answer of await Promise.all(flood)) {
+    await answer.body?.cancel();
+    counts.set(answer.status, (counts.get(answer.status) ?? 0) + 1);
+  }
+  expect([...counts.keys()].sort()).toEqual([200, 503]);
+  expect(counts.get(200)).toBeGreaterThanOrEqual(20);
 });
 
 test("a clip begins with the frame that was asked for, and a wrong one is told what to change", async () => {
