@@ -267,6 +267,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "get /storage-usage",
     "get /v1/audit",
     "get /v1/live_inputs/{uid}/health",
+    "get /v1/live_inputs/{uid}/health/history",
     "get /v1/tokens",
     "get /v1/videos/{uid}/gaps",
     "get /v1/webhooks",

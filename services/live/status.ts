@@ -5,6 +5,12 @@ export interface LiveStatus {
   readonly kbps: number;
   readonly fps: number;
   readonly gopSeconds: number;
+  /** Seconds of media that came in the last second. */
+  readonly uploadRatio: number;
+  /** How far the upload has fallen behind since the publish began. */
+  readonly lagSeconds: number;
+  /** Frames that the encoder left out so far. */
+  readonly droppedFrames: number;
   readonly viewers: number;
   /** Since the broadcast began. */
   readonly seconds: number;

@@ -21,6 +21,7 @@ import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { LiveStatus } from "../live/status.ts";
 import { type ClientAddress, http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
+import { type Asked, History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
 import type { Way } from "./lifecycle.ts";
 import { Manifests } from "./manifests.ts";
@@ -90,6 +91,7 @@ const degradation = failure.extend({
   /** `slow` where it is not said. */
   cause: z.enum(["slow", "encoder"]).optional(),
 });
+const healthPath = /^\/internal\/health\/([0-9a-f]{32})$/;
 const recordingPath = /^\/internal\/recordings\/([0-9a-f]{32})$/;
 const clipPath = /^\/internal\/recordings\/([0-9a-f]{32})\/clip$/;
 const clipping = z.object({
@@ -98,6 +100,17 @@ const clipping = z.object({
   uid: z.string().regex(/^[0-9a-f]{32}$/),
 });
 const rungPath = /^\/internal\/rungs\/([0-9a-f]{32})\/([a-z0-9]{1,16})$/;
+
+/** The points that a query asks for; control has checked it. */
+function askedOf(query: string | undefined): Asked {
+  const asked = new URLSearchParams(query);
+  const step = Number(asked.get("step"));
+  return {
+    step: step === 1 || step === 60 ? step : 10,
+    since: Number(asked.get("since") ?? 0),
+    until: Number(asked.get("until") ?? Number.POSITIVE_INFINITY),
+  };
+}
 
 async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Promise<T> {
   const parsed = shape.safeParse(await readJson(request));
@@ -122,6 +135,16 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const directory = new Directory();
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
+    const history = scope.own("history", await History.open(join(options.dataDir, "origin", "health"), log));
+    const tidy = () =>
+      history
+        .keepOnly((uid) => snapshot.get(uid) !== undefined)
+        .catch((error) => log.warn({ err: error }, "the health of live inputs that are gone stays"));
+    void tidy();
+    const end = snapshot.onChange((uids) => {
+      if ([...uids].some((uid) => snapshot.get(uid) === undefined)) void tidy();
+    });
+    scope.own("tidying", { close: end });
     const stage = scope.own(
       "stage",
       new Stage({
@@ -219,6 +242,9 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         const [path, query] = (request.url ?? "").split("?");
         const completed = /^\/internal\/complete\/([0-9a-f]{32})$/.exec(path ?? "")?.[1];
         if (path === "/internal/status" && request.method === "GET") return sendJson(response, 200, status);
+        const [, watched] = healthPath.exec(path ?? "") ?? [];
+        if (watched && request.method === "GET")
+          return sendJson(response, 200, await history.read(watched, askedOf(query)));
         const [, video, rung] = rungPath.exec(path ?? "") ?? [];
         const [, gone] = recordingPath.exec(path ?? "") ?? [];
         if (gone && request.method === "DELETE") {
@@ -265,9 +291,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
     scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
 
-    const look = statusOf(directory, viewers, snapshot);
+    const look = statusOf({ directory, viewers, snapshot, history });
     const reporter = setInterval(() => {
-      status = look(Date.now());
+      const now = Date.now();
+      status = look(now);
+      history.tidy(now);
       options.report(status);
     }, 1_000);
     scope.own("reporter", { close: () => clearInterval(reporter) });

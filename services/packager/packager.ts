@@ -18,6 +18,7 @@ import { labelOf, type Metadata, readMetadata } from "./metadata.ts";
 import { messagesOf, Opening, type Pending } from "./opening.ts";
 import { type End, Outlet, type Output, type RenditionName } from "./outlet.ts";
 import type { Profile } from "./profiles.ts";
+import { Pulse } from "./pulse.ts";
 import { type Limits, Reference } from "./segmenter.ts";
 import { Sound } from "./sound.ts";
 import { type Row, SegmentTable } from "./table.ts";
@@ -56,6 +57,10 @@ export interface Health {
   readonly gopSeconds: number;
   /** What has come since the last keyframe. */
   readonly sinceKeySeconds: number;
+  /** Of its own clock: what came, frames left out of it, and where the wall clock stood at its 0 if it never fell behind. */
+  readonly mediaMs: number;
+  readonly missing: number;
+  readonly begunMs: number | undefined;
 }
 
 /** What is known of a publish from its first frames, or from what its encoder says of itself. */
@@ -123,6 +128,7 @@ export class Packager {
   #stretch: number | undefined;
   /** When the last frames are shown. */
   #shown: readonly number[] = [];
+  readonly #pulse = new Pulse();
   #frames = 0;
   #bytes = 0;
 
@@ -144,6 +150,9 @@ export class Packager {
       bytes: this.#bytes,
       gopSeconds: this.#gopSeconds,
       sinceKeySeconds: this.#sinceKeySeconds,
+      mediaMs: this.#pulse.mediaMs,
+      missing: this.#pulse.missing,
+      begunMs: this.#pulse.begunMs,
     };
   }
 
@@ -166,6 +175,7 @@ export class Packager {
   begin(nowMs: number, ageMs: number): Output[] {
     this.#timeline ??= new Timeline(nowMs - ageMs, this.#resume?.epochMs);
     this.#timeline.begin(ageMs);
+    this.#pulse.begin(ageMs);
     this.#unwrap = createUnwrapper();
     this.#opening = new Opening();
     this.#lastKey = undefined;
@@ -427,6 +437,7 @@ export class Packager {
     const timeline = this.#timeline!;
     const raw = this.#unwrap(tag.timestampMs) + message.offsetMs;
     const { at, stepped } = timeline.reference(raw, nowMs, this.#edgeMs(), this.#profile.partSeconds * 1000);
+    this.#pulse.frame(raw, nowMs, stepped);
     if (stepped) {
       for (const sound of this.#sounds.values()) sound.reset();
       for (const picture of this.#pictures.values()) picture.interrupt();
@@ -534,6 +545,7 @@ export class Packager {
       this.#edgeMs(),
       this.#profile.partSeconds * 1000,
     );
+    this.#pulse.frame(raw, nowMs, stepped);
     if (stepped) for (const each of this.#sounds.values()) each.reset();
     const placed = sound.place(frame, at);
     if (!placed) return;

@@ -10,6 +10,7 @@ const tokenName = z
   .regex(/^[\w.-]{1,64}$/, { error: "must be 1 to 64 letters, digits, dots, dashes or underscores" });
 const tokenView = z.object({ name: z.string(), scopes: z.array(z.string()), created: z.string() });
 const limit = z.coerce.number().pipe(z.int().min(1).max(1_000)).default(100);
+const moment = z.coerce.number().pipe(z.int({ error: "must be epoch milliseconds" }).min(0).max(8.64e15));
 const onInput = z.object({ uid: z.string().max(64) });
 const away: Refusal = {
   status: 503,
@@ -97,6 +98,13 @@ export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
           kbps: z.number(),
           fps: z.number(),
           gopSeconds: z.number().describe("Between the last two keyframes."),
+          uploadRatio: z
+            .number()
+            .describe(
+              "Seconds of media that came in the last second: below 1 the encoder's upload is too slow.",
+            ),
+          lagSeconds: z.number().describe("How far the upload has fallen behind since the publish began."),
+          droppedFrames: z.number().describe("Frames that the encoder left out in this broadcast."),
           viewers: z.number(),
           seconds: z.number().describe("How long it is on air."),
           state: z.string(),
@@ -110,6 +118,48 @@ export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
         const live = asked.json as readonly { readonly uid: string }[];
         const one = live.find(({ uid }) => uid === params.uid);
         return { status: 200, result: one ? (one as never) : null };
+      },
+    }),
+    call({
+      method: "GET",
+      path: "/v1/live_inputs/:uid/health/history",
+      summary: "See how a live input did",
+      detail:
+        "A point for each step that it was on air: of a second for ten minutes, of ten seconds for a day. To follow it, pass `next` as `since` once a second.",
+      scope: "stream:read",
+      params: onInput,
+      query: z.object({
+        step: z.enum(["1", "10", "60"], { error: "must be 1, 10 or 60" }).default("10").describe("Seconds."),
+        since: moment.optional().describe("Only later points, epoch ms."),
+        until: moment.optional().describe("No later points, epoch ms."),
+      }),
+      result: z.object({
+        stepSeconds: z.number(),
+        next: z.number().describe("`since` of the next call."),
+        points: z.array(
+          z.object({
+            at: z.number().describe("End of the step, epoch ms."),
+            kbps: z.number(),
+            fps: z.number(),
+            gopSeconds: z.number(),
+            droppedFrames: z.number().describe("Frames that the encoder left out in this step."),
+            uploadRatio: z.number().describe("Seconds of media that came per second."),
+            lagSeconds: z.number(),
+            viewers: z.number(),
+            connected: z.boolean().describe("False where the encoder was away for any of it."),
+          }),
+        ),
+      }),
+      async handle({ params, query }) {
+        if (!(await records.input(params.uid))) return notFound;
+        const { step, since, until } = query;
+        const asked = new URLSearchParams({ step, since: String(since ?? 0) });
+        if (until !== undefined) asked.set("until", String(until));
+        const said = await reached(() => askOrigin(`/internal/health/${params.uid}?${asked}`));
+        if (said?.status !== 200) return away;
+        const points = said.json as { readonly at: number }[];
+        const result = { stepSeconds: Number(step), next: points.at(-1)?.at ?? since ?? 0, points };
+        return { status: 200, result: result as never };
       },
     }),
     call({
