@@ -8,6 +8,7 @@ import { aac } from "./aac.ts";
 import { amf } from "./amf.ts";
 import { avc } from "./avc.ts";
 import { captions } from "./captions.ts";
+import { cmcd } from "./cmcd.ts";
 import { codecs } from "./codecs.ts";
 import { feed } from "./feed.ts";
 import { flv } from "./flv.ts";
@@ -29,6 +30,7 @@ export const targets: readonly Target[] = [
   fmp4,
   rtmp,
   url,
+  cmcd,
   feed,
   journal,
   moqControl,
