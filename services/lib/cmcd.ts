@@ -33,7 +33,12 @@ export interface Cmcd {
 export const maxCmcdBytes = 4_096;
 
 const maxSession = 64;
-const formats: Readonly<Record<string, Cmcd["format"]>> = { h: "hls", d: "dash", s: "other", o: "other" };
+const formats: Readonly<Record<string, NonNullable<Cmcd["format"]>>> = {
+  h: "hls",
+  d: "dash",
+  s: "other",
+  o: "other",
+};
 /** Numbers beyond are typing errors, and would weigh on every mean. */
 const most = 1e9;
 
@@ -111,7 +116,7 @@ function take(said: Mutable, member: string): void {
       return;
     }
     case "sf":
-      if (Object.hasOwn(formats, value)) said.format = formats[value];
+      if (Object.hasOwn(formats, value)) said.format = formats[value]!;
       return;
     case "sta":
       if (/^[a-z]$/.test(value)) said.state = value;
