@@ -258,6 +258,29 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: { moq: relay.port } };
   },
 
+  async outputs({ config, log, metrics, own }) {
+    const [{ startOutputs }, { openSnapshot }, { openEvents }] = await Promise.all([
+      import("./outputs/outputs.ts"),
+      import("./live/snapshot.ts"),
+      import("./live/events.ts"),
+    ]);
+    const events = own("events", openEvents(fromControl(config, "outputs", "events", log)));
+    const snapshot = own(
+      "snapshot",
+      openSnapshot<import("./live/output.ts").OutputTarget>(fromControl(config, "outputs", "json", log)),
+    );
+    own(
+      "outputs",
+      await startOutputs({
+        ...{ snapshot, events, log, metrics },
+        ingest: address(config, "ingest"),
+        secret: config.internalSecret,
+        allowPrivateTargets: config.allowPrivateTargets,
+      }),
+    );
+    return { ports: {} };
+  },
+
   async worker({ config, log, metrics, own }) {
     const { startWorker } = await import("./transcode/worker.ts");
     const { redisUrl: redis, internalSecret: secret } = config;
@@ -329,7 +352,7 @@ async function picturesOf(): Promise<Pictures | undefined> {
   }
 }
 
-function address(config: Config, role: Exclude<RoleName, "worker">): string {
+function address(config: Config, role: Exclude<RoleName, "worker" | "outputs">): string {
   const given = config[`${role}Address`];
   if (given) return given;
   throw new Failure(

@@ -31,7 +31,7 @@ test("nothing set is a working configuration", () => {
     host: "0.0.0.0",
     httpPort: 8080,
     rtmp: true,
-    roles: ["control", "ingest", "origin", "relay", "worker"],
+    roles: ["control", "ingest", "origin", "relay", "outputs", "worker"],
   });
 });
 

@@ -64,7 +64,7 @@ const isHostPort = (text: string) => {
   return url !== undefined && /:\d+$/.test(text) && url.pathname === "/" && url.username === "";
 };
 
-const roleNames = ["control", "ingest", "origin", "relay", "worker"] as const;
+const roleNames = ["control", "ingest", "origin", "relay", "outputs", "worker"] as const;
 
 /** The name of a process that Sluice consists of. */
 export type RoleName = (typeof roleNames)[number];

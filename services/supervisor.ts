@@ -38,6 +38,8 @@ const firstStartTries = 4;
 const controlFirstMs = 2_000;
 const scrapeMs = 5_000;
 const onAirLogMs = 30_000;
+/** Nothing waits for these: without them everything else is as it was. */
+const optional: ReadonlySet<RoleName> = new Set(["relay", "outputs"]);
 /** glibc keeps what media needed once; with these it gives large blocks back as soon as they are free. */
 const allocator = { MALLOC_ARENA_MAX: "2", MALLOC_MMAP_THRESHOLD_: "102400" };
 
@@ -125,8 +127,7 @@ class Supervisor {
     });
     this.#health = health.address;
     const onAir = setInterval(() => this.#logOnAir(), onAirLogMs);
-    // Nothing waits for the relay: without it everything else is as it was.
-    for (const role of config.roles) if (role !== "relay") this.#waiting.add(role);
+    for (const role of config.roles) if (!optional.has(role)) this.#waiting.add(role);
     if (!this.#stopping) {
       this.#startRedis();
       if (config.roles.includes("control")) this.#startRole("control");
@@ -134,7 +135,7 @@ class Supervisor {
       const late = setTimeout(this.#controlAnswered.resolve, controlFirstMs);
       if (config.roles.includes("control")) await this.#controlAnswered.promise;
       clearTimeout(late);
-      for (const role of ["origin", "ingest", "relay", "worker"] as const)
+      for (const role of ["origin", "ingest", "relay", "outputs", "worker"] as const)
         if (config.roles.includes(role) && !this.#stopping) this.#startRole(role);
     }
     const code = await this.#stopped.promise;
@@ -192,10 +193,10 @@ class Supervisor {
       this.#lastFailure.get(name) ??
       exit.said.split("\n").findLast((line) => /error|cannot|fail/i.test(line));
     const role = this.#config.roles.find((each) => each === name);
-    if (role && role !== "relay") this.#waiting.add(role);
+    if (role && !optional.has(role)) this.#waiting.add(role);
     if (role === "origin") this.#show([]);
     const starts = this.#children.find((child) => child.name === name)?.starts ?? 0;
-    if (role && role !== "relay" && !this.#wasReady && starts >= firstStartTries) {
+    if (role && !optional.has(role) && !this.#wasReady && starts >= firstStartTries) {
       this.#terminal.line(`Sluice cannot start: ${failure ?? `${name} ends with ${exit.how}\n${exit.said}`}`);
       void this.#stop(1);
     } else if (exit.loopBegins)

@@ -255,6 +255,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
   expect(served.sort()).toEqual([
     "delete /keys/{id}",
     "delete /live_inputs/{uid}",
+    "delete /live_inputs/{uid}/outputs/{output}",
     "delete /v1/tokens/{name}",
     "delete /v1/webhooks/{id}",
     "delete /webhook",
@@ -263,6 +264,8 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "get /keys",
     "get /live_inputs",
     "get /live_inputs/{uid}",
+    "get /live_inputs/{uid}/outputs",
+    "get /live_inputs/{uid}/outputs/{output}",
     "get /live_inputs/{uid}/videos",
     "get /storage-usage",
     "get /v1/audit",
@@ -279,6 +282,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "post /clip",
     "post /keys",
     "post /live_inputs",
+    "post /live_inputs/{uid}/outputs",
     "post /live_inputs/{uid}/rotate_keys",
     "post /v1/keys",
     "post /v1/live_inputs/{uid}/complete",
@@ -291,6 +295,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "post /{uid}/downloads",
     "post /{uid}/token",
     "put /live_inputs/{uid}",
+    "put /live_inputs/{uid}/outputs/{output}",
     "put /webhook",
   ]);
   const body = json.paths["/client/v4/accounts/{account}/stream/live_inputs"].post.requestBody;

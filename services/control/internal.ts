@@ -3,6 +3,7 @@ import { Failure } from "../lib/errors.ts";
 import { readJson, sendJson } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { z } from "../lib/schema.ts";
+import { outputReasons, outputStates } from "../live/output.ts";
 import type { Links } from "./links.ts";
 import { applyFacts } from "./store/facts.ts";
 import type { Records } from "./store/records.ts";
@@ -69,6 +70,15 @@ const sentFact = z.discriminatedUnion("type", [
     advice,
   }),
   z.object({ ...head, type: z.literal("ladder.resumed"), uid, video: uid, advice }),
+  z.object({
+    ...head,
+    type: z.literal("output.changed"),
+    uid,
+    output: uid,
+    state: z.enum(outputStates),
+    reason: z.enum(outputReasons),
+    error: z.string().max(4_096).optional(),
+  }),
 ]);
 const known: ReadonlySet<string> = new Set(sentFact.options.map((option) => option.shape.type.value));
 

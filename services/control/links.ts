@@ -1,12 +1,13 @@
 import type { ServerResponse } from "node:http";
 import { Failure } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { OutputTarget } from "../live/output.ts";
 import type { GateRecord, IngestInput, OriginInput } from "../live/snapshot.ts";
 import { type Keys, sha256Hex } from "./keys.ts";
 import type { Change, Parts } from "./store/records.ts";
 
 /** What a role learns of everything, or of a change. */
-export type Slice = (parts: Parts) => readonly (IngestInput | OriginInput | GateRecord)[];
+export type Slice = (parts: Parts) => readonly (IngestInput | OriginInput | GateRecord | OutputTarget)[];
 type Whole = () => Promise<Parts & { readonly version: number }>;
 
 /** One role's slice: no role gets what it does not need. */
@@ -34,6 +35,12 @@ export function slicesOf(
         ...(input.ladder !== null && { ladder: input.ladder }),
       })),
     gate: ({ gate }) => gate,
+    outputs: ({ outputs }) =>
+      outputs.map(({ sealedKey, timeoutSeconds, ...output }) => ({
+        ...output,
+        streamKey: keys.unseal(sealedKey),
+        timeoutSeconds: timeoutSeconds ?? defaults.timeoutSeconds,
+      })),
   };
 }
 

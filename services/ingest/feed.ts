@@ -1,6 +1,5 @@
 import type { ServerResponse } from "node:http";
 import {
-  type AudioMessage,
   audioTag,
   flvHeader,
   readAudio,
@@ -8,10 +7,10 @@ import {
   readVideo,
   scriptTag,
   tagHeader,
-  type VideoMessage,
   videoTag,
   writeScript,
 } from "../packager/flv.ts";
+import { outlineOf } from "../packager/outline.ts";
 import { createUnwrapper } from "../packager/timestamps.ts";
 import { tagHeadBytes, tagTailBytes } from "./protocol.ts";
 
@@ -264,24 +263,4 @@ function samePayload(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   const end = a.length - tagTailBytes;
   return Buffer.compare(a.subarray(tagHeadBytes, end), b.subarray(tagHeadBytes, end)) === 0;
-}
-
-/**
- * What a message is to a reader that comes late: a configuration, under a name that tells whose; or frames, with whether
- * one can begin there. Undefined for what nobody needs.
- */
-function outlineOf(message: VideoMessage | AudioMessage): { config?: string; key: boolean } | undefined {
-  if (message.type === "ignore") return undefined;
-  if (message.type === "many") {
-    const each = message.messages.map(outlineOf);
-    const configs = each.flatMap((one) => one?.config ?? []);
-    if (each.every((one) => !one)) return undefined;
-    return configs.length > 0
-      ? { config: configs.join(), key: false }
-      : { key: each.some((one) => one?.key) };
-  }
-  if (message.type === "config" || message.type === "colour")
-    return { config: `${message.type}${message.track}`, key: false };
-  // Pictures of all tracks have their keyframes together; the first one leads.
-  return { key: message.type === "frame" && message.track === 0 && "key" in message && message.key };
 }

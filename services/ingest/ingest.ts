@@ -9,6 +9,7 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { Events } from "../live/events.ts";
+import { publishHeartbeatMs, publishLine } from "../live/publishes.ts";
 import type { IngestInput, Snapshot } from "../live/snapshot.ts";
 import { accountOf, createDoorman, createGuesses } from "./admission.ts";
 import { announce } from "./announce.ts";
@@ -131,6 +132,8 @@ const replacedBy = "Another encoder began to publish with this stream key.";
 /** A post that is answered when the publish has just ended still leads to its last words. */
 const afterglowMs = 5_000;
 
+const maxUnreadBytes = 1 << 20;
+const feedOf = (publish: string) => `/internal/feeds/${publish}`;
 const feedPath = /^\/internal\/feeds\/([\w-]{1,64})$/;
 const publishPath = /^\/internal\/publishes\/([\w-]{1,64})$/;
 
@@ -145,6 +148,7 @@ class Desk {
   /** By the uid of the live input. */
   readonly #onAir = new Map<string, Publish>();
   readonly #taken = new Map<string, readonly number[]>();
+  readonly #followers = new Set<(publishes: readonly Publish[]) => void>();
   readonly #stopFollowing: () => void;
   readonly #refused: (why: string) => void;
   readonly #ended: (reason: EndReason) => void;
@@ -209,6 +213,7 @@ class Desk {
 
   async route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split("?")[0] ?? "";
+    if (path === "/internal/publishes" && request.method === "GET") return this.#follow(response);
     const feed = this.#feeds.get(feedPath.exec(path)?.[1] ?? "");
     if (feed && request.method === "GET") {
       feed.attach(response);
@@ -221,6 +226,23 @@ class Desk {
     const message = said && typeof said === "object" && "message" in said ? said.message : undefined;
     publish.session.end("refused", typeof message === "string" ? message : "The server ended the publish.");
     sendJson(response, 204);
+  }
+
+  /** Every publish on air, then each that begins, for as long as somebody listens. */
+  #follow(response: ServerResponse): void {
+    response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+    const say = (publishes: readonly Publish[]) => {
+      response.write(publishLine(publishes.map(({ uid, id }) => ({ uid, publish: id, path: feedOf(id) }))));
+      // It comes back for all of them when it reads again.
+      if (response.writableLength > maxUnreadBytes) response.destroy();
+    };
+    say([...this.#publishes.values()]);
+    const heartbeat = setInterval(() => say([]), publishHeartbeatMs).unref();
+    this.#followers.add(say);
+    response.once("close", () => {
+      clearInterval(heartbeat);
+      this.#followers.delete(say);
+    });
   }
 
   #index(): void {
@@ -282,7 +304,7 @@ class Desk {
         uid,
         publish: id,
         feed: this.#feedAddress,
-        path: `/internal/feeds/${id}`,
+        path: feedOf(id),
         peer: session.peer,
         at: Date.now(),
       },
@@ -300,6 +322,7 @@ class Desk {
     this.#feeds.set(id, feed);
     this.#onAir.set(uid, publish);
     log.info({ uid, publish: id, peer: session.peer, encoder: session.encoder }, "publish opened");
+    for (const say of this.#followers) say([publish]);
     events.send({ type: "publish.started", uid, publish: id, peer: session.peer });
     return {
       media: (type, timestampMs, tag) => feed.write(type, timestampMs, tag),

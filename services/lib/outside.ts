@@ -22,6 +22,8 @@ export interface Target {
   readonly host: string;
   readonly port: number;
   readonly address: string;
+  /** All of them, `address` first; for whoever tries again. */
+  readonly addresses: readonly string[];
 }
 
 /**
@@ -51,7 +53,7 @@ export async function resolveOutside(url: URL, allowed: Networks = none): Promis
   const address = found[0];
   if (address === undefined) throw new Failure("unavailable", `${host} has no address`);
   const port = Number(url.port) || { "https:": 443, "http:": 80, "rtmps:": 443 }[url.protocol] || 1935;
-  return { host, port, address: plainAddress(address) };
+  return { host, port, address: plainAddress(address), addresses: found.map(plainAddress) };
 }
 
 /** One POST to a user's URL. Redirects are not followed, of the answer only the status counts. Throws `Failure` when none came. */

@@ -14,6 +14,7 @@ import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
+import type { OutputReason, OutputState } from "./output.ts";
 
 /** What a role tells control. `uid` is the live input's; `publish` one encoder connection; `video` one broadcast. */
 export type Fact =
@@ -87,6 +88,15 @@ export type Fact =
       readonly video: string;
       readonly why: string;
       readonly advice: string;
+    }
+  /** An output of a live input is in another state than before; `error` says to its owner what is wrong. */
+  | {
+      readonly type: "output.changed";
+      readonly uid: string;
+      readonly output: string;
+      readonly state: OutputState;
+      readonly reason: OutputReason;
+      readonly error?: string | undefined;
     }
   /** There is one now; `advice` is what need not be followed any more. */
   | {

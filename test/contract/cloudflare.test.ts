@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Cloudflare from "cloudflare";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { outputView } from "../../services/control/api/outputs.ts";
 import { type Control, startControl } from "../../services/control/control.ts";
 import type { inputView, videoView } from "../../services/control/resources.ts";
 import { requestInternal } from "../../services/lib/http.ts";
@@ -20,6 +21,10 @@ export type Conformance = [
   Fits<
     Said<z.infer<typeof inputView>, KnownDifferences>,
     Partial<Awaited<ReturnType<Stream["liveInputs"]["get"]>>>
+  >,
+  Fits<
+    Said<z.infer<typeof outputView>, "status">,
+    Partial<Awaited<ReturnType<Stream["liveInputs"]["outputs"]["update"]>>>
   >,
   Fits<Said<z.infer<typeof videoView>, "scheduledDeletion">, Partial<Awaited<ReturnType<Stream["get"]>>>>,
 ];
@@ -159,6 +164,47 @@ const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
     await cf.liveInputs.delete(uid!, acc);
     await expect(cf.liveInputs.get(uid!, acc)).rejects.toMatchObject({ status: 404 });
   },
+  "stream.liveInputs.outputs.create": async (cf) => {
+    const asked = { ...acc, url: "rtmp://example.com/live", streamKey: "secret" };
+    const made = await cf.liveInputs.outputs.create(input, asked);
+    expect(made).toMatchObject({ url: asked.url, streamKey: "secret", enabled: true, status: null });
+    await expect(cf.liveInputs.outputs.create(input, { ...asked, url: "http://a/b" })).rejects.toMatchObject({
+      status: 400,
+      errors: [{ source: { pointer: "/url" } }],
+    });
+    await expect(cf.liveInputs.outputs.create("0".repeat(32), asked)).rejects.toMatchObject({ status: 404 });
+  },
+  "stream.liveInputs.outputs.list": async (cf) => {
+    const { uid } = await cf.liveInputs.create(acc);
+    const target = { ...acc, url: "rtmps://example.com/live" };
+    for (let i = 0; i < 50; i++)
+      await cf.liveInputs.outputs.create(uid!, { ...target, streamKey: `key-${i}` });
+    const keys = [];
+    for await (const one of cf.liveInputs.outputs.list(uid!, acc)) keys.push(one.streamKey);
+    expect(keys).toHaveLength(50);
+    expect(new Set(keys)).toHaveLength(50);
+    await expect(
+      cf.liveInputs.outputs.create(uid!, { ...target, streamKey: "one-more" }),
+    ).rejects.toMatchObject({ status: 400, errors: [{ message: expect.stringContaining("at most 50") }] });
+  },
+  "stream.liveInputs.outputs.update": async (cf) => {
+    const { uid } = await cf.liveInputs.outputs.create(input, {
+      ...{ ...acc, url: "rtmp://example.com/live", streamKey: "k" },
+    });
+    const off = { ...acc, live_input_identifier: input, enabled: false };
+    expect(await cf.liveInputs.outputs.update(uid!, off)).toMatchObject({ uid, enabled: false });
+    await expect(cf.liveInputs.outputs.update("a", off)).rejects.toMatchObject({ status: 404 });
+  },
+  "stream.liveInputs.outputs.delete": async (cf) => {
+    const { uid } = await cf.liveInputs.outputs.create(input, {
+      ...{ ...acc, url: "rtmp://example.com/live", streamKey: "k" },
+    });
+    const where = { ...acc, live_input_identifier: input };
+    await cf.liveInputs.outputs.delete(uid!, where);
+    await expect(cf.liveInputs.outputs.delete(uid!, where)).rejects.toMatchObject({ status: 404 });
+    const left = (await cf.liveInputs.outputs.list(input, acc)).result;
+    expect(left.map((one) => one.uid)).not.toContain(uid);
+  },
   "stream.keys.create": async (cf) => {
     const key = await cf.keys.create(acc);
     expect(Buffer.from(key.pem!, "base64").toString()).toMatch(/^-----BEGIN RSA PRIVATE KEY-----/);
@@ -254,13 +300,6 @@ const refused: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
   "stream.captions.language.delete": (cf) => cf.captions.language.delete("en", { ...acc, identifier: video }),
   "stream.captions.language.vtt.get": (cf) =>
     cf.captions.language.vtt.get("en", { ...acc, identifier: video }),
-  "stream.liveInputs.outputs.create": (cf) =>
-    cf.liveInputs.outputs.create(input, { ...acc, url: "rtmp://example.com/live", streamKey: "k" }),
-  "stream.liveInputs.outputs.list": async (cf) => cf.liveInputs.outputs.list(input, acc),
-  "stream.liveInputs.outputs.update": (cf) =>
-    cf.liveInputs.outputs.update("a", { ...acc, live_input_identifier: input, enabled: true }),
-  "stream.liveInputs.outputs.delete": (cf) =>
-    cf.liveInputs.outputs.delete("a", { ...acc, live_input_identifier: input }),
 };
 
 /** Every method that the client has, however deep. */

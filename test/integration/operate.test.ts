@@ -63,7 +63,7 @@ test("what is not known or not complete says what there is", async () => {
   expect((await type("token", "sign")).code).toBe(2);
   expect((await type("token", "sign", "x", "--expires", "soon")).code).toBe(2);
   const none = await type("keys", "rotate", "none");
-  expect([none.code, none.output]).toEqual([1, "There is no such live input or video.\n"]);
+  expect([none.code, none.output]).toEqual([1, "There is no such live input, output or video.\n"]);
 });
 
 test("a broadcast is looked at and ended by the API: the encoder goes and viewers are told", async () => {

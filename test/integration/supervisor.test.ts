@@ -4,6 +4,7 @@ import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { readRunning } from "../../services/supervisor/place.ts";
+import { family, read } from "../support/family.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 
 const started: Sluice[] = [];
@@ -17,31 +18,6 @@ async function start(options: Parameters<typeof startSluice>[0] = {}): Promise<S
 afterEach(async () => {
   for (const sluice of started.splice(0)) await sluice.stop();
 });
-
-/** The processes under `pid` by what they are: a role's name, or redis. */
-function family(pid: number): Record<string, number> {
-  const found: Record<string, number> = {};
-  for (const child of read(`/proc/${pid}/task/${pid}/children`)
-    .trim()
-    .split(" ")
-    .filter(Boolean)
-    .map(Number)) {
-    const line = read(`/proc/${child}/cmdline`).split("\0");
-    const role = line.indexOf("role");
-    if (role > 0) found[line[role + 1]!] = child;
-    else if (/redis|valkey/.test(line[0]!)) found.redis = child;
-  }
-  return found;
-}
-
-/** A file of /proc; empty when its process has just gone. */
-function read(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return "";
-  }
-}
 
 /** Resolves when the process is gone: what a pidfd would say, read from /proc. */
 async function gone(pid: number): Promise<void> {

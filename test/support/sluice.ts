@@ -85,10 +85,11 @@ function spawnMain(args: readonly string[], env: Readonly<Record<string, string>
     ["--disable-warning=ExperimentalWarning", main, ...args],
     {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
-      // Encoders and the relay only where a test asks for them: they would take the processor from what it measures.
+      // Encoders, the relay and outputs only where a test asks for them: they would take the processor from what it measures.
       env: {
         ...process.env,
         ...{ NODE_COMPILE_CACHE: compileCache, SLUICE_LADDER: "none", SLUICE_MOQ: "false" },
+        SLUICE_ROLES: "control,ingest,origin,relay,worker",
         ...env,
       },
     },

@@ -116,7 +116,7 @@ export function call<P, Q, B, R>(definition: Call<P, Q, B, R>): Call {
 /** The same answer for what is not there and for what never was. */
 export const notFound: Refusal = {
   status: 404,
-  errors: [{ code: codes.notFound, message: "There is no such live input or video." }],
+  errors: [{ code: codes.notFound, message: "There is no such live input, output or video." }],
 };
 
 /** Says who has not confirmed a change yet; empty when all have. */

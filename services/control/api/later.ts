@@ -43,16 +43,6 @@ const later: readonly { readonly what: string; readonly why: string; readonly ca
     why: "A download is made while it is sent, so there is none to delete; demand signed URLs to keep people from it.",
     calls: ["DELETE /:uid/downloads"],
   },
-  {
-    what: "Outputs",
-    why: "Sending a live input on to other services is not offered by this version.",
-    calls: [
-      "GET /live_inputs/:uid/outputs",
-      "POST /live_inputs/:uid/outputs",
-      "PUT /live_inputs/:uid/outputs/:output",
-      "DELETE /live_inputs/:uid/outputs/:output",
-    ],
-  },
 ];
 
 /** The calls that answer 501 with what they would need. */

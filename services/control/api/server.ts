@@ -8,6 +8,7 @@ import { fileCalls } from "./files.ts";
 import { inputCalls } from "./inputs.ts";
 import { laterCalls } from "./later.ts";
 import { operatorCalls } from "./operator.ts";
+import { outputCalls } from "./outputs.ts";
 import { videoCalls } from "./videos.ts";
 import { webhookCalls } from "./webhooks.ts";
 
@@ -27,6 +28,7 @@ export async function openApi(
   const { records, log } = deps;
   const calls = [
     ...inputCalls(deps),
+    ...outputCalls(deps),
     ...fileCalls(deps),
     ...videoCalls(deps),
     ...accessCalls(deps),

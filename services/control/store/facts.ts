@@ -1,5 +1,6 @@
 import type { SentFact } from "../../live/events.ts";
 import { emitFact } from "./outbox.ts";
+import { applyOutput } from "./outputs.ts";
 import type { Inputs, Writer } from "./records.ts";
 import { now } from "./tables.ts";
 
@@ -18,8 +19,9 @@ export async function applyFacts(
       .onConflict((c) => c.doNothing())
       .executeTakeFirst();
     if (!numInsertedOrUpdatedRows) continue;
+    const news = event.type === "output.changed" ? await applyOutput(tx, event) : true;
     await applyFact(tx, event);
-    await emitFact(inputs, event);
+    if (news) await emitFact(inputs, event);
     fresh.push(event);
   }
   return fresh;

@@ -195,6 +195,33 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable("videos").addColumn("clipped_from", "text").execute();
     },
   },
+  "0009_outputs": {
+    async up(db: Kysely<unknown>) {
+      const { schema } = db;
+      await schema
+        .createTable("outputs")
+        .addColumn("uid", "text", (c) => c.primaryKey())
+        .addColumn("live_input", "text", (c) => c.notNull())
+        .addColumn("url", "text", (c) => c.notNull())
+        .addColumn("stream_key", "text", (c) => c.notNull())
+        .addColumn("enabled", "integer", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addColumn("modified", "text", (c) => c.notNull())
+        .execute();
+      await schema.createIndex("outputs_of_input").on("outputs").columns(["live_input", "created"]).execute();
+      await schema
+        .createTable("output_states")
+        .addColumn("output", "text", (c) => c.notNull())
+        .addColumn("seq", "integer", (c) => c.notNull())
+        .addColumn("state", "text", (c) => c.notNull())
+        .addColumn("reason", "text", (c) => c.notNull())
+        .addColumn("error", "text")
+        .addColumn("entered", "text", (c) => c.notNull())
+        .addColumn("seen", "text", (c) => c.notNull())
+        .addPrimaryKeyConstraint("output_states_key", ["output", "seq"])
+        .execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

@@ -65,7 +65,8 @@ export async function emitFact(inputs: Inputs, fact: SentFact): Promise<void> {
         input_id: fact.uid,
         event_type: said.type,
         updated_at: at,
-        ...(said.error && { live_input_errored: { error: said.error } }),
+        ...(said.error && { [said.output ? "output_errored" : "live_input_errored"]: { error: said.error } }),
+        ...(said.output && { output_id: said.output }),
       },
       ts: Math.floor(fact.at / 1000),
     },
@@ -84,8 +85,9 @@ async function emitReady(inputs: Inputs, input: string, uid: string): Promise<vo
 }
 
 interface Meaning {
-  readonly type: "live_input.connected" | "live_input.disconnected" | "live_input.errored";
+  readonly type: `live_input.${"" | "output."}${"connected" | "disconnected" | "errored"}`;
   readonly text: string;
+  readonly output?: string;
   readonly error?: { readonly code: string; readonly message: string };
 }
 
@@ -110,9 +112,32 @@ async function meaningOf(tx: Writer, fact: SentFact): Promise<Meaning | undefine
     case "ladder.degraded":
     case "ladder.failed":
       return errored("ERR_CAPACITY", fact.advice);
+    case "output.changed":
+      return outputMeaning(fact);
     default:
       return undefined;
   }
+}
+
+/** Of an output its owner hears three things: it sends, it has stopped, something is wrong. */
+function outputMeaning({
+  output,
+  state,
+  reason,
+  error,
+}: Extract<SentFact, { type: "output.changed" }>): Meaning | undefined {
+  if (error !== undefined)
+    return {
+      type: "live_input.output.errored",
+      text: error,
+      output,
+      error: { code: `ERR_OUTPUT_${reason.toUpperCase()}`, message: error },
+    };
+  if (state === "connected")
+    return { type: "live_input.output.connected", text: "An output is connected.", output };
+  if (state === "disconnected")
+    return { type: "live_input.output.disconnected", text: "An output is disconnected.", output };
+  return undefined;
 }
 
 function errored(code: string, message: string): Meaning {

@@ -9,6 +9,7 @@ import type { ProfileName } from "../../packager/profiles.ts";
 import { gateRecords, restoreVideo } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
+import { type OutputRecord, outputRecords, outputsOf, removeOutputs } from "./outputs.ts";
 import { sqlite } from "./sqlite.ts";
 import {
   clipping,
@@ -56,9 +57,10 @@ export interface LiveInput extends InputSettings {
 export interface Parts {
   readonly inputs: readonly LiveInput[];
   readonly gate: readonly GateRecord[];
+  readonly outputs: readonly OutputRecord[];
 }
 
-/** What the roles must know of one committed change. `remove` names live inputs and records of the gate. */
+/** What the roles must know of one committed change. `remove` names live inputs, outputs and records of the gate. */
 export interface Change {
   readonly version: number;
   readonly set: Parts;
@@ -180,7 +182,8 @@ export class Records {
     return this.#inTurn(() =>
       this.#db.transaction().execute(async (tx) => {
         const rows = await tx.selectFrom("live_inputs").selectAll().where("deleted", "is", null).execute();
-        return { version: await versionOf(tx), inputs: rows.map(inputOf), gate: await gateRecords(tx) };
+        const [gate, outputs] = [await gateRecords(tx), await outputRecords(tx)];
+        return { version: await versionOf(tx), inputs: rows.map(inputOf), gate, outputs };
       }),
     );
   }
@@ -218,6 +221,11 @@ export class Records {
 
   status(uid: string): Promise<Status | undefined> {
     return this.#db.selectFrom("input_status").selectAll().where("live_input", "=", uid).executeTakeFirst();
+  }
+
+  /** The outputs of a live input, oldest first, each with its states, newest first. */
+  outputs(liveInput: string): ReturnType<typeof outputsOf> {
+    return outputsOf(this.#db, liveInput);
   }
 
   /** Videos that can be watched: those on air and those recorded. */
@@ -414,6 +422,7 @@ export class Inputs {
   readonly tx: Writer;
   readonly #touched = new Set<string>();
   readonly #gate = new Map<string, GateRecord | undefined>();
+  readonly #outputs = new Set<string>();
 
   constructor(tx: Writer) {
     this.tx = tx;
@@ -422,6 +431,11 @@ export class Inputs {
   /** The gate has to know this record, or that there is none any more. */
   tell(uid: string, record: GateRecord | undefined): void {
     this.#gate.set(uid, record);
+  }
+
+  /** Whoever sends to other services has to know this output as it is now, or that it is gone. */
+  tellOutput(uid: string): void {
+    this.#outputs.add(uid);
   }
 
   async create(uid: string, settings: InputSettings): Promise<LiveInput> {
@@ -458,7 +472,9 @@ export class Inputs {
 
   /** False when there is no such live input. */
   async remove(uid: string): Promise<boolean> {
-    return (await this.#set(uid, { deleted: now() })) !== undefined;
+    const removed = (await this.#set(uid, { deleted: now() })) !== undefined;
+    if (removed) await removeOutputs(this, uid);
+    return removed;
   }
 
   async find(uid: string): Promise<LiveInput | undefined> {
@@ -601,7 +617,8 @@ export class Inputs {
 
   /** The version in force after this write, and what the roles must hear. */
   async change(): Promise<{ readonly version: number; readonly change?: Change }> {
-    if (this.#touched.size + this.#gate.size === 0) return { version: await versionOf(this.tx) };
+    if (this.#touched.size + this.#gate.size + this.#outputs.size === 0)
+      return { version: await versionOf(this.tx) };
     const { value } = await this.tx
       .updateTable("counters")
       .set((e) => ({ value: e("value", "+", 1) }))
@@ -621,13 +638,14 @@ export class Inputs {
       : [];
     const alive = new Set(rows.map((row) => row.uid));
     const gate = [...this.#gate.values()].filter((record) => record !== undefined);
-    for (const { uid } of gate) alive.add(uid);
+    const outputs = await outputRecords(this.tx, { inputs: uids, outputs: [...this.#outputs] });
+    for (const { uid } of [...gate, ...outputs]) alive.add(uid);
     return {
       version,
       change: {
         version,
-        set: { inputs: rows.map(inputOf), gate },
-        remove: [...uids, ...this.#gate.keys()].filter((uid) => !alive.has(uid)),
+        set: { inputs: rows.map(inputOf), gate, outputs },
+        remove: [...uids, ...this.#gate.keys(), ...this.#outputs].filter((uid) => !alive.has(uid)),
       },
     };
   }

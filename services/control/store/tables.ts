@@ -33,6 +33,9 @@ export interface Tables {
     readonly until: string;
     readonly created: string;
   };
+  readonly outputs: OutputRow;
+  /** What was last told of an output, and before: the newest row is what it is now. */
+  readonly output_states: OutputStateRow;
   readonly webhook_endpoints: EndpointRow;
   readonly webhook_outbox: NoticeRow;
   readonly audit: {
@@ -124,6 +127,30 @@ export interface KeyRow {
   readonly alg: string;
   readonly jwk: string;
   readonly created: string;
+}
+
+/** Where else a live input is sent to. */
+export interface OutputRow {
+  readonly uid: string;
+  readonly live_input: string;
+  readonly url: string;
+  /** Sealed: see Keys. */
+  readonly stream_key: string;
+  readonly enabled: number;
+  readonly created: string;
+  readonly modified: string;
+}
+
+export interface OutputStateRow {
+  readonly output: string;
+  /** Counts the states of one output. */
+  readonly seq: number;
+  readonly state: string;
+  readonly reason: string;
+  /** A sentence for a person; null where nothing is wrong. */
+  readonly error: string | null;
+  readonly entered: string;
+  readonly seen: string;
 }
 
 export interface EndpointRow {
