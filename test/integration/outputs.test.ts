@@ -109,7 +109,8 @@ test("a live input goes to ffmpeg and to another live input at once, and its own
     let text = "";
     for await (const piece of request.setEncoding("utf8")) text += piece;
     const { data } = JSON.parse(text);
-    told.push({ type: data.event_type, output: data.output_id });
+    // A video that is ready is told of in another form.
+    if (data) told.push({ type: data.event_type, output: data.output_id });
     response.end();
   });
   receiver.listen(0, "127.0.0.1");
