@@ -42,7 +42,7 @@ export interface PushLimits {
   readonly stallMs: number;
 }
 
-export const pushLimits: PushLimits = { openMs: 15_000, stallMs: 15_000 };
+const pushLimits: PushLimits = { openMs: 15_000, stallMs: 15_000 };
 
 /** A connection that a server lets us publish on. */
 export interface Push {
