@@ -78,7 +78,7 @@ test.for<{ name: string; env?: Record<string, string>; yaml?: string; says: stri
   {
     name: "an unknown role in a list",
     env: { SLUICE_ROLES: "control,orgin" },
-    says: 'roles (SLUICE_ROLES): ["control","orgin"] is not any of control, ingest, origin, relay, worker',
+    says: 'roles (SLUICE_ROLES): ["control","orgin"] is not any of control, ingest, origin, relay, outputs, worker',
   },
   {
     name: "a URL without a scheme",
