@@ -1,5 +1,6 @@
 import { doneCodes, type Location, resetCodes } from "./codec/messages.ts";
 import type { StreamObject, SubgroupHeader } from "./codec/objects.ts";
+import type { Integers } from "./codec/wire.ts";
 import type { Outgoing } from "./requests.ts";
 import type { SendStream } from "./transport.ts";
 
@@ -17,11 +18,20 @@ export interface RelayOptions {
   readonly count?: (what: "objects" | "bytes" | "resets" | "subscriptions", more: number) => void;
 }
 
+/** One object as it was, and as it goes out in each way to write numbers: made once, for the first who reads it so. */
+export interface RunObject {
+  readonly id: number;
+  readonly object: StreamObject;
+  wire(integers: Integers): Uint8Array;
+  /** As the first object of its stream. */
+  first(integers: Integers): Uint8Array;
+}
+
 /** The objects of one stream of the publisher: a group, or a part of one. */
 export interface Run {
   readonly header: SubgroupHeader;
   /** As they go out, one after the other. */
-  readonly objects: { readonly id: number; readonly wire: Uint8Array; readonly object: StreamObject }[];
+  readonly objects: RunObject[];
   bytes: number;
   state: "growing" | "whole" | "broken";
 }
@@ -73,7 +83,8 @@ export class Reader {
       this.#streams.set(run, undefined);
       return;
     }
-    const stream = this.#outgoing.open(run.header);
+    const whole = group !== this.#start.group || this.#start.object === 0;
+    const stream = this.#outgoing.open(whole ? run.header : { ...run.header, first: false });
     this.#streams.set(run, stream);
     stream.onStopped = () => {
       if (this.#streams.has(run)) this.#streams.set(run, undefined);
@@ -83,14 +94,21 @@ export class Reader {
   /** What is there of a group already. */
   catchUp(run: Run): void {
     this.begin(run);
-    for (const { id, wire } of run.objects) this.object(run, id, wire);
+    for (const object of run.objects) this.object(run, object);
     if (run.state !== "growing") this.end(run);
   }
 
-  object(run: Run, id: number, wire: Uint8Array): void {
-    if (run.header.group === this.#start.group && id < this.#start.object) return;
+  object(run: Run, object: RunObject): void {
+    const { id } = object;
+    if (run.header.group === this.#start.group && id < this.#start.object) {
+      this.#skipped.add(run);
+      return;
+    }
     const stream = this.#streams.get(run);
     if (!stream) return;
+    const { integers } = this.#outgoing.draft;
+    // The first that is sent says its number, whatever came before it.
+    const wire = this.#skipped.delete(run) ? object.first(integers) : object.wire(integers);
     // All his streams together: what waits for one that reads nothing has an end.
     if (stream.queued > 0 && this.#outgoing.queued > this.#queuedBytes) return this.#reset(run, stream);
     stream.write(wire);
@@ -108,6 +126,8 @@ export class Reader {
     if (stream.queued > 0) this.#slow.set(run, stream);
   }
 
+  /** Of whose objects the first ones are before what was asked for. */
+  readonly #skipped = new WeakSet<Run>();
   readonly #slow = new Map<Run, SendStream>();
 
   done(code: number, reason: string): void {

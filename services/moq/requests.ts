@@ -1,7 +1,19 @@
-import type { FetchRange, Location, Message, Params, RequestKind, TrackName } from "./codec/messages.ts";
+import type { Draft } from "./codec/drafts.ts";
+import {
+  doneCodes,
+  type FetchRange,
+  type Location,
+  type Message,
+  type Params,
+  type RequestKind,
+  resetCodes,
+  type TrackName,
+} from "./codec/messages.ts";
 import {
   encodeFetchHeader,
+  encodeFetchObject,
   encodeSubgroupHeader,
+  type FetchedObject,
   type StreamObject,
   type SubgroupHeader,
 } from "./codec/objects.ts";
@@ -38,8 +50,24 @@ export interface SubscriptionEvents {
 /** A subscription at the peer. */
 export interface Subscription {
   readonly id: number;
-  update(params: Params): void;
+  /** Changes what is said in `params`; `settle` hears undefined for yes. */
+  update(params: Params, settle?: (why: Refused | undefined) => void): void;
   end(): void;
+}
+
+/** What whoever asked for namespaces hears. */
+export interface NamespaceEvents {
+  readonly ok: () => void;
+  readonly refused: (why: Refused) => void;
+  readonly come: (namespace: readonly string[]) => void;
+  readonly go: (namespace: readonly string[]) => void;
+  /** Nothing more is said; what has come is gone. */
+  readonly gone?: () => void;
+}
+
+/** What TRACK_STATUS says. */
+export interface StatusAnswer {
+  readonly largest: Location | undefined;
 }
 
 export interface FetchEvents {
@@ -53,6 +81,7 @@ export interface FetchEvents {
 
 /** The part of a session that its requests use. */
 export interface Wire {
+  readonly draft: Draft;
   send(message: Message): void;
   openUni(): SendStream;
   /** Bytes that wait in all streams of the session. */
@@ -83,7 +112,7 @@ export interface FetchAsked extends Omit<Asked, "track"> {
 }
 
 export interface StatusAsked extends Asked {
-  accept(answer: { readonly largest: Location | undefined }): void;
+  accept(answer: StatusAnswer): void;
 }
 
 export interface NamespaceAsked extends Omit<Asked, "track"> {
@@ -105,6 +134,8 @@ export class Outgoing {
   /** The peer wants no more, or changed what it wants. */
   onEnd: (() => void) | undefined;
   onUpdate: (() => void) | undefined;
+  /** Where the track stands now, for who changes his subscription. */
+  largestNow: (() => Location | undefined) | undefined;
 
   constructor(wire: Wire, asked: Pick<Asked, "id" | "track" | "params">, largest: Location | undefined) {
     this.#wire = wire;
@@ -118,29 +149,39 @@ export class Outgoing {
     return this.#params;
   }
 
+  /** What this peer speaks: objects are to be encoded with its numbers. */
+  get draft(): Draft {
+    return this.#wire.draft;
+  }
+
   /** Bytes that wait for this peer, in whatever stream. */
   get queued(): number {
     return this.#wire.queued;
   }
 
-  /** A stream for (a part of) one group, its header written. */
+  /**
+   * A stream for (a part of) one group, its header written. What waits on it for longer than the peer has said is of no use to it: the
+   * stream is reset (draft 16 9.2.2.2, draft 18 8).
+   */
   open(header: Omit<SubgroupHeader, "alias">): SendStream {
     const stream = this.#wire.openUni();
     this.#opened++;
-    this.#streams.add(stream);
-    // One alias for each request: no two tracks of a session ever share one.
-    stream.write(encodeSubgroupHeader({ ...header, alias: this.id }));
-    return {
+    let timer: NodeJS.Timeout | undefined;
+    const opened = performance.now();
+    const one: SendStream = {
       write: (bytes, fin) => {
         stream.write(bytes, fin);
-        if (fin) this.#streams.delete(stream);
+        if (fin) this.#streams.delete(one);
+        if (stream.queued > 0)
+          timer ??= this.#expire(stream, opened, () => one.reset(resetCodes.deliveryTimeout));
       },
       get queued() {
         return stream.queued;
       },
       reset: (code) => {
+        clearTimeout(timer);
         stream.reset(code);
-        this.#streams.delete(stream);
+        this.#streams.delete(one);
       },
       get onStopped() {
         return stream.onStopped;
@@ -149,6 +190,21 @@ export class Outgoing {
         stream.onStopped = stopped;
       },
     };
+    this.#streams.add(one);
+    // One alias for each request: no two tracks of a session ever share one.
+    stream.write(encodeSubgroupHeader({ ...header, alias: this.id }, this.draft));
+    return one;
+  }
+
+  /** Gives up a stream on which something has waited for too long; undefined where the peer set no limit. */
+  #expire(stream: SendStream, opened: number, give: () => void): NodeJS.Timeout | undefined {
+    const { deliveryTimeoutMs = 0, subgroupTimeoutMs = 0 } = this.#params;
+    const left = [
+      ...(deliveryTimeoutMs > 0 ? [deliveryTimeoutMs] : []),
+      ...(subgroupTimeoutMs > 0 ? [Math.max(0, opened + subgroupTimeoutMs - performance.now())] : []),
+    ];
+    if (left.length === 0) return undefined;
+    return setTimeout(() => stream.queued > 0 && give(), Math.min(...left)).unref();
   }
 
   /** PUBLISH_DONE: streams that are open are reset with `reset`, nothing more follows. */
@@ -157,6 +213,12 @@ export class Outgoing {
     this.#close(reset);
     this.#wire.send({ type: "publish-done", id: this.id, code, streams: this.#opened, reason });
     this.#wire.release(this.id);
+  }
+
+  /** A change of it was refused, with which it ends (draft 18 10.8). */
+  fail(): void {
+    this.done(doneCodes.updateFailed, "This change is not possible", resetCodes.cancelled);
+    this.onEnd?.();
   }
 
   /** The peer takes it back. */
@@ -192,6 +254,7 @@ export class FetchReply {
   readonly id: number;
   readonly #wire: Wire;
   readonly #stream: SendStream;
+  #last: Location | undefined;
   #over = false;
   onEnd: (() => void) | undefined;
 
@@ -199,16 +262,20 @@ export class FetchReply {
     this.#wire = wire;
     this.id = id;
     this.#stream = wire.openUni();
-    this.#stream.write(encodeFetchHeader(id));
-    this.#stream.onStopped = () => this.cancel(0);
+    this.#stream.write(encodeFetchHeader(id, wire.draft));
+    this.#stream.onStopped = () => this.cancel(resetCodes.cancelled);
   }
 
   get queued(): number {
     return this.#stream.queued;
   }
 
-  write(bytes: Uint8Array): void {
-    if (!this.#over) this.#stream.write(bytes);
+  /** Objects go out in the order of their ids, groups in the order that was asked for. */
+  write(object: FetchedObject): void {
+    if (this.#over) return;
+    const bytes = encodeFetchObject(object, this.#wire.draft, this.#last);
+    this.#last = { group: object.group, object: object.object };
+    this.#stream.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   }
 
   end(): void {
@@ -235,8 +302,26 @@ export class FetchReply {
 /** Requests of ours that wait for an answer, or live on after it. */
 export type Pending =
   | { readonly kind: "subscribe"; readonly events: SubscriptionEvents; alias?: number }
-  | { readonly kind: "fetch"; readonly events: FetchEvents; answered?: boolean; ended?: boolean }
   | {
-      readonly kind: Exclude<RequestKind, "subscribe" | "fetch">;
+      readonly kind: "fetch";
+      readonly events: FetchEvents;
+      readonly descends: boolean;
+      answered?: boolean;
+      ended?: boolean;
+    }
+  | {
+      readonly kind: "subscribe-namespace";
+      readonly events: NamespaceEvents;
+      readonly prefix: readonly string[];
+      readonly here: Set<string>;
+    }
+  | { readonly kind: "track-status"; readonly settle: (answer: StatusAnswer | Refused) => void }
+  | {
+      readonly kind: "publish-namespace";
+      readonly settle: (why: Refused | undefined) => void;
+      readonly cancelled: (why: Refused) => void;
+    }
+  | {
+      readonly kind: Extract<RequestKind, "update" | "publish">;
       readonly settle: (why: Refused | undefined) => void;
     };

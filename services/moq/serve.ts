@@ -167,9 +167,11 @@ interface House {
 
 /** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
 function serve(incoming: Incoming, { relay, admission, peers, log }: House): void {
-  const protocol = protocols.find((one) => incoming.offered.includes(one));
+  const { offered } = incoming;
+  const protocol = protocols.find((one) => offered.includes(one));
   const session = incoming.accept(protocol);
-  if (!protocol)
+  // Who names nothing that is spoken here may still say draft 14 in SETUP, unless he says that he is past it.
+  if (!protocol && offered.length > 0 && offered.every((one) => newer.test(one)))
     return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);
   const client = clientOf(incoming);
   const texts = textsOf(incoming.path);
@@ -193,8 +195,11 @@ function serve(incoming: Incoming, { relay, admission, peers, log }: House): voi
     },
   });
   peers.add(peer);
-  log.info({ peer: client.address, protocol }, "viewer's session opened");
+  log.info({ peer: client.address, protocol: peer.draft.protocol }, "viewer's session opened");
 }
+
+/** Drafts whose sessions begin with their name. */
+const newer = /^moqt-(1[5-9]|[2-9]\d)$/;
 
 const uid = /^[0-9a-f]{32}$/;
 

@@ -1,6 +1,7 @@
 import { doneCodes, type Location, requestErrors, resetCodes, type TrackName } from "./codec/messages.ts";
-import { encodeFetchObject, encodeObject, type StreamObject, type SubgroupHeader } from "./codec/objects.ts";
-import { before, Reader, type RelayOptions, type Right, type Run } from "./reader.ts";
+import { encodeObject, type StreamObject, type SubgroupHeader } from "./codec/objects.ts";
+import type { Integers } from "./codec/wire.ts";
+import { before, Reader, type RelayOptions, type Right, type Run, type RunObject } from "./reader.ts";
 import type {
   FetchAsked,
   GroupSink,
@@ -109,12 +110,7 @@ export class Track {
         for (const { id, object } of objects) {
           const at = { group: header.group, object: id };
           if (before(at, start) || !before(at, until)) continue;
-          reply.write(
-            encodeFetchObject(at, object.payload, {
-              priority: header.priority ?? 128,
-              extensions: object.extensions,
-            }),
-          );
+          reply.write({ ...object, ...at, priority: header.priority });
         }
       reply.end();
     });
@@ -175,19 +171,39 @@ export class Track {
     return {
       object: (object) => {
         const last = run.objects.at(-1)?.id ?? -1;
-        const encoded = encodeObject(object.payload, {
-          gap: object.object - last - 1,
-          extensions: header.extensions ? (object.extensions ?? new Uint8Array(0)) : undefined,
-        });
-        // The binding takes nothing else, and a view for each subscriber would cost more than the rest.
-        const wire = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+        const encode = (integers: Integers, gap: number) => {
+          const { payload, status } = object;
+          const extensions = header.extensions ? (object.extensions ?? new Uint8Array(0)) : undefined;
+          const encoded = encodeObject(payload, { gap, extensions, status, integers });
+          // The binding takes nothing else, and a view for each subscriber would cost more than the rest.
+          return Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+        };
+        const gap = object.object - last - 1;
+        const { integers } = this.#peer.draft;
+        const wire = encode(integers, gap);
         const at = { group: header.group, object: object.object };
         if (!this.#largest || before(this.#largest, at)) this.#largest = at;
-        // Its payload is in the wire form too: one copy is kept.
+        // Its payload is in the wire form too: one copy is kept. For who writes numbers in the other way it is made again, once for
+        // all who read as it comes.
         const payload = wire.subarray(wire.length - object.payload.length);
-        run.objects.push({ id: object.object, wire, object: { ...object, payload } });
+        let other: Buffer | undefined;
+        let isNew = true;
+        const one: RunObject = {
+          id: object.object,
+          object: { ...object, payload },
+          wire: (asked) => {
+            if (asked === integers) return wire;
+            const again = other ?? encode(asked, gap);
+            if (isNew) other = again;
+            return again;
+          },
+          first: (asked) => encode(asked, object.object),
+        };
+        run.objects.push(one);
         run.bytes += wire.length;
-        for (const reader of this.#readers) reader.object(run, object.object, wire);
+        for (const reader of this.#readers) reader.object(run, one);
+        isNew = false;
+        other = undefined;
         this.#limits.kept(wire.length);
       },
       end: () => {
@@ -225,10 +241,9 @@ export class Track {
 
   #fetchUpstream(asked: FetchAsked, start: Location, end: Location): void {
     let reply: ReturnType<FetchAsked["accept"]> | undefined;
-    const early: { at: Location; object: StreamObject }[] = [];
+    const early: StreamObject[] = [];
     let over: "end" | "gone" | undefined;
-    const write = (at: Location, { payload, extensions }: StreamObject) =>
-      reply?.write(encodeFetchObject(at, payload, { extensions }));
+    const write = (object: StreamObject) => reply?.write(object);
     const finish = () => {
       if (over === "end") reply?.end();
       else if (over === "gone") reply?.cancel(resetCodes.internal);
@@ -240,14 +255,13 @@ export class Track {
         ok: (answer) => {
           reply = asked.accept(answer);
           reply.onEnd = () => cancel();
-          for (const { at, object } of early.splice(0)) write(at, object);
+          for (const object of early.splice(0)) write(object);
           finish();
         },
         refused: (why) => asked.reject(why),
         object: (object) => {
-          const at = { group: object.group, object: object.object };
-          if (reply) write(at, object);
-          else early.push({ at, object });
+          if (reply) write(object);
+          else early.push(object);
         },
         end: () => {
           over = "end";

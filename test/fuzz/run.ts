@@ -14,7 +14,15 @@ import { feed } from "./feed.ts";
 import { flv } from "./flv.ts";
 import { fmp4 } from "./fmp4.ts";
 import { journal } from "./journal.ts";
-import { moqControl, moqObjects } from "./moq.ts";
+import {
+  moqControl,
+  moqControl14,
+  moqControl18,
+  moqDatagrams,
+  moqObjects,
+  moqObjects14,
+  moqObjects18,
+} from "./moq.ts";
 import { rtmp } from "./rtmp.ts";
 import { s3 } from "./s3.ts";
 import type { Target } from "./target.ts";
@@ -34,7 +42,12 @@ export const targets: readonly Target[] = [
   feed,
   journal,
   moqControl,
+  moqControl14,
+  moqControl18,
+  moqDatagrams,
   moqObjects,
+  moqObjects14,
+  moqObjects18,
   s3,
 ];
 

@@ -1,4 +1,5 @@
-import { ControlReader, draft16 } from "../../../services/moq/codec/draft16.ts";
+import { ControlReader, encodeMessage } from "../../../services/moq/codec/control.ts";
+import { draft16 } from "../../../services/moq/codec/drafts.ts";
 import type { Message, Params } from "../../../services/moq/codec/messages.ts";
 import { DataReader, type StreamObject } from "../../../services/moq/codec/objects.ts";
 
@@ -49,7 +50,7 @@ const maxRequestId = 0;
 export async function connectMoq(base: string, way: Way, withinMs: number): Promise<MoqClient> {
   const { hostname, pathname } = new URL(base, location.href);
   const transport = new WebTransport(`https://${hostname}:${way.port}${pathname}`, {
-    protocols: ["moqt-16"],
+    protocols: [draft16.protocol],
     ...(way.hashes.length > 0 && {
       serverCertificateHashes: way.hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
     }),
@@ -138,7 +139,7 @@ class Client implements MoqClient {
   }
 
   #send(message: Message): void {
-    this.#control?.write(draft16.encode(message)).catch(() => {});
+    this.#control?.write(encodeMessage(draft16, message)).catch(() => {});
   }
 
   async #open(): Promise<void> {
@@ -197,7 +198,7 @@ class Client implements MoqClient {
     let early: StreamObject[] | undefined;
     let ended = false;
     let unwanted = false;
-    const reader = new DataReader({
+    const reader = new DataReader(draft16, {
       header: (header) => {
         if (header.type !== "subgroup") return;
         const request = this.#aliases.get(header.alias);

@@ -37,6 +37,14 @@ export interface Params {
   readonly filter?: Filter | undefined;
   readonly order?: GroupOrder | undefined;
   readonly newGroup?: number | undefined;
+  /** Draft 18 10.2: for all of a subgroup, `deliveryTimeoutMs` being for each object. */
+  readonly subgroupTimeoutMs?: number | undefined;
+  /** Draft 18 10.2: how long to wait for a publisher of the track. */
+  readonly rendezvousMs?: number | undefined;
+  /** Draft 18 10.2: how long to wait for objects of a FETCH that are not at hand. */
+  readonly fillMs?: number | undefined;
+  /** Draft 18 10.2: what a subscription to namespaces is about from now on. */
+  readonly prefix?: readonly string[] | undefined;
 }
 
 /** What the two sides say of themselves first. Unknown options are passed over. */
@@ -47,6 +55,8 @@ export interface SetupOptions {
   readonly maxTokenCacheBytes?: number | undefined;
   readonly tokens?: readonly Token[] | undefined;
   readonly implementation?: string | undefined;
+  /** Draft 14 9.3: versions that a client speaks, or the one that the server chose. */
+  readonly versions?: readonly number[] | undefined;
 }
 
 export type FetchRange =
@@ -59,13 +69,14 @@ export type FetchRange =
     }
   | { readonly kind: "relative" | "absolute"; readonly joining: number; readonly start: number };
 
-/** What a request was, for drafts whose answers have a type each. */
+/** What a request is; answers say it too, for drafts that have a type for each. */
 export type RequestKind =
   | "subscribe"
   | "fetch"
   | "publish"
   | "publish-namespace"
   | "subscribe-namespace"
+  | "subscribe-tracks"
   | "track-status"
   | "update";
 
@@ -73,7 +84,16 @@ export type RequestKind =
 export type Message =
   | { readonly type: "client-setup"; readonly options: SetupOptions }
   | { readonly type: "server-setup"; readonly options: SetupOptions }
-  | { readonly type: "goaway"; readonly uri: string }
+  /** Of either side, in drafts that have one. */
+  | { readonly type: "setup"; readonly options: SetupOptions }
+  | {
+      readonly type: "goaway";
+      readonly uri: string;
+      /** How long the sender waits; 0 is not said. */
+      readonly timeoutMs?: number | undefined;
+      /** Requests from this one on were not looked at; absent on the stream of a request. */
+      readonly firstRefused?: number | undefined;
+    }
   | { readonly type: "max-request-id"; readonly max: number }
   | { readonly type: "requests-blocked"; readonly max: number }
   | {
@@ -81,6 +101,8 @@ export type Message =
       readonly id: number;
       readonly of?: RequestKind | undefined;
       readonly params: Params;
+      /** Draft 18 10.5: properties of the track, to TRACK_STATUS. */
+      readonly extensions?: Uint8Array | undefined;
     }
   | {
       readonly type: "request-error";
@@ -90,6 +112,8 @@ export type Message =
       /** Undefined: do not try again. */
       readonly retryMs?: number | undefined;
       readonly reason: string;
+      /** Draft 18 10.6.1: where to ask instead. */
+      readonly redirect?: { readonly uri: string; readonly track: TrackName } | undefined;
     }
   | {
       readonly type: "subscribe";
@@ -150,10 +174,16 @@ export type Message =
       readonly namespace: readonly string[];
       readonly params: Params;
     }
-  | { readonly type: "publish-namespace-done"; readonly id: number }
+  /** Of `id`; draft 14 says the namespace instead. */
+  | {
+      readonly type: "publish-namespace-done";
+      readonly id: number;
+      readonly namespace?: readonly string[] | undefined;
+    }
   | {
       readonly type: "publish-namespace-cancel";
       readonly id: number;
+      readonly namespace?: readonly string[] | undefined;
       readonly code: number;
       readonly reason: string;
     }
@@ -161,13 +191,39 @@ export type Message =
       readonly type: "subscribe-namespace";
       readonly id: number;
       readonly prefix: readonly string[];
-      /** Draft 16 9.25: what is asked for. */
+      /** Draft 16 9.25: what is asked for; other drafts ask for namespaces alone. */
       readonly wants: "publish" | "namespace" | "both";
       readonly params: Params;
     }
-  | { readonly type: "namespace"; readonly suffix: readonly string[] }
-  | { readonly type: "namespace-done"; readonly suffix: readonly string[] };
-/** Numbers of REQUEST_ERROR (draft 16 14.5.2). */
+  | {
+      readonly type: "subscribe-tracks";
+      readonly id: number;
+      readonly prefix: readonly string[];
+      readonly params: Params;
+    }
+  /** Of `id`; draft 14 says the prefix, later ones end the stream. */
+  | { readonly type: "unsubscribe-namespace"; readonly id: number; readonly prefix: readonly string[] }
+  | { readonly type: "namespace"; readonly id: number; readonly suffix: readonly string[] }
+  | { readonly type: "namespace-done"; readonly id: number; readonly suffix: readonly string[] }
+  | {
+      readonly type: "publish-blocked";
+      readonly id: number;
+      readonly suffix: readonly string[];
+      readonly name: string;
+    };
+
+/** Requests by the message that makes them. */
+export const requestKinds: Readonly<Partial<Record<Message["type"], RequestKind>>> = {
+  subscribe: "subscribe",
+  fetch: "fetch",
+  publish: "publish",
+  "track-status": "track-status",
+  "publish-namespace": "publish-namespace",
+  "subscribe-namespace": "subscribe-namespace",
+  "subscribe-tracks": "subscribe-tracks",
+};
+
+/** Numbers of REQUEST_ERROR (draft 16 14.5.2), which the codec turns into those of the draft that is spoken. */
 export const requestErrors = {
   internal: 0x0,
   unauthorized: 0x1,
@@ -175,15 +231,21 @@ export const requestErrors = {
   notSupported: 0x3,
   malformedToken: 0x4,
   expiredToken: 0x5,
+  /** From draft 18 on. */
+  goingAway: 0x6,
+  /** From draft 18 on. */
+  excessiveLoad: 0x9,
   doesNotExist: 0x10,
   invalidRange: 0x11,
+  malformedTrack: 0x12,
   duplicateSubscription: 0x19,
   uninterested: 0x20,
   prefixOverlap: 0x30,
+  namespaceTooLarge: 0x31,
   invalidJoiningRequest: 0x32,
 } as const;
 
-/** Numbers of PUBLISH_DONE (draft 16 14.5.3). */
+/** Numbers of PUBLISH_DONE (draft 16 14.5.3), which the codec turns into those of the draft that is spoken. */
 export const doneCodes = {
   internal: 0x0,
   unauthorized: 0x1,
@@ -201,4 +263,6 @@ export const resetCodes = {
   cancelled: 0x1,
   deliveryTimeout: 0x2,
   sessionClosed: 0x3,
+  goingAway: 0x4,
+  tooFarBehind: 0x5,
 } as const;

@@ -1,3 +1,6 @@
+/** How numbers are written: as in QUIC (RFC 9000 16), or with one leading one for each byte that follows (draft 18 1.4.1). */
+export type Integers = "quic" | "ones";
+
 /** Why a peer's bytes end a session or a request: numbers of draft-ietf-moq-transport-16 14.5.1. */
 export const sessionErrors = {
   noError: 0x0,
@@ -12,12 +15,15 @@ export const sessionErrors = {
   malformedPath: 0x9,
   goawayTimeout: 0x10,
   controlTimeout: 0x11,
+  dataTimeout: 0x12,
   tokenCacheOverflow: 0x13,
   duplicateTokenAlias: 0x14,
   versionNegotiation: 0x15,
   malformedToken: 0x16,
   unknownTokenAlias: 0x17,
   expiredToken: 0x18,
+  invalidAuthority: 0x19,
+  malformedAuthority: 0x1a,
 } as const;
 
 export type SessionError = keyof typeof sessionErrors;
@@ -38,11 +44,12 @@ export const cutShort = new Violation("protocolViolation", "The message is short
 /** Reads fields one after the other. Throws `cutShort` past the end, and Violation for numbers that nothing of ours can count. */
 export class Reader {
   readonly bytes: Uint8Array;
-  at: number;
+  readonly integers: Integers;
+  at = 0;
 
-  constructor(bytes: Uint8Array, at = 0) {
+  constructor(bytes: Uint8Array, integers: Integers = "quic") {
     this.bytes = bytes;
-    this.at = at;
+    this.integers = integers;
   }
 
   get left(): number {
@@ -58,20 +65,21 @@ export class Reader {
     return this.u8() * 256 + this.u8();
   }
 
-  /** RFC 9000 16, as a double: above 2^53 the last bits are lost, which is good enough for counts that say "unknown". */
+  /** A number; whatever is above 2^53 - 1 comes out as 2^62, which is good enough for counts that say "unknown". */
   loose(): number {
     const { bytes } = this;
     const first = bytes[this.at];
     if (first === undefined) throw cutShort;
-    const length = 1 << (first >> 6);
+    const ones = this.integers === "ones" ? Math.clz32(~(first << 24)) : 0;
+    const length = this.integers === "ones" ? ones + 1 : 1 << (first >> 6);
     if (this.left < length) throw cutShort;
-    let value = first & 0x3f;
+    let value = this.integers === "ones" ? first & (0x7f >> ones) : first & 0x3f;
     for (let i = 1; i < length; i++) value = value * 256 + bytes[this.at + i]!;
     this.at += length;
-    return value;
+    return value > Number.MAX_SAFE_INTEGER ? 2 ** 62 : value;
   }
 
-  /** RFC 9000 16; Violation above 2^53 - 1. */
+  /** A number; Violation above 2^53 - 1. */
   varint(): number {
     const value = this.loose();
     if (value > Number.MAX_SAFE_INTEGER)
@@ -102,8 +110,13 @@ export class Reader {
 
 /** Writes fields one after the other into memory that grows. */
 export class Writer {
+  readonly integers: Integers;
   #bytes = new Uint8Array(64);
   #length = 0;
+
+  constructor(integers: Integers = "quic") {
+    this.integers = integers;
+  }
 
   get length(): number {
     return this.#length;
@@ -119,11 +132,11 @@ export class Writer {
     return this.u8((value >> 8) & 255).u8(value & 255);
   }
 
-  /** RFC 9000 16, in the fewest bytes. Numbers from 2^53 on stand for 2^62 - 1. */
+  /** A number in the fewest bytes. Numbers from 2^53 on stand for 2^62 - 1. */
   varint(value: number): this {
-    const size = varintSize(value);
+    const size = varintSize(value, this.integers);
     this.#room(size);
-    writeVarint(this.#bytes, this.#length, value);
+    writeVarint(this.#bytes, this.#length, value, this.integers);
     this.#length += size;
     return this;
   }
@@ -152,20 +165,29 @@ export class Writer {
   }
 }
 
-/** Bytes that `value` takes as a varint. */
-export function varintSize(value: number): 1 | 2 | 4 | 8 {
-  return value < 0x40 ? 1 : value < 0x4000 ? 2 : value < 0x4000_0000 ? 4 : 8;
+/** Bytes that `value` takes as a number. */
+export function varintSize(value: number, integers: Integers): number {
+  if (integers === "quic") return value < 0x40 ? 1 : value < 0x4000 ? 2 : value < 0x4000_0000 ? 4 : 8;
+  if (value > Number.MAX_SAFE_INTEGER) return 9;
+  let size = 1;
+  while (size < 8 && value >= 2 ** (7 * size)) size++;
+  return size;
 }
 
 /** Writes `value` at `at` and returns where the next field begins. */
-export function writeVarint(bytes: Uint8Array, at: number, value: number): number {
-  const size = varintSize(value);
+export function writeVarint(bytes: Uint8Array, at: number, value: number, integers: Integers): number {
+  const size = varintSize(value, integers);
+  const unknown = value > Number.MAX_SAFE_INTEGER;
   let rest = value;
   for (let i = size - 1; i >= 0; i--) {
-    bytes[at + i] = value > Number.MAX_SAFE_INTEGER ? 255 : rest % 256;
+    bytes[at + i] = unknown ? 255 : rest % 256;
     rest = Math.floor(rest / 256);
   }
-  if (value <= Number.MAX_SAFE_INTEGER) bytes[at]! |= { 1: 0, 2: 0x40, 4: 0x80, 8: 0xc0 }[size];
+  if (integers === "ones") {
+    // 2^62 - 1 takes all nine bytes.
+    if (unknown) bytes[at + 1] = 0x3f;
+    else bytes[at]! |= 0xff & ~(0xff >> (size - 1));
+  } else if (!unknown) bytes[at]! |= { 1: 0, 2: 0x40, 4: 0x80, 8: 0xc0 }[size]!;
   return at + size;
 }
 
