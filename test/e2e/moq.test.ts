@@ -136,34 +136,46 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
       fingerprint?.close();
     });
 
-    const asked = () => ({
+    const asked = (protocols: readonly string[]) => ({
+      protocols,
       url: `https://127.0.0.1:${way.port}/${sluice.ready.uid}`,
       hash: Buffer.from(way.hashes[0]!, "base64").toString("hex"),
       namespace: way.namespace,
     });
 
-    test("@moq/net reads the catalog and every track that it names", async ({ onTestFailed }) => {
-      onTestFailed(() => console.error(sluice.log()));
-      const { page, close } = await browser.open(at);
-      await page.waitForFunction(() => "outside" in window);
-      const { version, tracks } = await page.evaluate((ask) => outside.read(ask), asked());
-      expect(version).toBe("moq-transport-16");
-      expect(Object.keys(tracks).sort()).toEqual(["audio.0", "source.0"]);
-      // Each object begins with a box `moof`.
-      for (const objects of Object.values(tracks))
-        expect(objects.map((object) => String.fromCharCode(...object.slice(4)))).toEqual([
-          "moof",
-          "moof",
-          "moof",
-        ]);
-      await close();
-    });
+    test.for([
+      { version: "moq-transport-16", protocols: ["moqt-16"] },
+      { version: "moq-transport-14", protocols: [] },
+      { version: "moq-transport-18", protocols: ["moqt-18"] },
+      { version: "moq-transport-19", protocols: ["moqt-19"] },
+    ])(
+      "@moq/net reads the catalog and every track that it names in $version",
+      async (draft, { onTestFailed }) => {
+        onTestFailed(() => console.error(sluice.log()));
+        const { page, close } = await browser.open(at);
+        await page.waitForFunction(() => "outside" in window);
+        const { version, tracks } = await page.evaluate((ask) => outside.read(ask), asked(draft.protocols));
+        expect(version).toBe(draft.version);
+        expect(Object.keys(tracks).sort()).toEqual(["audio.0", "source.0"]);
+        // Each object begins with a box `moof`.
+        for (const objects of Object.values(tracks))
+          expect(objects.map((object) => String.fromCharCode(...object.slice(4)))).toEqual([
+            "moof",
+            "moof",
+            "moof",
+          ]);
+        await close();
+      },
+    );
 
-    test("@moq/watch shows a picture that moves", async ({ onTestFailed }) => {
+    test.for([
+      { draft: 16, protocols: ["moqt-16"] },
+      { draft: 14, protocols: [] },
+    ])("@moq/watch shows a picture that moves in draft $draft", async ({ protocols }, { onTestFailed }) => {
       onTestFailed(() => console.error(sluice.log()));
       const { page, close } = await browser.open(at);
       await page.waitForFunction(() => "outside" in window);
-      await page.evaluate((ask) => outside.watch(ask), asked());
+      await page.evaluate((ask) => outside.watch(ask), asked(protocols));
       await page.waitForFunction(() => outside.pixels() > 0, undefined, { timeout: 15_000 });
       const first = await page.evaluate(() => outside.pixels());
       await page.waitForFunction((before) => ![0, before].includes(outside.pixels()), first);

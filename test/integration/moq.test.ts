@@ -95,30 +95,34 @@ describe("Media over QUIC", () => {
     for (const other of others) other.close();
   });
 
-  test("answers a joining FETCH with the group before, and what is not there with the defined code", async () => {
-    const viewer = await open();
-    const { id } = viewer.subscribe(uid, "source.0");
-    const groups = viewer.tracks.get("source.0")!;
-    await viewer.until(() => groups.length > 0);
-    const fetched: { group: number; object: number }[] = [];
-    await new Promise<void>((resolve, reject) =>
-      viewer.peer.fetch(
-        { kind: "relative", joining: id, start: 0 },
-        {},
-        {
-          ok: () => {},
-          refused: ({ reason }) => reject(new Error(reason)),
-          object: ({ group, object }) => fetched.push({ group, object }),
-          end: resolve,
-          gone: () => reject(new Error("gone")),
-        },
-      ),
-    );
-    expect(new Set(fetched.map(({ group }) => group))).toEqual(new Set([groups[0]!.id - 1]));
-    viewer.subscribe(uid, "nothing.0");
-    await viewer.until(() => viewer.refused.has("nothing.0"));
-    expect(viewer.refused.get("nothing.0")).toBe(requestErrors.doesNotExist);
-  });
+  test.for(["moqt-14", "moqt-16", "moqt-18", "moqt-19"])(
+    "answers a joining FETCH with the group before, and what is not there with the defined code, in %s",
+    async (protocol) => {
+      const viewer = await MoqViewer.open(way, `/${uid}`, protocol);
+      viewers.push(viewer);
+      const { id } = viewer.subscribe(uid, "source.0");
+      const groups = viewer.tracks.get("source.0")!;
+      await viewer.until(() => groups.length > 0);
+      const fetched: { group: number; object: number }[] = [];
+      await new Promise<void>((resolve, reject) =>
+        viewer.peer.fetch(
+          { kind: "relative", joining: id, start: 0 },
+          {},
+          {
+            ok: () => {},
+            refused: ({ reason }) => reject(new Error(reason)),
+            object: ({ group, object }) => fetched.push({ group, object }),
+            end: resolve,
+            gone: () => reject(new Error("gone")),
+          },
+        ),
+      );
+      expect(new Set(fetched.map(({ group }) => group))).toEqual(new Set([groups[0]!.id - 1]));
+      viewer.subscribe(uid, "nothing.0");
+      await viewer.until(() => viewer.refused.has("nothing.0"));
+      expect(viewer.refused.get("nothing.0")).toBe(requestErrors.doesNotExist);
+    },
+  );
 
   test("is for those whom the gate lets in, and ends for a token that is revoked within a second", async () => {
     const before = await open();

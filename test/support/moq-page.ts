@@ -8,10 +8,20 @@ interface Asked {
   readonly url: string;
   readonly hash: string;
   readonly namespace: string;
+  /** What the page offers to speak; nothing is draft 14, which is named in SETUP. */
+  readonly protocols: readonly string[];
+}
+
+/** From now on sessions offer these protocols, whatever their client does. */
+function speak(protocols: readonly string[]): void {
+  window.WebTransport = new Proxy(WebTransport, {
+    construct: (target, [url, options]) => new target(url, { ...options, protocols: [...protocols] }),
+  });
 }
 
 /** What @moq/net reads of the catalog and of a track that it names: group, and bytes of its first objects. */
-async function read({ url, hash, namespace }: Asked) {
+async function read({ url, hash, namespace, protocols }: Asked) {
+  speak(protocols);
   const connection = await Moq.Connection.connect(new URL(url), {
     webtransport: { serverCertificateHashes: [{ value: hash }] },
     websocket: { enabled: false },
@@ -43,7 +53,8 @@ async function firstOf(broadcast: Moq.Broadcast.Consumer, name: string, count = 
 }
 
 /** Shows the broadcast with <moq-watch>; `pixels` is a sum over what is painted, 0 for nothing. */
-function watch({ url, namespace }: Asked): void {
+function watch({ url, namespace, protocols }: Asked): void {
+  speak(protocols);
   const element = document.createElement("moq-watch");
   for (const [name, value] of [
     ["url", url.replace("https:", "http:")],

@@ -45,9 +45,9 @@ export class MoqViewer {
   }
 
   /** `path` is what stands after the host: a uid or a token. Rejects where there is no session to be had. */
-  static async open(way: Way, path: string): Promise<MoqViewer> {
+  static async open(way: Way, path: string, protocol = "moqt-16"): Promise<MoqViewer> {
     const transport = await connectWebTransport({
-      ...{ host: "127.0.0.1", port: way.port, path, protocols: ["moqt-16"] },
+      ...{ host: "127.0.0.1", port: way.port, path, protocols: [protocol] },
     });
     return new MoqViewer(
       (viewer) =>
