@@ -146,8 +146,6 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     test.for([
       { version: "moq-transport-16", protocols: ["moqt-16"] },
       { version: "moq-transport-14", protocols: [] },
-      { version: "moq-transport-18", protocols: ["moqt-18"] },
-      { version: "moq-transport-19", protocols: ["moqt-19"] },
     ])(
       "@moq/net reads the catalog and every track that it names in $version",
       async (draft, { onTestFailed }) => {
