@@ -23,7 +23,7 @@ import {
 import { Tokens } from "./tokens.ts";
 
 /** Requests of the peer that are open at a time. */
-export const maxRequests = 64;
+const maxRequests = 64;
 /** Numbers of requests that came out of order, on streams of their own. */
 const maxAhead = 256;
 /** A joining FETCH may be here before the SUBSCRIBE that it joins. */
