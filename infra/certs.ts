@@ -1,25 +1,24 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { createSecureContext } from "node:tls";
 import { replaceFile } from "../services/lib/durable.ts";
-import { Failure } from "../services/lib/errors.ts";
+import { Failure, messageOf } from "../services/lib/errors.ts";
 import type { Running } from "../services/lib/lifecycle.ts";
 import type { Log } from "../services/lib/log.ts";
+import { makeSelfSigned, type Pair } from "./x509.ts";
 
-/** A certificate chain and its private key, both PEM. */
-export interface Pair {
-  readonly cert: string;
-  readonly key: string;
+/** A pair, and whether those who connect are to know who signed it. */
+export interface Certificate extends Pair {
+  readonly trusted: boolean;
 }
 
 /** The certificate in force; it changes without a restart when its files do. */
 export interface Certificates extends Running {
-  current(): Pair;
+  current(): Certificate;
   /** Calls `listener` after each change. Returns its end. */
-  onChange(listener: (pair: Pair) => void): () => void;
+  onChange(listener: (pair: Certificate) => void): () => void;
 }
 
 const day = 86_400_000;
@@ -31,39 +30,75 @@ type Life = typeof long;
 /** Two files are rarely replaced in the same instant. */
 const settleMs = 300;
 
-/**
- * The pair at `cert` and `key` when given, reloaded when the files change (a bad new pair is said and not taken), else a self-signed
- * one for this machine in `dir`, made at first run and renewed before it ends. A bad first pair is a `Failure`.
- */
-export async function openCertificates(options: {
+/** Where the certificate of `domain` lies with its key, in one file, so that they are always of one kind. */
+export const issuedFile = (dir: string) => join(dir, "issued.pem");
+
+export interface CertificateOptions {
   readonly dir: string;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
+  /** Names for which an authority is asked for a certificate; another part of Sluice does that and writes `issuedFile`. */
+  readonly domains?: readonly string[] | undefined;
   /** A self-signed one is for browsers that are told its hash. */
   readonly byHash?: boolean | undefined;
   readonly log: Log;
-}): Promise<Certificates> {
-  const { cert, key, log } = options;
+}
+
+/**
+ * The pair at `cert` and `key` when given; else the one that was issued for `domains`, while there is one that is good; else a
+ * self-signed one for this machine in `dir`, made at first run and renewed before it ends. Files that change are reloaded (a bad new
+ * pair is said and not taken). A bad first pair is a `Failure`.
+ */
+export async function openCertificates(options: CertificateOptions): Promise<Certificates> {
+  const { cert, key, domains, dir, log } = options;
   const life = options.byHash ? short : long;
+  const selfSigned = async () => ({ ...(await loadSelfSigned(dir, life, log)), trusted: false });
   const source: Source =
     cert !== undefined && key !== undefined
-      ? { files: [cert, key], load: () => loadPair(cert, key) }
+      ? { files: [cert, key], load: async () => ({ ...(await loadPair(cert, key)), trusted: true }) }
       : {
-          files: [join(options.dir, life.file)],
-          load: () => loadSelfSigned(options.dir, life, log),
+          files: [join(dir, life.file)],
+          load: async () => {
+            const issued = domains?.length ? await loadIssued(dir) : undefined;
+            return issued ? { ...issued, trusted: true } : selfSigned();
+          },
         };
-  return follow(source, await source.load(), log);
+  const first = await source.load().catch((error: unknown) => {
+    if (cert !== undefined && key !== undefined) throw error;
+    log.warn({ problem: messageOf(error) }, "the certificate that was issued is not usable");
+    return selfSigned();
+  });
+  return follow(source, first, log);
+}
+
+/** What was issued and is good at this moment; undefined where there is nothing. A damaged file is a `Failure`. */
+export async function loadIssued(dir: string): Promise<Pair | undefined> {
+  try {
+    const pair = split(await readFile(issuedFile(dir), "utf8"));
+    const { validTo } = new X509Certificate(prove(pair, issuedFile(dir)).cert);
+    return Date.parse(validTo) > Date.now() ? pair : undefined;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Puts `pair` where `loadIssued` finds it, on disk before this returns and for this user's eyes alone. */
+export async function keepIssued(dir: string, { cert, key }: Pair): Promise<void> {
+  prove({ cert, key }, "the certificate that was issued");
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await replaceFile(issuedFile(dir), `${key.trim()}\n${cert.trim()}\n`);
 }
 
 interface Source {
   readonly files: readonly string[];
-  readonly load: () => Promise<Pair>;
+  readonly load: () => Promise<Certificate>;
 }
 
-function follow(source: Source, first: Pair, log: Log): Certificates {
+function follow(source: Source, first: Certificate, log: Log): Certificates {
   let pair = first;
   let timer: NodeJS.Timeout | undefined;
-  const listeners = new Set<(pair: Pair) => void>();
+  const listeners = new Set<(pair: Certificate) => void>();
   const done = Promise.withResolvers<void>();
   const reload = async () => {
     try {
@@ -73,7 +108,7 @@ function follow(source: Source, first: Pair, log: Log): Certificates {
       log.info({ validTo: new X509Certificate(fresh.cert).validTo }, "certificate reloaded");
       for (const listener of listeners) listener(fresh);
     } catch (error) {
-      log.warn({ problem: sentence(error) }, "the new certificate is not usable, the old one stays");
+      log.warn({ problem: messageOf(error) }, "the new certificate is not usable, the old one stays");
     }
   };
   const soon = () => {
@@ -116,7 +151,7 @@ async function readPem(file: string, name: string): Promise<string> {
   } catch (error) {
     throw new Failure(
       "bad_request",
-      `${name}: ${file} cannot be read (${sentence(error)}); give a PEM file that this user may read`,
+      `${name}: ${file} cannot be read (${messageOf(error)}); give a PEM file that this user may read`,
     );
   }
 }
@@ -131,7 +166,7 @@ function prove(pair: Pair, whence: string): Pair {
   } catch (error) {
     throw error instanceof Failure
       ? error
-      : wrong(`not a certificate and its key in PEM (${sentence(error)})`, error);
+      : wrong(`not a certificate and its key in PEM (${messageOf(error)})`, error);
   }
 }
 
@@ -143,7 +178,8 @@ async function loadSelfSigned(dir: string, life: Life, log: Log): Promise<Pair> 
     const pair = prove(split(pem), file);
     if (Date.parse(new X509Certificate(pair.cert).validTo) - Date.now() > life.renewDays * day) return pair;
   } catch (error) {
-    if (!isMissing(error)) log.warn({ problem: sentence(error) }, "the self-signed certificate is made anew");
+    if (!isMissing(error))
+      log.warn({ problem: messageOf(error) }, "the self-signed certificate is made anew");
   }
   const pair = await makeSelfSigned(Date.now(), life.lifeDays);
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -152,45 +188,10 @@ async function loadSelfSigned(dir: string, life: Life, log: Log): Promise<Pair> 
   return pair;
 }
 
-/** A fresh self-signed ECDSA P-256 pair for localhost and this machine's name, valid from `now` (epoch ms). */
-export async function makeSelfSigned(now: number, lifeDays = long.lifeDays): Promise<Pair> {
-  // Loaded only in the one start of the year that needs it.
-  await import("reflect-metadata");
-  const x509 = await import("@peculiar/x509");
-  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  const name = /^[a-z0-9.-]+$/i.test(hostname()) ? hostname() : "localhost";
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: "CN=Sluice (self-signed)",
-    // A day back: a viewer's clock may be slow.
-    notBefore: new Date(now - day),
-    notAfter: new Date(now + lifeDays * day),
-    signingAlgorithm: algorithm,
-    keys,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension([
-        { type: "dns", value: "localhost" },
-        ...(name === "localhost" ? [] : [{ type: "dns" as const, value: name }]),
-        { type: "ip", value: "127.0.0.1" },
-        { type: "ip", value: "::1" },
-      ]),
-    ],
-  });
-  const key = Buffer.from(await crypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
-  return {
-    cert: certificate.toString("pem"),
-    key: `-----BEGIN PRIVATE KEY-----\n${key.match(/.{1,64}/g)!.join("\n")}\n-----END PRIVATE KEY-----`,
-  };
-}
-
 function split(pem: string): Pair {
-  const block = (label: string) =>
-    new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----`).exec(pem)?.[0] ?? "";
-  return { key: block("PRIVATE KEY"), cert: block("CERTIFICATE") };
+  const blocks = (label: string) =>
+    pem.match(new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----`, "g"))?.join("\n") ?? "";
+  return { key: blocks("PRIVATE KEY"), cert: blocks("CERTIFICATE") };
 }
 
 const isMissing = (error: unknown) => error instanceof Error && "code" in error && error.code === "ENOENT";
-const sentence = (error: unknown) => (error instanceof Error ? error.message : String(error));

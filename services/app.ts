@@ -111,6 +111,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
       }),
     );
     watch(() => control.troubles());
+    await keepDomains(config, log, own);
     return { ports: {}, ...control.ready };
   },
 
@@ -247,7 +248,6 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         host: config.host,
         port: config.moqPort,
         certificates,
-        trusted: config.tlsCert !== undefined,
         address: address(config, "relay"),
         secret: config.internalSecret,
         gate: { inputs, records, geo: places.geo, staleMs: config.staleSeconds * 1000 },
@@ -291,6 +291,27 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: {} };
   },
 };
+
+/** Certificates for the domains come to where control is, whom every machine asks; the origin answers the authority's questions. */
+async function keepDomains(config: Config, log: Log, own: Wiring["own"]): Promise<void> {
+  const { domain: domains, acmeEabKid: kid, acmeEabSecret: key, internalSecret: secret } = config;
+  if (domains.length === 0) return;
+  const [{ keepCertificate }, { requestInternal }] = await Promise.all([
+    import("../infra/acme/keeper.ts"),
+    import("./lib/http.ts"),
+  ]);
+  const origin = address(config, "origin");
+  const keeper = keepCertificate({
+    ...{ dir: certificateFolder(config), domains, directory: config.acmeDirectory, email: config.acmeEmail },
+    ...{ challenge: config.acmeChallenge, httpPort: config.httpPort, httpsPort: config.httpsPort, log },
+    binding: kid !== undefined && key !== undefined ? { kid, key } : undefined,
+    show: async (shown) => {
+      const { status } = await requestInternal(origin, "/internal/challenges", { json: shown, secret });
+      if (status !== 204) throw new Failure("unavailable", `the origin answers ${status}`);
+    },
+  });
+  own("certificates", keeper);
+}
 
 /** What control is told of recordings. */
 function recordingFacts(
@@ -361,8 +382,14 @@ function address(config: Config, role: Exclude<RoleName, "worker" | "outputs">):
   );
 }
 
+const certificateFolder = (config: Config) => join(config.data, "certs");
+
 function certificateFiles(config: Config, log: Log) {
-  return { dir: join(config.data, "certs"), cert: config.tlsCert, key: config.tlsKey, log };
+  return {
+    ...{ dir: certificateFolder(config), cert: config.tlsCert, key: config.tlsKey },
+    domains: config.domain,
+    log,
+  };
 }
 
 function fromControl(config: Config, role: RoleName, extension: string, log: Log) {

@@ -59,6 +59,16 @@ const internal = (about: string) =>
 
 const isHost = (text: string) => isIP(text) > 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text);
 const isWeb = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+const isDomain = (text: string) =>
+  text.length <= 253 && /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/.test(text);
+/** In the clear only where nobody is between. */
+const isDirectory = (text: string) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return (
+    url?.protocol === "https:" ||
+    (url?.protocol === "http:" && /^(127\.|localhost$|\[::1\]$)/.test(url.hostname))
+  );
+};
 const isHostPort = (text: string) => {
   const url = URL.canParse(`http://${text}`) ? new URL(`http://${text}`) : undefined;
   return url !== undefined && /:\d+$/.test(text) && url.pathname === "/" && url.username === "";
@@ -92,6 +102,45 @@ const schema = z.strictObject({
   }),
   tlsCert: pem("Certificate chain in PEM; self-signed when not set"),
   tlsKey: pem("Its private key in PEM"),
+  domain: list(
+    z.string().refine(isDomain),
+    "DNS names of this machine to get a certificate for; the CA comes to ports 80 and 443 of each to check",
+    "names like live.example.com, without wildcards",
+  ),
+  acmeDirectory: text(
+    z.string().refine(isDirectory).default("https://acme-v02.api.letsencrypt.org/directory"),
+    "Where the CA for them answers; its terms of service are agreed to",
+    "a URL that begins with https://",
+  ),
+  acmeEmail: text(
+    z
+      .string()
+      .regex(/^[^\s@,?]+@[^\s@,?]+$/)
+      .optional(),
+    "Where that CA may write to",
+    "an e-mail address",
+  ),
+  acmeChallenge: text(
+    z.enum(["auto", "http-01", "tls-alpn-01"]).default("auto"),
+    "How it checks: over port 80, over port 443, or the one and then the other",
+    "auto, http-01 or tls-alpn-01",
+  ),
+  acmeEabKid: text(
+    z
+      .string()
+      .regex(/^[\x21-\x7e]{1,512}$/)
+      .optional(),
+    "Key identifier of an account with that CA, where it wants one (external account binding)",
+    "text without spaces",
+  ),
+  acmeEabSecret: text(
+    z
+      .string()
+      .regex(/^[\w-]{1,512}={0,2}$/)
+      .optional(),
+    "The HMAC key to it; better in a file or the environment than in a command line",
+    "text in base64url",
+  ),
   publicUrl: setting(z.string().refine(isWeb).optional(), {
     about: "What viewers type, when a proxy or a DNS name stands before Sluice",
     kind: "text",
@@ -442,6 +491,10 @@ function contradictions(config: Config): string[] {
     problems.push(
       `${config.tlsCert ? "tlsKey" : "tlsCert"}: not set; tlsCert and tlsKey belong together, give both or none`,
     );
+  if (config.domain.length > 0 && config.tlsCert !== undefined)
+    problems.push("domain, tlsCert: both are set; give the certificate, or the names to get one for");
+  if ((config.acmeEabKid === undefined) !== (config.acmeEabSecret === undefined))
+    problems.push("acmeEabKid, acmeEabSecret: one is not set; give both or none");
   const ports = (["httpPort", "httpsPort", "rtmpPort", "rtmpsPort"] as const).filter(
     (name) => name !== "rtmpPort" || config.rtmp,
   );

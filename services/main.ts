@@ -88,11 +88,16 @@ function withSettings(command: Command): Command {
   command.option("--config <file>", "settings file; ./sluice.yaml is read when it is there").exitOverride();
   for (const { flag, kind, about, allowed, fallback } of settings) {
     const shown = `${about}: ${allowed}${fallback === undefined ? "" : ` (${fallback})`}`;
-    command.option(kind === "yes/no" ? `${flag} [yes]` : `${flag} <${kind}>`, shown);
+    if (kind === "list") command.option(`${flag} <${kind}>`, shown, gather);
+    else command.option(kind === "yes/no" ? `${flag} [yes]` : `${flag} <${kind}>`, shown);
     if (kind === "yes/no" && fallback === true) command.option(flag.replace("--", "--no-"));
   }
   return command;
 }
+
+/** A flag of a list may come more than once, and each time with several entries. */
+const gather = (value: string, before: string | undefined) =>
+  before === undefined ? value : `${before},${value}`;
 
 function configOf(flags: Readonly<Record<string, unknown>>): Config {
   // Commander names a flag in camel case without dots; settings have their group before a dot.

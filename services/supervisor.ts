@@ -117,6 +117,7 @@ class Supervisor {
       dir: join(config.data, "certs"),
       cert: config.tlsCert,
       key: config.tlsKey,
+      domains: config.domain,
       log: this.#log,
     };
     await (await openCertificates(certificates)).close();

@@ -26,11 +26,13 @@ export function localHost(config: Config): string {
   return ["0.0.0.0", "::"].includes(config.host) ? "localhost" : config.host;
 }
 
-/** What the API hands to people elsewhere: `publicUrl` and its host when set, else what is right on this machine. */
+/** What the API hands to people elsewhere: `publicUrl` and its host when set, else the first domain, else what is right on this machine. */
 export function publicUrls(config: Config): BaseUrls {
+  const [domain] = config.domain;
   const host = config.publicUrl
     ? new URL(config.publicUrl).hostname.replace(/^\[|\]$/g, "")
-    : localHost(config);
+    : (domain ?? localHost(config));
   const urls = baseUrls(config, host);
-  return config.publicUrl ? { ...urls, http: config.publicUrl.replace(/\/+$/, "") } : urls;
+  if (config.publicUrl) return { ...urls, http: config.publicUrl.replace(/\/+$/, "") };
+  return domain ? { ...urls, http: urls.https.replace(/:443$/, "") } : urls;
 }

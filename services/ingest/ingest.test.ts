@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { connect as connectTls, type PeerCertificate } from "node:tls";
 import { afterEach, expect, test } from "vitest";
-import { makeSelfSigned } from "../../infra/certs.ts";
+import { makeSelfSigned } from "../../infra/x509.ts";
 import { type IngestWorld, startIngestWorld } from "../../test/support/ingest.ts";
 import { command, connectRtmp, media, type RtmpClient } from "../../test/support/rtmp-client.ts";
 import { requestInternal } from "../lib/http.ts";

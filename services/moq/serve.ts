@@ -21,8 +21,6 @@ export interface RelayRoleOptions {
   /** UDP. */
   readonly port: number;
   readonly certificates: Certificates;
-  /** True where browsers know who signed the certificate. */
-  readonly trusted: boolean;
   /** Own internal address. */
   readonly address: string;
   readonly secret: string | undefined;
@@ -152,8 +150,9 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
   }
 }
 
-function doorOf(port: number, { certificates, trusted }: RelayRoleOptions): Door {
-  const { fingerprint256 } = new X509Certificate(certificates.current().cert);
+function doorOf(port: number, { certificates }: RelayRoleOptions): Door {
+  const { cert, trusted } = certificates.current();
+  const { fingerprint256 } = new X509Certificate(cert);
   const hash = Buffer.from(fingerprint256.replaceAll(":", ""), "hex").toString("base64");
   return { port, hashes: trusted ? [] : [hash] };
 }

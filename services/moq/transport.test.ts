@@ -3,7 +3,7 @@ import { connect as connectSocket, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { makeSelfSigned } from "../../infra/certs.ts";
+import { makeSelfSigned } from "../../infra/x509.ts";
 import { Waiters } from "../../test/support/waiters.ts";
 import { createLog } from "../lib/log.ts";
 import { PipeSession } from "./pipe.ts";

@@ -1,6 +1,6 @@
 import http from "node:http";
 import http2api from "node:http2";
-import type { AddressInfo, Server, Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import tls from "node:tls";
 import type { Certificates } from "../../infra/certs.ts";
@@ -19,6 +19,7 @@ import type { Pictures } from "../live/pictures.ts";
 import type { Recordings } from "../live/recordings.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { LiveStatus } from "../live/status.ts";
+import { Challenges, shownShape } from "./challenges.ts";
 import { type ClientAddress, http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
 import { type Asked, History } from "./history.ts";
@@ -217,11 +218,13 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       const record = options.records.get(`video:${video}`);
       return record?.kind === "video" ? record.thumbnail : undefined;
     };
+    const challenges = new Challenges();
     const handler = createHandler({
       dvr: options.dvrSeconds > 0,
       directory,
       viewers,
       guard,
+      challenges,
       moq: options.moq,
       playlists: new Playlists((what) => playlists(1, { what })),
       manifests: new Manifests(),
@@ -258,7 +261,10 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
           return sendJson(response, 200, { recorded: made ?? null });
         }
         if (request.method !== "POST") throw new Failure("not_found", "There is nothing here");
-        if (path === "/internal/publishes")
+        if (path === "/internal/challenges") {
+          challenges.show(await read(request, shownShape));
+          sendJson(response, 204);
+        } else if (path === "/internal/publishes")
           sendJson(response, 200, await stage.accept(await read(request, announcement)));
         else if (completed) {
           await stage.complete(completed);
@@ -287,7 +293,13 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     );
     // Also ends clients that stop reading: what they were promised would stay in memory.
     plain.setTimeout(idleMs);
-    const secure = secureServer(options.certificates, http1(handler, client), http2(handler, client), log);
+    const secure = secureServer({
+      certificates: options.certificates,
+      challenges,
+      plain: http1(handler, client),
+      streams: http2(handler, client),
+      log,
+    });
     scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
     scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
 
@@ -313,12 +325,14 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
 }
 
 /** HTTP/2 where the client offers it, else HTTP/1.1, on one TLS port whose certificate can change under open connections. */
-function secureServer(
-  certificates: Certificates,
-  plain: http.RequestListener,
-  streams: ReturnType<typeof http2>,
-  log: Log,
-): { server: tls.Server; end: () => void } {
+function secureServer(options: {
+  readonly certificates: Certificates;
+  readonly challenges: Challenges;
+  readonly plain: http.RequestListener;
+  readonly streams: ReturnType<typeof http2>;
+  readonly log: Log;
+}): { server: Server; end: () => void } {
+  const { certificates, challenges, plain, streams, log } = options;
   const first = http.createServer(
     { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 },
     plain,
@@ -331,22 +345,24 @@ function secureServer(
   second.on("stream", streams);
   second.on("sessionError", () => {});
   second.on("session", (session) => session.setTimeout(idleMs, () => session.destroy()));
-  const server = tls.createServer({
+  const secure = tls.createServer({
     ...certificates.current(),
     minVersion: "TLSv1.2",
     ALPNProtocols: ["h2", "http/1.1"],
     handshakeTimeout: handshakeMs,
   });
   const sockets = new Set<Socket>();
-  server.on("secureConnection", (socket) => {
+  secure.on("secureConnection", (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => {});
     (socket.alpnProtocol === "h2" ? second : first).emit("connection", socket);
   });
-  server.on("tlsClientError", () => {});
+  secure.on("tlsClientError", () => {});
+  const take = (socket: Socket) => void secure.emit("connection", socket);
+  const server = createServer((socket) => challenges.admit(socket, take));
   const end = certificates.onChange(() => {
-    server.setSecureContext({ ...certificates.current(), minVersion: "TLSv1.2" });
+    secure.setSecureContext({ ...certificates.current(), minVersion: "TLSv1.2" });
     log.info("certificate reloaded");
   });
   return {

@@ -57,12 +57,15 @@ export type Route =
   /** What pages of others load: its name stays the same. */
   | { readonly to: "sdk"; readonly name: "sdk.latest.js" | "sdk.d.ts" }
   | { readonly to: "keys" }
+  /** What a certificate authority looks for before it signs for this host (RFC 8555 8.3). */
+  | { readonly to: "challenge"; readonly token: string }
   | { readonly to: "time" }
   | { readonly to: "control" }
   | { readonly to: "root" }
   | undefined;
 
 const controlPrefixes = ["/client/v4", "/v1", "/docs", "/dashboard"];
+const challenge = /^\/\.well-known\/acme-challenge\/([\w-]{1,256})$/;
 const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
 /** The player is also had by the uid alone, as on Cloudflare's older host for frames. */
@@ -140,6 +143,8 @@ function plainRouteOf(path: string): Route {
   if (found) return { to: "asset", name: found[1]! };
   found = sdk.exec(path);
   if (found) return { to: "sdk", name: found[1] as "sdk.latest.js" | "sdk.d.ts" };
+  found = challenge.exec(path);
+  if (found) return { to: "challenge", token: found[1]! };
   if (path === "/time") return { to: "time" };
   if (path === "/") return { to: "root" };
   if (path === "/.well-known/jwks.json") return { to: "keys" };

@@ -7,6 +7,7 @@ import type { Recordings } from "../live/recordings.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { textName } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
+import type { Challenges } from "./challenges.ts";
 import { stretchOf } from "./clips.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { arrived, grow, type Wanted } from "./growing.ts";
@@ -32,6 +33,8 @@ export interface ServerOptions {
   readonly viewers: Viewers;
   /** Who may watch. */
   readonly guard: Guard;
+  /** What a certificate authority is shown. */
+  readonly challenges: Challenges;
   /** How to have Media over QUIC. */
   readonly moq?: (() => Way | undefined) | undefined;
   /** Whether viewers may go back in what is on air. */
@@ -100,6 +103,8 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
   switch (to.to) {
     case "root":
       return exchange.reply(302, { location: "/docs", "cache-control": "no-store" });
+    case "challenge":
+      return options.challenges.answer(exchange, to.token);
     case "keys":
       return guard.publish(exchange);
     case "asset":

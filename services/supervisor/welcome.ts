@@ -20,7 +20,7 @@ export function welcome(options: {
     row("Server", urls.rtmp ?? urls.rtmps);
     if (person) row("Stream Key", person.streamKey);
     if (urls.rtmp) row("RTMPS", urls.rtmps);
-    row("", config.tlsCert ? "with your certificate; OBS checks that it is for this name" : selfSigned);
+    row("", certified(config));
     lines.push("");
   }
   if (config.roles.includes("origin")) {
@@ -31,5 +31,10 @@ export function welcome(options: {
   return `\n${lines.join("\n")}\n`;
 }
 
-const selfSigned =
-  "OBS trusts only a real certificate for a DNS name: --tls-cert FILE --tls-key FILE. ffmpeg takes this one";
+function certified({ tlsCert, domain, acmeDirectory }: Config): string {
+  if (tlsCert) return "with your certificate; OBS checks that it is for this name";
+  if (domain.length === 0) return selfSigned;
+  return `with a certificate from ${new URL(acmeDirectory).host}, self-signed until it has come`;
+}
+
+const selfSigned = "OBS trusts only a real certificate for a DNS name: --domain NAME. ffmpeg takes this one";

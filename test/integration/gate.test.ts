@@ -13,6 +13,7 @@ import { Broadcast } from "../../services/live/broadcast.ts";
 import { Directory } from "../../services/live/directory.ts";
 import { type GateRecord, type OriginInput, openSnapshot } from "../../services/live/snapshot.ts";
 import { noTape } from "../../services/live/tape.ts";
+import { Challenges } from "../../services/origin/challenges.ts";
 import { http1 } from "../../services/origin/exchange.ts";
 import { Guard } from "../../services/origin/guard.ts";
 import { Manifests } from "../../services/origin/manifests.ts";
@@ -91,6 +92,7 @@ beforeAll(async () => {
     directory,
     viewers: new Viewers(),
     guard,
+    challenges: new Challenges(),
     playlists: new Playlists(),
     manifests: new Manifests(),
     pages: new Pages(folder),

@@ -1,4 +1,5 @@
 import type { Directory } from "../../services/live/directory.ts";
+import { Challenges } from "../../services/origin/challenges.ts";
 import type { Handler } from "../../services/origin/exchange.ts";
 import { Guard } from "../../services/origin/guard.ts";
 import { Manifests } from "../../services/origin/manifests.ts";
@@ -26,6 +27,7 @@ export function openHandler({
     viewers: new Viewers(),
     dvr: true,
     guard: openToAll(),
+    challenges: new Challenges(),
     control: "unix:/nonexistent/control.sock",
     secret: undefined,
     recordings: undefined,

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { makeSelfSigned } from "../../infra/certs.ts";
+import { makeSelfSigned } from "../../infra/x509.ts";
 import { startIngest } from "../../services/ingest/ingest.ts";
 import { createLog } from "../../services/lib/log.ts";
 import { createMetrics } from "../../services/lib/metrics.ts";

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeSelfSigned, type Pair } from "../../infra/certs.ts";
+import { makeSelfSigned, type Pair } from "../../infra/x509.ts";
 import { type Ingest, type IngestOptions, startIngest } from "../../services/ingest/ingest.ts";
 import { Failure } from "../../services/lib/errors.ts";
 import { listenInternal, openInternal, readJson, sendJson } from "../../services/lib/http.ts";
