@@ -93,6 +93,7 @@ type Started = Omit<ReadyMessage, "type">;
 const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = {
   async control({ config, log, own, watch }) {
     const { startControl } = await import("./control/control.ts");
+    const certificateFor = await certificatesForOthers(config, log, own);
     const control = own(
       "control",
       await startControl({
@@ -103,6 +104,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         databaseUrl: config.databaseUrl,
         allowPrivateTargets: config.allowPrivateTargets,
         originAddress: config.originAddress,
+        certificateFor,
         defaults: {
           timeoutSeconds: config.timeoutSeconds,
           ladder: config.ladder,
@@ -291,6 +293,17 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: {} };
   },
 };
+
+/** How machines without control get at the certificate; undefined where there is none to have. */
+async function certificatesForOthers(config: Config, log: Log, own: Wiring["own"]) {
+  if (config.domain.length === 0 || !config.controlAddress?.startsWith("http:")) return undefined;
+  const [{ openCertificates }, { certificateFor }] = await Promise.all([
+    import("../infra/certs.ts"),
+    import("../infra/mirror.ts"),
+  ]);
+  const certificates = own("certificates", await openCertificates(certificateFiles(config, log)));
+  return certificateFor(certificates, config.internalSecret);
+}
 
 /** Certificates for the domains come to where control is, whom every machine asks; the origin answers the authority's questions. */
 async function keepDomains(config: Config, log: Log, own: Wiring["own"]): Promise<void> {

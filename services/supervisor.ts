@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { openCertificates } from "../infra/certs.ts";
+import { mirrorCertificate } from "../infra/mirror.ts";
 import type { ReadyMessage, RoleMessage } from "./app.ts";
 import type { Config, RoleName } from "./config.ts";
 import { Failure, messageOf } from "./lib/errors.ts";
@@ -121,6 +122,7 @@ class Supervisor {
       log: this.#log,
     };
     await (await openCertificates(certificates)).close();
+    const mirror = mirrorOf(config, this.#log);
     const health = await serveHealth({
       address: config.metricsAddress,
       text: () => this.#figures(),
@@ -142,6 +144,7 @@ class Supervisor {
     const code = await this.#stopped.promise;
     clearInterval(onAir);
     this.#terminal.status("");
+    await mirror?.close();
     await health.close();
     return code;
   }
@@ -381,6 +384,13 @@ async function settle(
       config.relayAddress ?? (config.moq && config.roles.includes("relay") ? socket("relay") : undefined),
     redisUrl: privateRedis ? `unix:${redisSocket(place)}` : config.redisUrl,
   };
+}
+
+/** Where control is on another machine, its certificate comes from there; undefined where there is nothing to bring. */
+function mirrorOf({ domain, roles, controlAddress, internalSecret, data }: Config, log: Log) {
+  if (domain.length === 0 || roles.includes("control") || controlAddress === undefined) return undefined;
+  const dir = join(data, "certs");
+  return mirrorCertificate({ dir, control: controlAddress, secret: internalSecret, log });
 }
 
 /** Whether a worker here would be of any use; if not, the log says what to change. */

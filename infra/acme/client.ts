@@ -47,7 +47,7 @@ export interface RenewalWindow {
 
 const requestMs = 30_000;
 const maxBytes = 1 << 20;
-const maxNonces = 5;
+const maxNonces = 10;
 /** How long an authority may take to look at a challenge, or to sign. */
 const patienceMs = 120_000;
 const pollMs = { least: 500, most: 10_000 };

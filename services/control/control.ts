@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { networksOf } from "../lib/address.ts";
 import { Failure } from "../lib/errors.ts";
-import { listenInternal, requestInternal } from "../lib/http.ts";
+import { listenInternal, requestInternal, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { LadderName } from "../live/ladder.ts";
@@ -37,6 +37,8 @@ export interface ControlOptions {
   readonly webhookRetryMs?: readonly number[] | undefined;
   /** Where the origin answers other roles; without it nobody can be asked about what is on air. */
   readonly originAddress?: string | undefined;
+  /** What machines without control are told when they ask for a certificate other than the named one; undefined is nothing new. */
+  readonly certificateFor?: ((have: string) => Promise<object | undefined>) | undefined;
   readonly log: Log;
 }
 
@@ -127,6 +129,10 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     const server = await listenInternal(
       options.address,
       async (request, response) => {
+        if (request.url?.startsWith("/internal/certificate?") && options.certificateFor) {
+          const have = new URL(request.url, "http://control").searchParams.get("have") ?? "";
+          return sendJson(response, 200, await options.certificateFor(have));
+        }
         if (request.url?.startsWith("/internal/")) return internal(request, response);
         (await openApi())(request, response);
       },

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import type { Certificates } from "../../infra/certs.ts";
+import type { Certificate, Certificates } from "../../infra/certs.ts";
 import type { GroundOptions } from "../auth/ground.ts";
 import { looksLikeToken } from "../auth/token.ts";
 import { messageOf } from "../lib/errors.ts";
@@ -42,6 +42,7 @@ const cacheBytes = 256 << 20;
 const queuedBytes = 8 << 20;
 /** Viewers are asked to leave before the certificate is changed under them. */
 const leaveMs = 500;
+const dayMs = 86_400_000;
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
 
@@ -69,12 +70,16 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     });
 
     let listener: Listener | undefined;
-    const listen = (port: number) =>
-      listenWebTransport({
-        ...certificates.current(),
+    /** What new sessions see. */
+    let shown = certificates.current();
+    const listen = (port: number) => {
+      shown = certificates.current();
+      return listenWebTransport({
+        ...shown,
         ...{ port, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) },
-        onSession: (incoming) => serve(incoming, { relay, admission, peers, log }),
+        onSession: (incoming) => serve(incoming, { relay, admission, peers, log, left }),
       });
+    };
     try {
       listener = listen(options.port);
       log.info({ port: listener.port }, "relay opened");
@@ -88,11 +93,11 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
         await listener?.close();
       },
     });
-    // The binding cannot change a certificate under its sessions: they go, and come back to the new one.
-    const end = certificates.onChange(async () => {
-      if (port === undefined) return;
+    const renew = async (port: number) => {
+      clearTimeout(late);
+      late = undefined;
       for (const peer of [...peers]) peer.goAway();
-      await new Promise((resolve) => setTimeout(resolve, leaveMs));
+      if (peers.size > 0) await new Promise((resolve) => setTimeout(resolve, leaveMs));
       for (const peer of [...peers]) peer.close("noError", "The certificate is renewed");
       await listener?.close();
       listener = undefined;
@@ -102,8 +107,25 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       } catch (error) {
         log.warn(`no Media over QUIC until the next start: ${messageOf(error)}`);
       }
+    };
+    /** Set while a new certificate waits for its turn. */
+    let late: NodeJS.Timeout | undefined;
+    function left(): void {
+      if (late && peers.size === 0 && port !== undefined) void renew(port);
+    }
+    const end = certificates.onChange((fresh) => {
+      clearTimeout(late);
+      late = undefined;
+      if (port === undefined || fresh.cert === shown.cert) return;
+      late = setTimeout(() => void renew(port), mayWaitMs(shown, fresh));
+      left();
     });
-    scope.own("certificates", { close: end });
+    scope.own("certificates", {
+      close() {
+        end();
+        clearTimeout(late);
+      },
+    });
 
     const publishers = new Set<Peer>();
     const internal = await listenInternal(
@@ -111,7 +133,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       (request, response) => {
         if (request.url !== "/internal/door")
           return sendJson(response, 404, { message: "There is nothing here" });
-        sendJson(response, 200, { door: listener && doorOf(listener.port, options) });
+        sendJson(response, 200, { door: listener && doorOf(listener.port, shown) });
       },
       {
         secret,
@@ -150,8 +172,18 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
   }
 }
 
-function doorOf(port: number, { certificates }: RelayRoleOptions): Door {
-  const { cert, trusted } = certificates.current();
+/**
+ * The binding cannot change a certificate under its sessions, and one that follows another in good time is no reason to end any: the
+ * new one waits until nobody watches, but for a day at most, and never for longer than the old one is good. Then viewers are asked
+ * to come back. Nobody waits for the first one that browsers trust.
+ */
+function mayWaitMs(old: Certificate, fresh: Certificate): number {
+  if (fresh.trusted && !old.trusted) return 0;
+  const left = Date.parse(new X509Certificate(old.cert).validTo) - Date.now();
+  return Math.max(0, Math.min(dayMs, left / 2));
+}
+
+function doorOf(port: number, { cert, trusted }: Certificate): Door {
   const { fingerprint256 } = new X509Certificate(cert);
   const hash = Buffer.from(fingerprint256.replaceAll(":", ""), "hex").toString("base64");
   return { port, hashes: trusted ? [] : [hash] };
@@ -162,10 +194,12 @@ interface House {
   readonly admission: Admission;
   readonly peers: Set<Peer>;
   readonly log: Log;
+  /** Called after each that has left. */
+  readonly left: () => void;
 }
 
 /** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
-function serve(incoming: Incoming, { relay, admission, peers, log }: House): void {
+function serve(incoming: Incoming, { relay, admission, peers, log, left }: House): void {
   const { offered } = incoming;
   const protocol = protocols.find((one) => offered.includes(one));
   const session = incoming.accept(protocol);
@@ -188,6 +222,7 @@ function serve(incoming: Incoming, { relay, admission, peers, log }: House): voi
       ...events,
       closed: ({ code, reason }) => {
         peers.delete(peer);
+        left();
         const seconds = Math.round((performance.now() - opened) / 1000);
         log.info({ peer: client.address, code, reason, seconds }, "viewer's session closed");
       },

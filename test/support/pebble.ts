@@ -38,7 +38,7 @@ function goBin(): string {
   }
 }
 
-/** Starts it so that every name leads to these ports of this machine, and it refuses a third of all nonces. */
+/** Starts it so that every name leads to these ports of this machine, and it refuses one nonce in seven. */
 export async function startPebble(
   program: string,
   ports: { readonly http: number; readonly tls: number },
@@ -65,7 +65,7 @@ export async function startPebble(
   writeFileSync(join(folder, "pebble.json"), JSON.stringify({ pebble: config }));
   const args = ["-config", join(folder, "pebble.json"), "-dnsserver", `127.0.0.1:${dns.port}`];
   const child: ChildProcess = spawn(program, args, {
-    env: { ...process.env, PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "33" },
+    env: { ...process.env, PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "15" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let printed = "";
