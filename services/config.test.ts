@@ -165,3 +165,28 @@ test.for([
   expect(problems({ env }).join("\n")).toContain(says);
   expect(problems({ env }).join("\n")).not.toContain("two words");
 });
+
+test.for([
+  { name: "a wildcard", env: { SLUICE_DOMAIN: "*.example.com" }, says: "names like live.example.com" },
+  { name: "an address", env: { SLUICE_DOMAIN: "203.0.113.7" }, says: "names like live.example.com" },
+  {
+    name: "names and a certificate",
+    env: { SLUICE_DOMAIN: "live.example.com", SLUICE_TLS_CERT: "a", SLUICE_TLS_KEY: "b" },
+    says: "domain, tlsCert: both are set",
+  },
+  {
+    name: "a CA over plain HTTP",
+    env: { SLUICE_ACME_DIRECTORY: "http://ca.example.com/directory" },
+    says: "a URL that begins with https://",
+  },
+  { name: "half an account", env: { SLUICE_ACME_EAB_KID: "kid" }, says: "acmeEabKid, acmeEabSecret: one" },
+])("$name is said where certificates are to be had", ({ env, says }) => {
+  expect(problems({ env }).join("\n")).toContain(says);
+});
+
+test("several names are a list in each of the three places", () => {
+  const domain = ["live.example.com", "ingest.example.com"];
+  expect(load({ env: { SLUICE_DOMAIN: domain.join(",") } }).domain).toEqual(domain);
+  expect(load({ flags: { domain: domain.join(",") } }).domain).toEqual(domain);
+  expect(load({ file: file(`domain: [${domain}]\n`) }).domain).toEqual(domain);
+});

@@ -1,12 +1,18 @@
 import { execFile } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { lookup, resolveCaa } from "node:dns/promises";
 import { existsSync } from "node:fs";
 import { readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
-import { loadPair } from "../infra/certs.ts";
+import { Acme } from "../infra/acme/client.ts";
+import { adviceOf } from "../infra/acme/refusal.ts";
+import { accountKey, loadState } from "../infra/acme/state.ts";
+import { loadIssued, loadPair } from "../infra/certs.ts";
 import { bucketOf } from "./bucket.ts";
 import type { Config } from "./config.ts";
 import { makeFolder } from "./lib/durable.ts";
@@ -28,6 +34,10 @@ const broken = (says: string): Finding => ({ mark: "✗", says });
 
 const run = promisify(execFile);
 const gigabyte = 1e9;
+const networkMs = 10_000;
+/** What Sluice says of a challenge that there is not: how it is told from other servers. */
+const probe = "doctor";
+const probeAnswer = "There is no such challenge";
 
 /** Checks the machine for `config`, prints one line a finding, and returns the exit code: 1 when something has to be mended. */
 export async function runDoctor(config: Config): Promise<number> {
@@ -35,9 +45,11 @@ export async function runDoctor(config: Config): Promise<number> {
   const checks: readonly (() => Promise<readonly Finding[]>)[] = [
     node,
     () => ports(config, running),
+    () => moqPort(config, running),
     () => ffmpeg(config),
     () => redis(config),
     () => certificate(config),
+    () => domains(config, running),
     () => disk(config),
     () => storage(config),
     clock,
@@ -108,6 +120,44 @@ function listenProblem(host: string, port: number): Promise<string | undefined> 
   });
 }
 
+/** The relay has no other address to take than all of them, unless it is to serve this machine alone. */
+async function moqPort(
+  { moq, moqPort: port }: Config,
+  running: number | undefined,
+): Promise<readonly Finding[]> {
+  if (!moq) return [];
+  if (port === 0) return [fine("moqPort: a free UDP port")];
+  const problem = await datagramProblem(port);
+  if (!problem) return [fine(`moqPort: UDP ${port} is free`)];
+  if (problem === "EADDRINUSE" && running)
+    return [fine(`moqPort: UDP ${port} is in use, and Sluice runs here (process ${running})`)];
+  const why =
+    problem === "EADDRINUSE"
+      ? `UDP ${port} is taken by another program: stop it, or choose another port`
+      : problem === "EACCES"
+        ? `this user may not listen on UDP ${port}: choose a port above 1023`
+        : `UDP ${port} cannot be listened on (${problem})`;
+  return [limited(`moqPort: ${why}; until then there is no Media over QUIC, and LL-HLS serves everybody`)];
+}
+
+function datagramProblem(port: number): Promise<string | undefined> {
+  const on = (type: "udp4" | "udp6", address: string) =>
+    new Promise<string | undefined>((resolve) => {
+      const socket = createSocket(type);
+      socket.once("error", (error: NodeJS.ErrnoException) => {
+        socket.close();
+        resolve(error.code ?? error.message);
+      });
+      socket.bind(port, address, () => socket.close(() => resolve(undefined)));
+    });
+  // As the relay does: both families, or the older one where there is no other.
+  return on("udp6", "::").then((problem) =>
+    problem === undefined || problem === "EADDRINUSE" || problem === "EACCES"
+      ? problem
+      : on("udp4", "0.0.0.0"),
+  );
+}
+
 async function ffmpeg(config: Config): Promise<readonly Finding[]> {
   const program = findFfmpeg();
   if (!program) return [limited(`ffmpeg is missing, so no transcoding and no --demo: ${installFfmpeg}`)];
@@ -148,13 +198,14 @@ async function redis(config: Config): Promise<readonly Finding[]> {
 
 async function certificate(config: Config): Promise<readonly Finding[]> {
   if (config.tlsCert === undefined || config.tlsKey === undefined) {
+    if (config.domain.length > 0) return issued(config);
     const file = join(config.data, "certs/self-signed.pem");
     const state = existsSync(file)
       ? `until ${new X509Certificate(await readFile(file)).validTo}`
       : "made at the first start";
     return [
       limited(
-        `certificate: self-signed (${state}); OBS and browsers want a real one for RTMPS and HTTPS: set tlsCert and tlsKey`,
+        `certificate: self-signed (${state}); OBS and browsers want a real one for RTMPS and HTTPS: set domain, or tlsCert and tlsKey`,
       ),
     ];
   }
@@ -184,6 +235,101 @@ async function certificate(config: Config): Promise<readonly Finding[]> {
   } catch (error) {
     return [broken(`certificate: ${reason(error)}`)];
   }
+}
+
+async function issued({ data, domain, acmeDirectory }: Config): Promise<readonly Finding[]> {
+  const dir = join(data, "certs");
+  const { problem } = await loadState(dir, { directory: acmeDirectory, domains: [...domain] });
+  const says = problem ? `: ${problem}` : "";
+  const pair = await loadIssued(dir).catch(() => undefined);
+  if (!pair)
+    return [
+      problem
+        ? broken(`certificate: none for ${domain.join(", ")} yet${says}`)
+        : limited(`certificate: none for ${domain.join(", ")} yet; it is asked for when Sluice runs`),
+    ];
+  const leaf = new X509Certificate(pair.cert);
+  const days = Math.floor((Date.parse(leaf.validTo) - Date.now()) / 86_400_000);
+  const state = `certificate: valid for ${days} days, for ${leaf.subjectAltName ?? leaf.subject}`;
+  return [problem ? limited(`${state}; it is not renewed${says}`) : fine(state)];
+}
+
+/** What an authority will look at before it signs: where each name leads, who may sign for it, and who answers there. */
+async function domains(config: Config, running: number | undefined): Promise<readonly Finding[]> {
+  const { domain, acmeDirectory: directory, data } = config;
+  if (domain.length === 0) return [];
+  const signal = AbortSignal.timeout(networkMs);
+  let identities: readonly string[] = [];
+  const findings: Finding[] = [];
+  try {
+    const dir = join(data, "certs");
+    makeFolder(dir);
+    const acme = new Acme({ directory, accountKey: await accountKey(dir, directory), signal });
+    identities = await acme.caaIdentities();
+    findings.push(fine(`acmeDirectory: ${new URL(directory).host} answers`));
+  } catch (error) {
+    const here = { directory, domains: domain, httpPort: config.httpPort, httpsPort: config.httpsPort };
+    findings.push(broken(`acmeDirectory: ${adviceOf(error, here)}`));
+  }
+  const answered = running ? undefined : await answerProbes(config);
+  try {
+    for (const name of domain) findings.push(await domainFinding(name, identities, config));
+  } finally {
+    answered?.();
+  }
+  return findings;
+}
+
+async function domainFinding(name: string, identities: readonly string[], config: Config): Promise<Finding> {
+  const found = await lookup(name, { all: true }).catch(() => []);
+  if (found.length === 0)
+    return broken(`domain: ${name} leads nowhere: give it an A or AAAA record with this machine's address`);
+  const addresses = found.map(({ address }) => address).join(", ");
+  const records = await caaOf(name);
+  const allowed = records.flatMap(({ issue }) => (issue === undefined ? [] : [issue.split(";")[0]!.trim()]));
+  if (identities.length > 0 && allowed.length > 0 && !allowed.some((one) => identities.includes(one)))
+    return broken(
+      `domain: a CAA record lets only ${allowed.join(", ")} sign for ${name}: add one for ${identities[0]}`,
+    );
+  const reached = await fetch(`http://${name}/.well-known/acme-challenge/${probe}`, {
+    redirect: "manual",
+    signal: AbortSignal.timeout(networkMs),
+  }).then(
+    async (response) => (await response.text()).includes(probeAnswer),
+    () => undefined,
+  );
+  if (reached) return fine(`domain: ${name} (${addresses}) leads here, also on port 80`);
+  const forward = `port 80 has to lead to port ${config.httpPort} here, or 443 to ${config.httpsPort}`;
+  return limited(
+    reached === undefined
+      ? `domain: http://${name}/ (${addresses}) cannot be reached from here; from outside ${forward}`
+      : `domain: another server answers at http://${name}/ (${addresses}): ${forward}`,
+  );
+}
+
+/** The CAA records that count for `name`: its own, or those of the nearest name above (RFC 8659 3). */
+async function caaOf(name: string) {
+  const labels = name.split(".");
+  for (let at = 0; at < labels.length - 1; at++) {
+    const found = await resolveCaa(labels.slice(at).join(".")).catch(() => []);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+/** Answers on httpPort as Sluice would, while it does not run. Undefined when the port is not to be had. */
+async function answerProbes({ host, httpPort }: Config): Promise<(() => void) | undefined> {
+  const server = createHttpServer((_request, response) => response.end(probeAnswer));
+  const open = new Promise<boolean>((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(httpPort, host, () => resolve(true));
+  });
+  return (await open)
+    ? () => {
+        server.close();
+        server.closeAllConnections();
+      }
+    : undefined;
 }
 
 async function disk(config: Config): Promise<readonly Finding[]> {

@@ -6,5 +6,11 @@ export interface Door {
   readonly hashes: readonly string[];
 }
 
+/** How long a relay holds the answer to who has its door already, unless it changes. */
+export const doorHoldMs = 20_000;
+
+/** Differs where doors do. */
+export const doorName = (door: Door | undefined) => (door ? `${door.port} ${door.hashes.join(" ")}` : "");
+
 /** What the roles speak on a socket: MoQT over the streams of `PipeSession`. */
 export const pipeProtocol = "moqt-16";

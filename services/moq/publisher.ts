@@ -8,7 +8,7 @@ import type { Rendition } from "../live/rendition.ts";
 import { type CatalogTrack, renderCatalog, renderEndedCatalog } from "../packager/msf.ts";
 import { doneCodes, requestErrors, resetCodes } from "./codec/messages.ts";
 import { encodeObject } from "./codec/objects.ts";
-import { type Door, pipeProtocol } from "./door.ts";
+import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
 import { PipeSession } from "./pipe.ts";
 import type { Outgoing, SubscribeAsked } from "./requests.ts";
 import { Peer } from "./session.ts";
@@ -16,8 +16,6 @@ import type { SendStream } from "./transport.ts";
 
 /** Clients that never FETCH see the catalog at the latest after this long. */
 const catalogMs = 2_000;
-/** A changed certificate or port of the relay is known here after this long. */
-const doorMs = 10_000;
 /** MSF: what a player should stay behind. */
 const targetLatencyMs = 300;
 const catalogName = "catalog";
@@ -65,18 +63,25 @@ export class Publisher implements Running {
         const link = new Link(new PipeSession(socket, "client", pipeProtocol), this.#options.directory);
         const end = () => link.close();
         signal.addEventListener("abort", end, { once: true });
-        const look = async () => {
-          const { json } = await requestInternal(relay, "/internal/door", { secret, signal });
-          this.#door = (json as { door?: Door }).door;
+        const over = new AbortController();
+        const look = async (query = "") => {
+          const { json } = await requestInternal(relay, `/internal/door${query}`, {
+            ...{ secret, signal: AbortSignal.any([signal, over.signal]), answerMs: doorHoldMs + 10_000 },
+          });
+          if (!over.signal.aborted) this.#door = (json as { door?: Door }).door;
         };
-        const looking = setInterval(() => void look().catch(() => undefined), doorMs);
+        const follow = async () => {
+          while (!over.signal.aborted) await look(`?have=${encodeURIComponent(doorName(this.#door))}`);
+        };
         try {
           await look();
+          // Where the relay cannot be asked any more, the link ends too.
+          follow().catch(() => undefined);
           if (failures > 0) log.info("the relay is back");
           failures = 0;
           await link.closed;
         } finally {
-          clearInterval(looking);
+          over.abort();
           signal.removeEventListener("abort", end);
           link.close();
         }

@@ -9,7 +9,7 @@ import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { Admission, clientOf } from "./admission.ts";
 import { sessionErrors } from "./codec/wire.ts";
-import { type Door, pipeProtocol } from "./door.ts";
+import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
 import { PipeSession } from "./pipe.ts";
 import { Relay } from "./relay.ts";
 import { Peer, protocols } from "./session.ts";
@@ -87,6 +87,9 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       log.warn(`no Media over QUIC, everything else goes on: ${messageOf(error)}`);
     }
     const port = listener?.port;
+    const door = () => listener && doorOf(listener.port, shown);
+    /** Answers that are held until the door is another. */
+    const waiting = new Set<() => void>();
     scope.own("listener", {
       async close() {
         for (const peer of [...peers]) peer.close("noError", "The relay stops");
@@ -103,7 +106,8 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       listener = undefined;
       try {
         listener = listen(port);
-        log.info("certificate reloaded");
+        for (const answer of [...waiting]) answer();
+        log.info("new sessions see the new certificate");
       } catch (error) {
         log.warn(`no Media over QUIC until the next start: ${messageOf(error)}`);
       }
@@ -131,9 +135,21 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     const internal = await listenInternal(
       options.address,
       (request, response) => {
-        if (request.url !== "/internal/door")
-          return sendJson(response, 404, { message: "There is nothing here" });
-        sendJson(response, 200, { door: listener && doorOf(listener.port, shown) });
+        const [path, query] = (request.url ?? "").split("?");
+        if (path !== "/internal/door") return sendJson(response, 404, { message: "There is nothing here" });
+        const known = new URLSearchParams(query).get("have") === doorName(door());
+        if (!known) return sendJson(response, 200, { door: door() });
+        const answer = () => {
+          clearTimeout(timer);
+          waiting.delete(answer);
+          sendJson(response, 200, { door: door() });
+        };
+        const timer = setTimeout(answer, doorHoldMs);
+        waiting.add(answer);
+        response.once("close", () => {
+          clearTimeout(timer);
+          waiting.delete(answer);
+        });
       },
       {
         secret,
@@ -180,7 +196,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
 function mayWaitMs(old: Certificate, fresh: Certificate): number {
   if (fresh.trusted && !old.trusted) return 0;
   const left = Date.parse(new X509Certificate(old.cert).validTo) - Date.now();
-  return Math.max(0, Math.min(dayMs, left / 2));
+  return Math.max(0, Math.min(dayMs, left * 0.9));
 }
 
 function doorOf(port: number, { cert, trusted }: Certificate): Door {

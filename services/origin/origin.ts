@@ -298,7 +298,6 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       challenges,
       plain: http1(handler, client),
       streams: http2(handler, client),
-      log,
     });
     scope.own("https", await listen(secure.server, options.host, options.httpsPort, secure.end));
     scope.own("http", await listen(plain, options.host, options.httpPort, () => plain.closeAllConnections()));
@@ -330,9 +329,8 @@ function secureServer(options: {
   readonly challenges: Challenges;
   readonly plain: http.RequestListener;
   readonly streams: ReturnType<typeof http2>;
-  readonly log: Log;
 }): { server: Server; end: () => void } {
-  const { certificates, challenges, plain, streams, log } = options;
+  const { certificates, challenges, plain, streams } = options;
   const first = http.createServer(
     { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 },
     plain,
@@ -361,10 +359,7 @@ function secureServer(options: {
   secure.on("tlsClientError", () => {});
   const take = (socket: Socket) => void secure.emit("connection", socket);
   const server = createServer((socket) => challenges.admit(socket, take));
-  const end = certificates.onChange(() => {
-    secure.setSecureContext({ ...certificates.current(), minVersion: "TLSv1.2" });
-    log.info("certificate reloaded");
-  });
+  const end = certificates.onChange((pair) => secure.setSecureContext({ ...pair, minVersion: "TLSv1.2" }));
   return {
     server,
     end() {

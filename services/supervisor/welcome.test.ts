@@ -16,7 +16,7 @@ Sluice is ready (0.9 s)
   Server      rtmp://localhost:1935/live
   Stream Key  secretk0123
   RTMPS       rtmps://localhost:1936/live
-              OBS trusts only a real certificate for a DNS name: --tls-cert FILE --tls-key FILE. ffmpeg takes this one
+              OBS trusts only a real certificate for a DNS name: --domain NAME. ffmpeg takes this one
 
   Watch       http://localhost:8080/0123/watch
   API         http://localhost:8080/docs
