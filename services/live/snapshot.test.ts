@@ -94,6 +94,32 @@ test("lines that come together are one write and one acknowledgement", async () 
   expect(snapshot.version).toBe(3);
 });
 
+test("what comes while the copy is written and acknowledged counts at once", async () => {
+  const asked = new Arrivals<ServerResponse>();
+  control = await listenInternal(address(), async (request, response) => {
+    if (request.url?.startsWith("/internal/slice")) {
+      response.writeHead(200);
+      return links.add(response);
+    }
+    acks.add(await readJson(request));
+    asked.add(response);
+  });
+  const snapshot = follow();
+  const changes = new Arrivals<string[]>();
+  snapshot.onChange((uids) => changes.add([...uids]));
+  const link = await links.next();
+  say(link, { version: 1, whole: { inputs: { a } } });
+  expect(await changes.next()).toEqual(["a"]);
+  const first = await asked.next();
+  say(link, { version: 2, set: { b } }, { version: 3, remove: ["a"] });
+  expect(await changes.next()).toEqual(["b", "a"]);
+  expect(snapshot.get("a")).toBeUndefined();
+  sendJson(first, 204);
+  sendJson(await asked.next(), 204);
+  expect([await acks.next(), await acks.next()]).toEqual([ack(1), ack(3)]);
+  expect(await saved()).toEqual({ version: 3, inputs: { b } });
+});
+
 test("a line may come in pieces", async () => {
   await listen();
   follow();

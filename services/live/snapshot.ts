@@ -106,6 +106,8 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
   readonly #listeners = new Set<(uids: ReadonlySet<string>) => void>();
   #inputs = new Map<string, Input>();
   #version = 0;
+  /** In force and not on disk yet. */
+  #unwritten = false;
   #contactAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: SnapshotOptions) {
@@ -193,16 +195,26 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     try {
       const path = `/internal/slice?role=${encodeURIComponent(role)}&node=${encodeURIComponent(node)}`;
       const body = await openInternal(control, path, { signal, secret });
+      let written: Promise<void> | undefined;
       try {
         let first = true;
         for await (const lines of linesOf<Line<Input>>(body)) {
           watchdog.refresh();
-          await this.#take(lines, first, signal);
+          // What is in force never waits for a disk: a revocation would, behind the change before it.
+          if (this.#take(lines, first)) this.#unwritten = true;
+          else if (!written) await this.#touch();
+          if (this.#unwritten)
+            written ??= this.#write(signal)
+              .catch((error: unknown) => link.abort(error))
+              .finally(() => {
+                written = undefined;
+              });
           if (first) onHeard();
           first = false;
         }
       } finally {
         body.destroy();
+        await written;
       }
     } catch (error) {
       throw link.signal.aborted ? link.signal.reason : error;
@@ -211,9 +223,9 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     }
   }
 
-  /** Applies what came, makes it last, and only then tells control so. */
-  async #take(lines: readonly Line<Input>[], first: boolean, signal: AbortSignal): Promise<void> {
-    const { control, log, node, role, secret, file } = this.#options;
+  /** Puts what came in force, at once. True when there is news to write down. */
+  #take(lines: readonly Line<Input>[], first: boolean): boolean {
+    const { log } = this.#options;
     const changed = new Set<string>();
     let news = false;
     for (const [i, line] of lines.entries()) {
@@ -237,22 +249,32 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
       this.#version = line.version;
     }
     this.#contactAt = Date.now();
-    if (!news) {
-      const now = new Date();
-      await utimes(file, now, now).catch(() => undefined);
-      return;
-    }
     if (changed.size > 0) for (const listener of [...this.#listeners]) listener(changed);
-    this.#ready.resolve();
-    await this.#save();
-    const version = this.#version;
-    const { status } = await requestInternal(control, "/internal/ack", {
-      method: "POST",
-      json: { role, node, version },
-      signal,
-      secret,
-    });
-    if (status >= 300) throw new Failure("unavailable", `control answered ${status} to an acknowledgement`);
+    if (news) this.#ready.resolve();
+    return news;
+  }
+
+  /** Makes what is in force last, and only then tells control so; what comes meanwhile goes with the next write. */
+  async #write(signal: AbortSignal): Promise<void> {
+    const { control, node, role, secret } = this.#options;
+    while (this.#unwritten && !signal.aborted) {
+      this.#unwritten = false;
+      const version = this.#version;
+      await this.#save();
+      const { status } = await requestInternal(control, "/internal/ack", {
+        method: "POST",
+        json: { role, node, version },
+        signal,
+        secret,
+      });
+      if (status >= 300) throw new Failure("unavailable", `control answered ${status} to an acknowledgement`);
+    }
+  }
+
+  /** Notes on the copy that control was heard. */
+  async #touch(): Promise<void> {
+    const now = new Date();
+    await utimes(this.#options.file, now, now).catch(() => undefined);
   }
 
   #replace(inputs: Record<string, Input>, changed: Set<string>): void {
