@@ -31,7 +31,7 @@ type Life = typeof long;
 const settleMs = 300;
 
 /** Where the certificate of `domain` lies with its key, in one file, so that they are always of one kind. */
-export const issuedFile = (dir: string) => join(dir, "issued.pem");
+const issuedFile = (dir: string) => join(dir, "issued.pem");
 
 export interface CertificateOptions {
   readonly dir: string;

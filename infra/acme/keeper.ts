@@ -46,7 +46,7 @@ export function renewalAt(cert: string, chance = Math.random()): number {
 }
 
 /** Whether `cert` is for each of `domains`. */
-export function covers(cert: string, domains: readonly string[]): boolean {
+function covers(cert: string, domains: readonly string[]): boolean {
   const leaf = new X509Certificate(cert);
   return domains.every((domain) => leaf.checkHost(domain, { wildcards: true }) !== undefined);
 }

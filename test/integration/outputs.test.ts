@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Cloudflare from "cloudflare";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { makeSelfSigned } from "../../infra/certs.ts";
+import { makeSelfSigned } from "../../infra/x509.ts";
 import { Scope } from "../../services/lib/lifecycle.ts";
 import { FlvReader, readVideo } from "../../services/packager/flv.ts";
 import { family } from "../support/family.ts";

@@ -1,4 +1,4 @@
-import { createHash, createHmac, createPublicKey, randomBytes, verify, X509Certificate } from "node:crypto";
+import { createHash, createHmac, createPublicKey, randomBytes, verify } from "node:crypto";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
@@ -421,9 +421,3 @@ function mine<T extends { readonly account: string }>(found: T | undefined, { ac
   if (!found || found.account !== account) throw new Refused("unauthorized", "not yours", 404);
   return found;
 }
-
-/** Whether `leaf` was given out by this authority. */
-export const isFrom = (fake: AcmeFake, leaf: string) =>
-  fake.issued.some(
-    (one) => new X509Certificate(one).fingerprint256 === new X509Certificate(leaf).fingerprint256,
-  );

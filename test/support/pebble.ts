@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
@@ -19,23 +19,15 @@ export interface Pebble {
 
 /** Where `go install github.com/letsencrypt/pebble/v2/cmd/pebble@latest` puts it; undefined where it is not. */
 export function findPebble(): string | undefined {
-  const folders = [...(process.env.PATH ?? "").split(delimiter), process.env.GOBIN, goBin()];
+  const folders = [
+    ...(process.env.PATH ?? "").split(delimiter),
+    process.env.GOBIN,
+    join(process.env.GOPATH ?? join(homedir(), "go"), "bin"),
+  ];
   return folders
     .filter((folder) => folder)
     .map((folder) => join(folder!, "pebble"))
     .find((file) => existsSync(file));
-}
-
-function goBin(): string {
-  try {
-    const path = execFileSync("go", ["env", "GOPATH"], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    return join(path.trim(), "bin");
-  } catch {
-    return join(homedir(), "go/bin");
-  }
 }
 
 /** Starts it so that every name leads to these ports of this machine, and it refuses one nonce in seven. */
