@@ -42,7 +42,7 @@ test.for([
   },
 ] as const)("what ffmpeg is told for a rung by $encoder", ({ encoder, global, pixels, words }) => {
   expect(told(encoder)).toBe(
-    `-hide_banner -nostdin -nostats -loglevel level+warning -copyts${global}` +
+    `-hide_banner -nostdin -nostats -loglevel level+warning -copyts -filter_complex_threads 1${global}` +
       " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
       ` -filter_complex [0:v]scale=640:360:flags=fast_bilinear,setsar=1,${pixels}[v0] -f flv -map [v0] ${words}` +
       ` -b:v 700k -maxrate 756k -bufsize 420k -force_key_frames source -g 600${encoder === "vaapi" ? "" : " -a53cc 0"}` +

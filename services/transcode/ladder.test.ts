@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { LadderChoice, PictureCodec, Rung, Source } from "../live/ladder.ts";
+import type { LadderChoice, PictureCodec, Rung, RungWish, Source } from "../live/ladder.ts";
 import { ffmpegArguments } from "./ffmpeg.ts";
 import { commandFor, firstToGo, planLadder, planRungs } from "./ladder.ts";
 
@@ -235,9 +235,9 @@ const rungs = planLadder(source(1280, 720, { kbps: 3000 }));
 const commandLine = (major: number, minor: number, of: readonly Rung[] = rungs, codec = "avc1.64001f") =>
   ffmpegArguments(commandFor(of, { codec }, { major, minor })).join(" ");
 const golden = (timing: string) =>
-  "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
+  "-hide_banner -nostdin -nostats -loglevel level+warning -copyts -filter_complex_threads 1" +
   " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
-  " -filter_complex [0:v]split=2[s0][s1];[s0]scale=854:480:flags=fast_bilinear,setsar=1,format=yuv420p[v0];" +
+  " -filter_complex [0:v]scale=854:480:flags=fast_bilinear,setsar=1,format=yuv420p,split=2[b0][s1];[b0]format=yuv420p[v0];" +
   "[s1]scale=640:360:flags=fast_bilinear,setsar=1,format=yuv420p[v1]" +
   " -f flv -map [v0] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v 3.1 -threads 1" +
   " -b:v 1200k -maxrate 1296k -bufsize 720k -force_key_frames source -sc_threshold 0 -g 600 -a53cc 0" +
@@ -281,7 +281,7 @@ test.for(
 )("what ffmpeg $version is told for a rung in $codec", ({ codec, major, minor, timing }) => {
   const planned = planLadder(source(1280, 720), [{ height: 360, codec }]);
   expect(commandLine(major, minor, planned)).toBe(
-    "-hide_banner -nostdin -nostats -loglevel level+warning -copyts" +
+    "-hide_banner -nostdin -nostats -loglevel level+warning -copyts -filter_complex_threads 1" +
       " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
       " -filter_complex [0:v]scale=640:360:flags=fast_bilinear,setsar=1,format=yuv420p[v0]" +
       ` -f mp4 -map [v0] ${codecWords[codec]} -force_key_frames source -g 600 ${timing} passthrough -enc_time_base 1:1000` +
@@ -330,4 +330,37 @@ test("one rung needs no split, and a thinned one keeps every keyframe", () => {
     " -filter_complex [0:v]select='isnan(prev_selected_t)+key+gte(t-prev_selected_t,0.0300)'," +
       "scale=854:480:flags=fast_bilinear,setsar=1,format=yuv420p[v0] -f flv -map [v0] ",
   );
+});
+
+test("a picture is made of the next larger one that has all of its frames", () => {
+  const filter = (wishes: RungWish[]) => {
+    const planned = planLadder(source(1920, 1080, { frameRate: 60 }), wishes);
+    return commandFor(planned, { codec: "avc1.64002a" }, { major: 5, minor: 1 })
+      .filter!.replaceAll(
+        /:flags=fast_bilinear,setsar=1,format=yuv420p|isnan.*?(?=gte)|t-prev_selected_t,/g,
+        "",
+      )
+      .split(";");
+  };
+  // Half the frames are left out once, behind the picture that has them all.
+  expect(filter([{ height: 720 }, { height: 480 }, { height: 360 }])).toEqual([
+    "[0:v]scale=1280:720,split=2[b0][s1]",
+    "[b0]format=yuv420p[v0]",
+    "[s1]select='gte(0.0300)',scale=854:480,split=2[b1][s2]",
+    "[b1]format=yuv420p[v1]",
+    "[s2]scale=640:360[v2]",
+  ]);
+  // A third of them is not in the half.
+  expect(
+    filter([
+      { height: 720, fps: 30 },
+      { height: 480, fps: 20 },
+      { height: 360, fps: 60 },
+    ]),
+  ).toEqual([
+    "[0:v]split=3[s0][s1][s2]",
+    "[s0]select='gte(0.0300)',scale=1280:720[v0]",
+    "[s1]select='gte(0.0450)',scale=854:480[v1]",
+    "[s2]scale=640:360[v2]",
+  ]);
 });

@@ -105,7 +105,16 @@ export function commandFor(
   const pictures = rungs.filter(isPicture);
   const keys = source.sparse ? `expr:isnan(prev_forced_t)+${newStretch("prev_forced_t")}` : "source";
   return {
-    global: ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning", "-copyts"],
+    global: [
+      "-hide_banner",
+      "-nostdin",
+      "-nostats",
+      "-loglevel",
+      "level+warning",
+      "-copyts",
+      "-filter_complex_threads",
+      "1",
+    ],
     inputs: [
       {
         source: "pipe:0",
@@ -243,19 +252,33 @@ const fastShare = 1.4;
 const newStretch = (before: string) =>
   `gt(floor((t+0.0005)/${keyGridMs / 1000}),floor((${before}+0.0005)/${keyGridMs / 1000}))`;
 
+/**
+ * Each picture from the next larger one where that has all of its frames: there is less to scale, and two steps of a scaler as
+ * fast as this one are closer to the source than one long step.
+ */
 function filterFor(rungs: readonly PictureRung[], sparse: boolean): string {
   const key = sparse ? newStretch("prev_selected_t") : "key";
-  const branch = ({ width, height, maxFrameRate }: PictureRung, from: string, index: number) => {
+  const follows = rungs.map((rung, index) => index > 0 && hasAllOf(rungs[index - 1]!, rung));
+  const scale = ({ width, height, maxFrameRate }: PictureRung, index: number) => {
     // By time, not by count, so that it begins again at each keyframe: none may be left out.
     const thin =
-      maxFrameRate === undefined
+      maxFrameRate === undefined || (follows[index] && rungs[index - 1]!.maxFrameRate !== undefined)
         ? ""
         : `select='isnan(prev_selected_t)+${key}+gte(t-prev_selected_t,${(0.9 / maxFrameRate).toFixed(4)})',`;
-    return `[${from}]${thin}scale=${width}:${height}:flags=fast_bilinear,setsar=1,format=yuv420p[v${index}]`;
+    return `[s${index}]${thin}scale=${width}:${height}:flags=fast_bilinear,setsar=1,format=yuv420p`;
   };
-  if (rungs.length === 1) return branch(rungs[0]!, "0:v", 0);
-  const split = `[0:v]split=${rungs.length}${rungs.map((_, index) => `[s${index}]`).join("")}`;
-  return [split, ...rungs.map((rung, index) => branch(rung, `s${index}`, index))].join(";");
+  const branches = rungs.map((rung, index) =>
+    follows[index + 1]
+      ? `${scale(rung, index)},split=2[b${index}][s${index + 1}];[b${index}]format=yuv420p[v${index}]`
+      : `${scale(rung, index)}[v${index}]`,
+  );
+  const first = follows.flatMap((one, index) => (one ? [] : [`[s${index}]`]));
+  if (first.length === 1) return branches.join(";").replace("[s0]", "[0:v]");
+  return [`[0:v]split=${first.length}${first.join("")}`, ...branches].join(";");
+}
+
+function hasAllOf(larger: PictureRung, { width, maxFrameRate }: PictureRung): boolean {
+  return larger.width >= width && (larger.maxFrameRate === undefined || larger.maxFrameRate === maxFrameRate);
 }
 
 /** H.264 in 8 bit 4:2:0: Baseline, Main, Extended or High. */
