@@ -16,10 +16,11 @@ export interface ReadyMessage {
   readonly type: "ready";
   /** The ports really taken, by their short names: http, https, rtmp, rtmps, moq. */
   readonly ports: Readonly<Record<string, number | undefined>>;
-  /** From control: the default live input and the admin token. */
+  /** From control: the default live input, the admin token, and the dashboard: while no password is set, as a link that opens it once. */
   readonly uid?: string;
   readonly streamKey?: string;
   readonly apiToken?: string;
+  readonly dashboard?: string;
 }
 
 /** What the origin tells the terminal once a second. */
@@ -105,6 +106,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         allowPrivateTargets: config.allowPrivateTargets,
         originAddress: config.originAddress,
         certificateFor,
+        pages: join(productFolder, "player/dist"),
         defaults: {
           timeoutSeconds: config.timeoutSeconds,
           ladder: config.ladder,

@@ -51,6 +51,7 @@ function program(): Command {
     .option("--viewer <id>", "who watches with it, for a revocation")
     .option("--max-sessions <number>", "from how many places it may be used at once")
     .option("--downloadable", "lets its holder download");
+  operate(sluice, "admin", "make a link that opens the dashboard once, or set its password");
   operate(sluice, "keys", "rotate the stream key of a live input; list, create or delete signing keys");
   withSettings(
     sluice

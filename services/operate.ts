@@ -5,6 +5,7 @@ import { Failure } from "./lib/errors.ts";
 import { requestInternal } from "./lib/http.ts";
 import { z } from "./lib/schema.ts";
 import { ladderChoice } from "./live/ladder.ts";
+import { readSecret } from "./prompt.ts";
 import { readRunning } from "./supervisor/place.ts";
 
 const base = "/client/v4/accounts/local/stream";
@@ -101,6 +102,25 @@ const commands: Readonly<Record<string, { readonly needs: readonly string[]; rea
       };
     },
   },
+  "admin link": {
+    needs: [],
+    async run(ask) {
+      const made = z
+        .object({ url: z.string(), expires: z.string() })
+        .parse(await ask("POST", "/v1/admin/links"));
+      return { result: made, text: `${made.url}\nopens the dashboard once, within an hour` };
+    },
+  },
+  "admin password": {
+    needs: [],
+    async run(ask) {
+      const password = await readSecret("New password for the dashboard: ");
+      if (process.stdin.isTTY && password !== (await readSecret("Once more: ")))
+        throw new Failure("bad_request", "the two differ; nothing was changed");
+      await ask("PUT", "/v1/admin/password", { password });
+      return { result: { set: true }, text: "set; whoever was signed in has to sign in again" };
+    },
+  },
   "keys rotate": {
     needs: ["UID"],
     async run(ask, [uid]) {
@@ -112,7 +132,7 @@ const commands: Readonly<Record<string, { readonly needs: readonly string[]; rea
   },
 };
 
-/** `sluice input`, `token` and `keys`: calls of the API of the Sluice that runs on this data folder. Returns the exit code. */
+/** `sluice input`, `token`, `keys` and `admin`: calls of the API of the Sluice that runs on this data folder. Returns the exit code. */
 export async function runOperate(config: Config, typed: Typed): Promise<number> {
   const [group = "", verb = group === "token" ? "sign" : "list", ...given] = typed.words;
   const command = Object.hasOwn(commands, `${group} ${verb}`) ? commands[`${group} ${verb}`] : undefined;

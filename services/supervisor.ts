@@ -27,6 +27,8 @@ export interface ReadyFile extends BaseUrls {
   readonly uid: string;
   readonly streamKey: string;
   readonly apiToken: string;
+  /** The dashboard; while no password is set, as a link that opens it once. */
+  readonly dashboard: string;
   /** Base URL of /livez, /readyz and /metrics. */
   readonly metrics: string;
 }
@@ -88,7 +90,7 @@ class Supervisor {
     ["child"],
   );
   readonly #up = this.#metrics.gauge("sluice_up", "1 when the role answers", { labels: ["child"] });
-  #person: Pick<ReadyFile, "uid" | "streamKey" | "apiToken"> | undefined;
+  #person: Pick<ReadyFile, "uid" | "streamKey" | "apiToken" | "dashboard"> | undefined;
   #wasReady = false;
   #stopping: Promise<void> | undefined;
   #health = "";
@@ -227,9 +229,9 @@ class Supervisor {
     if (this.#waiting.size === 0) void this.#ready();
   }
 
-  #remember({ ports, uid, streamKey, apiToken }: ReadyMessage): void {
+  #remember({ ports, uid, streamKey, apiToken, dashboard }: ReadyMessage): void {
     for (const [door, port] of Object.entries(ports)) if (port !== undefined) this.#ports[door] = port;
-    if (uid && streamKey && apiToken) this.#person = { uid, streamKey, apiToken };
+    if (uid && streamKey && apiToken && dashboard) this.#person = { uid, streamKey, apiToken, dashboard };
   }
 
   async #ready(): Promise<void> {

@@ -284,6 +284,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "post /live_inputs",
     "post /live_inputs/{uid}/outputs",
     "post /live_inputs/{uid}/rotate_keys",
+    "post /v1/admin/links",
     "post /v1/keys",
     "post /v1/live_inputs/{uid}/complete",
     "post /v1/revocations",
@@ -296,6 +297,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "post /{uid}/token",
     "put /live_inputs/{uid}",
     "put /live_inputs/{uid}/outputs/{output}",
+    "put /v1/admin/password",
     "put /webhook",
   ]);
   const body = json.paths["/client/v4/accounts/{account}/stream/live_inputs"].post.requestBody;

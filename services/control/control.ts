@@ -11,6 +11,8 @@ import { internalCalls } from "./internal.ts";
 import { Janitor, recordingRemover } from "./janitor.ts";
 import { keysFrom, newUid, openAdminToken, openMaster } from "./keys.ts";
 import { Links, slicesOf } from "./links.ts";
+import { passwordSetting } from "./login/password.ts";
+import { dashboardUrl, makeLink } from "./login/sessions.ts";
 import { newInput, type PublicUrls } from "./resources.ts";
 import { forgetEvents } from "./store/facts.ts";
 import { type LiveInput, Records } from "./store/records.ts";
@@ -39,14 +41,22 @@ export interface ControlOptions {
   readonly originAddress?: string | undefined;
   /** What machines without control are told when they ask for a certificate other than the named one; undefined is nothing new. */
   readonly certificateFor?: ((have: string) => Promise<object | undefined>) | undefined;
+  /** Where the dashboard's built page is; without it there is none. */
+  readonly pages?: string | undefined;
   readonly log: Log;
 }
 
 export interface Control extends Running {
   /** The internal address that it listens at (the real port when 0 was asked for). */
   readonly address: string;
-  /** What a person needs first: the oldest live input with its key, and the administrator's token. */
-  readonly ready: { readonly uid: string; readonly streamKey: string; readonly apiToken: string };
+  /** What a person needs first: the oldest live input with its key, the administrator's token, and a way into the dashboard. */
+  readonly ready: {
+    readonly uid: string;
+    readonly streamKey: string;
+    readonly apiToken: string;
+    /** Its URL; until a password is set, one that opens it once. */
+    readonly dashboard: string;
+  };
   /** Why control cannot do its work; nothing while the store can be written. */
   troubles(): readonly string[];
 }
@@ -72,6 +82,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       // Whoever asked for them was not told that they are there.
       await tx.doomClips();
     });
+    const hasPassword = (await records.setting(passwordSetting)) !== undefined;
+    const dashboard = dashboardUrl(options.publicUrls, hasPassword ? undefined : await makeLink(records));
 
     const links = new Links({
       slices: slicesOf(keys, defaults),
@@ -102,6 +114,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       defaults,
       log,
       urls: options.publicUrls,
+      pages: options.pages,
       replayed: () => webhooks.wake(true),
       askOrigin: (path: string, json?: unknown, answerMs?: number) => {
         if (!options.originAddress) throw new Failure("unavailable", "No origin is known here");
@@ -145,7 +158,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     scope.own("warm-up", { close: () => clearImmediate(warm) });
     return {
       address: server.address,
-      ready: { uid: first.uid, streamKey: keys.streamKey(first), apiToken },
+      ready: { uid: first.uid, streamKey: keys.streamKey(first), apiToken, dashboard },
       troubles: () => (records.broken ? [records.broken] : []),
       closed: scope.closed,
       close: () => scope.close(),

@@ -24,7 +24,10 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
       headers[name] = value as string | string[];
   headers["x-forwarded-for"] = exchange.peer;
   headers["x-forwarded-host"] = String(exchange.headers[":authority"] ?? exchange.headers.host ?? "");
-  headers["x-forwarded-proto"] = exchange.raw.http2 ? "https" : "http";
+  // A proxy in front that took TLS off says so; whoever lies about it only keeps his own cookie from himself.
+  const { encrypted } = (exchange.raw.request as { socket?: { encrypted?: boolean } }).socket ?? {};
+  const secure = exchange.raw.http2 || encrypted || exchange.headers["x-forwarded-proto"] === "https";
+  headers["x-forwarded-proto"] = secure ? "https" : "http";
   // Between machines every internal request carries the shared secret; the caller's own token travels beside it.
   if (secret && "port" in place) {
     if (headers.authorization) headers["x-sluice-authorization"] = headers.authorization;

@@ -2,15 +2,27 @@ import { expect, test } from "vitest";
 import { loadConfig } from "../config.ts";
 import { welcome } from "./welcome.ts";
 
-const person = { uid: "0123", streamKey: "secretk0123" };
+const person = {
+  uid: "0123",
+  streamKey: "secretk0123",
+  dashboard: "http://localhost:8080/dashboard#link=once",
+};
 const metrics = "http://127.0.0.1:9464";
-const show = (env: Record<string, string>) =>
-  welcome({ config: loadConfig({ env, flags: {} }), person, metrics, seconds: "0.9" }).trim();
+const show = (env: Record<string, string>, dashboard = person.dashboard) =>
+  welcome({
+    config: loadConfig({ env, flags: {} }),
+    person: { ...person, dashboard },
+    metrics,
+    seconds: "0.9",
+  }).trim();
 
 test("what a newcomer pastes into OBS and opens in the browser", () => {
   expect(show({})).toBe(
     `
 Sluice is ready (0.9 s)
+
+  Dashboard   http://localhost:8080/dashboard#link=once
+              opens it once, without a password, within the hour
 
   OBS: Settings > Stream > Service Custom
   Server      rtmp://localhost:1935/live
@@ -31,7 +43,10 @@ test("with a name and a certificate of its own, and RTMPS alone", () => {
     SLUICE_TLS_KEY: "b.pem",
     SLUICE_RTMP: "no",
   };
-  expect(show(env).split("\n").slice(3)).toEqual([
+  expect(show(env, "https://live.example.com/dashboard").split("\n").slice(2)).toEqual([
+    "  Dashboard   https://live.example.com/dashboard",
+    "",
+    "  OBS: Settings > Stream > Service Custom",
     "  Server      rtmps://live.example.com:1936/live",
     "  Stream Key  secretk0123",
     "              with your certificate; OBS checks that it is for this name",
@@ -57,5 +72,5 @@ test("a machine that only takes encoders shows no pages", () => {
     seconds: "0.9",
   });
   expect(text).toContain("Server      rtmp://localhost:1935/live");
-  expect(text).not.toMatch(/Watch|API|Stream Key/);
+  expect(text).not.toMatch(/Dashboard|Watch|API|Stream Key/);
 });

@@ -5,7 +5,9 @@ import { publicUrls } from "../urls.ts";
 export function welcome(options: {
   readonly config: Config;
   /** The default live input; unknown where control runs elsewhere. */
-  readonly person: { readonly uid: string; readonly streamKey: string } | undefined;
+  readonly person:
+    | { readonly uid: string; readonly streamKey: string; readonly dashboard: string }
+    | undefined;
   /** Base URL of the figures. */
   readonly metrics: string;
   /** How long the start took. */
@@ -15,6 +17,11 @@ export function welcome(options: {
   const urls = publicUrls(config);
   const lines = [`Sluice is ready (${seconds} s)`, ""];
   const row = (name: string, value: string) => lines.push(`  ${name.padEnd(12)}${value}`);
+  if (person && config.roles.includes("origin")) {
+    row("Dashboard", person.dashboard);
+    if (person.dashboard.includes("#")) row("", "opens it once, without a password, within the hour");
+    lines.push("");
+  }
   if (config.roles.includes("ingest")) {
     lines.push("  OBS: Settings > Stream > Service Custom");
     row("Server", urls.rtmp ?? urls.rtmps);

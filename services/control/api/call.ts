@@ -23,6 +23,8 @@ export interface Deps {
     json?: unknown,
     answerMs?: number,
   ) => Promise<{ readonly status: number; readonly json: unknown }>;
+  /** Where the player's and the dashboard's built pages are. */
+  readonly pages?: string | undefined;
   readonly log: Log;
 }
 
@@ -51,7 +53,7 @@ export type Reply<R> =
   | Refusal;
 
 export interface Refusal {
-  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 500 | 501 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 429 | 500 | 501 | 503;
   readonly errors: readonly Problem[];
 }
 
@@ -71,6 +73,7 @@ export const codes = {
   badRequest: 10005,
   conflict: 10009,
   tooLarge: 10012,
+  tooMany: 10429,
   noSuchCall: 7003,
   /** The call exists at Cloudflare and not here, or not yet. */
   notImplemented: 10021,

@@ -2,8 +2,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { z } from "../../lib/schema.ts";
 import { sha256Hex } from "../keys.ts";
+import { dashboardActor } from "../login/sessions.ts";
 import { accessCalls } from "./access.ts";
+import { adminCalls } from "./admin.ts";
 import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
+import { addDashboard, sessionOf } from "./dashboard.ts";
 import { fileCalls } from "./files.ts";
 import { inputCalls } from "./inputs.ts";
 import { laterCalls } from "./later.ts";
@@ -34,6 +37,7 @@ export async function openApi(
     ...accessCalls(deps),
     ...webhookCalls(deps),
     ...operatorCalls(deps),
+    ...adminCalls(deps),
     ...laterCalls(),
   ];
   const app = fastify({
@@ -60,7 +64,7 @@ export async function openApi(
   app.decorateRequest("actor", undefined);
   // Before routing decides anything: without a token nobody learns which paths or objects exist.
   app.addHook("onRequest", async (request, reply) => {
-    if (request.url === "/docs" || request.url.startsWith("/docs/")) return;
+    if (/^\/(docs|dashboard)($|[/?])/.test(request.url)) return;
     request.actor = await whoAsks(request);
     if (!request.actor) return send(reply, unauthorized);
   });
@@ -72,6 +76,8 @@ export async function openApi(
       handler: async (request, reply) => send(reply, await answer(one, request)),
     });
   }
+
+  addDashboard(app, { records, pages: deps.pages, send });
 
   app.get("/docs/openapi.json", async (_request, reply) => {
     const { openapi } = await import("./docs.ts");
@@ -116,7 +122,9 @@ export async function openApi(
     // Between machines `authorization` is the roles' own secret, and the origin passes the caller's beside it.
     const given = request.headers["x-sluice-authorization"] ?? request.headers.authorization;
     const token = /^Bearer +(\S{1,512}) *$/i.exec(String(given))?.[1];
-    return token === undefined ? undefined : records.token(sha256Hex(token));
+    const holder = token === undefined ? undefined : await records.token(sha256Hex(token));
+    if (holder) return holder;
+    return (await sessionOf(request, records)) && { name: dashboardActor, scopes: ["admin"] };
   }
 }
 

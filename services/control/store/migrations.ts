@@ -195,6 +195,7 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable("videos").addColumn("clipped_from", "text").execute();
     },
   },
+<<<<<<< HEAD
   "0009_outputs": {
     async up(db: Kysely<unknown>) {
       const { schema } = db;
@@ -219,6 +220,16 @@ const migrations: Readonly<Record<string, Migration>> = {
         .addColumn("entered", "text", (c) => c.notNull())
         .addColumn("seen", "text", (c) => c.notNull())
         .addPrimaryKeyConstraint("output_states_key", ["output", "seq"])
+=======
+  "0009_passes": {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable("passes")
+        .addColumn("sha256", "text", (c) => c.primaryKey())
+        .addColumn("kind", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addColumn("expires", "text", (c) => c.notNull())
+>>>>>>> 1ab6ef9 (control: the dashboard's login: argon2id, sessions in the store, one-time links, CSRF header, held guesses)
         .execute();
     },
   },

@@ -10,6 +10,7 @@ import { gateRecords, restoreVideo } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
 import { type OutputRecord, outputRecords, outputsOf, removeOutputs } from "./outputs.ts";
+import type { PassKind } from "./passes.ts";
 import { sqlite } from "./sqlite.ts";
 import {
   clipping,
@@ -313,6 +314,17 @@ export class Records {
       .orderBy("name")
       .execute();
     return rows.map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as string[] }));
+  }
+
+  /** The pass with this hash, while it is good. */
+  pass(sha256: string, kind: PassKind): Promise<{ readonly expires: string } | undefined> {
+    return this.#db
+      .selectFrom("passes")
+      .select("expires")
+      .where("sha256", "=", sha256)
+      .where("kind", "=", kind)
+      .where("expires", ">", now())
+      .executeTakeFirst();
   }
 
   /** Who changed what, the newest first. */

@@ -38,6 +38,13 @@ export interface Tables {
   readonly output_states: OutputStateRow;
   readonly webhook_endpoints: EndpointRow;
   readonly webhook_outbox: NoticeRow;
+  /** Sessions of the dashboard and links that open one, by the hash of what makes them so. */
+  readonly passes: {
+    readonly sha256: string;
+    readonly kind: string;
+    readonly created: string;
+    readonly expires: string;
+  };
   readonly audit: {
     readonly id: string;
     readonly at: string;
