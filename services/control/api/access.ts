@@ -39,7 +39,8 @@ const tokenBody = z
   })
   .partial();
 
-const keyId = z.object({ id: z.string(), created: z.string() });
+/** A signing key in a list. */
+export const keyId = z.object({ id: z.string(), created: z.string() });
 const publicKey = z.union([z.string().max(16_384), z.record(z.string(), z.string().max(4_096))], {
   error: "must be a public key as PEM or JWK",
 });

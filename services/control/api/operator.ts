@@ -8,7 +8,47 @@ import { nothing } from "./inputs.ts";
 const tokenName = z
   .string({ error: "must be text" })
   .regex(/^[\w.-]{1,64}$/, { error: "must be 1 to 64 letters, digits, dots, dashes or underscores" });
-const tokenView = z.object({ name: z.string(), scopes: z.array(z.string()), created: z.string() });
+/** An API token as the API shows it. */
+export const tokenView = z.object({ name: z.string(), scopes: z.array(z.string()), created: z.string() });
+export const auditView = z.object({
+  at: z.string(),
+  actor: z.string(),
+  action: z.string(),
+  subject: z.string(),
+});
+/** What is on air, as it is this second. */
+export const healthView = z.object({
+  kbps: z.number(),
+  fps: z.number(),
+  gopSeconds: z.number().describe("Between the last two keyframes."),
+  uploadRatio: z
+    .number()
+    .describe("Seconds of media that came in the last second: below 1 the encoder's upload is too slow."),
+  lagSeconds: z.number().describe("How far the upload has fallen behind since the publish began."),
+  droppedFrames: z.number().describe("Frames that the encoder left out in this broadcast."),
+  viewers: z.number(),
+  seconds: z.number().describe("How long it is on air."),
+  state: z.string(),
+  advice: z.string().optional().describe("What to change in the encoder."),
+});
+/** How a live input did, step by step. */
+export const historyView = z.object({
+  stepSeconds: z.number(),
+  next: z.number().describe("`since` of the next call."),
+  points: z.array(
+    z.object({
+      at: z.number().describe("End of the step, epoch ms."),
+      kbps: z.number(),
+      fps: z.number(),
+      gopSeconds: z.number(),
+      droppedFrames: z.number().describe("Frames that the encoder left out in this step."),
+      uploadRatio: z.number().describe("Seconds of media that came per second."),
+      lagSeconds: z.number(),
+      viewers: z.number(),
+      connected: z.boolean().describe("False where the encoder was away for any of it."),
+    }),
+  ),
+});
 const limit = z.coerce.number().pipe(z.int().min(1).max(1_000)).default(100);
 const moment = z.coerce.number().pipe(z.int({ error: "must be epoch milliseconds" }).min(0).max(8.64e15));
 const onInput = z.object({ uid: z.string().max(64) });
@@ -80,9 +120,7 @@ export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
       scope: "admin",
       params: nothing,
       query: z.object({ limit }),
-      result: z.array(
-        z.object({ at: z.string(), actor: z.string(), action: z.string(), subject: z.string() }),
-      ),
+      result: z.array(auditView),
       handle: async ({ query }) => ({ status: 200, result: [...(await records.auditLog(query.limit))] }),
     }),
     call({
@@ -93,24 +131,7 @@ export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
       scope: "stream:read",
       params: onInput,
       query: nothing,
-      result: z
-        .object({
-          kbps: z.number(),
-          fps: z.number(),
-          gopSeconds: z.number().describe("Between the last two keyframes."),
-          uploadRatio: z
-            .number()
-            .describe(
-              "Seconds of media that came in the last second: below 1 the encoder's upload is too slow.",
-            ),
-          lagSeconds: z.number().describe("How far the upload has fallen behind since the publish began."),
-          droppedFrames: z.number().describe("Frames that the encoder left out in this broadcast."),
-          viewers: z.number(),
-          seconds: z.number().describe("How long it is on air."),
-          state: z.string(),
-          advice: z.string().optional().describe("What to change in the encoder."),
-        })
-        .nullable(),
+      result: healthView.nullable(),
       async handle({ params }) {
         if (!(await records.input(params.uid))) return notFound;
         const asked = await reached(() => askOrigin("/internal/status"));
@@ -133,23 +154,7 @@ export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
         since: moment.optional().describe("Only later points, epoch ms."),
         until: moment.optional().describe("No later points, epoch ms."),
       }),
-      result: z.object({
-        stepSeconds: z.number(),
-        next: z.number().describe("`since` of the next call."),
-        points: z.array(
-          z.object({
-            at: z.number().describe("End of the step, epoch ms."),
-            kbps: z.number(),
-            fps: z.number(),
-            gopSeconds: z.number(),
-            droppedFrames: z.number().describe("Frames that the encoder left out in this step."),
-            uploadRatio: z.number().describe("Seconds of media that came per second."),
-            lagSeconds: z.number(),
-            viewers: z.number(),
-            connected: z.boolean().describe("False where the encoder was away for any of it."),
-          }),
-        ),
-      }),
+      result: historyView,
       async handle({ params, query }) {
         if (!(await records.input(params.uid))) return notFound;
         const { step, since, until } = query;

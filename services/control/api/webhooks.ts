@@ -19,8 +19,15 @@ const webhookUrl = z
     { error: "must be a URL that begins with https:// or http://, without a user name" },
   );
 const accountView = z.object({ notificationUrl: z.string(), modified: z.string(), secret: z.string() });
-const endpointView = z.object({ id: z.string(), url: z.string(), created: z.string(), modified: z.string() });
-const noticeView = z.object({
+/** A webhook without its secret. */
+export const endpointView = z.object({
+  id: z.string(),
+  url: z.string(),
+  created: z.string(),
+  modified: z.string(),
+});
+/** One event on its way to a webhook. */
+export const noticeView = z.object({
   id: z.string(),
   type: z.string(),
   liveInput: z.string(),

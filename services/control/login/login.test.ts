@@ -3,9 +3,12 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { createLog } from "../../lib/log.ts";
 import { type Control, startControl } from "../control.ts";
+
+// A password costs what argon2id costs, several times over on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const session = "/dashboard/api/session";
 const inputs = "/client/v4/accounts/any/stream/live_inputs";

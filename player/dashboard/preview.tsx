@@ -1,0 +1,35 @@
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { playbackOf } from "./addresses.ts";
+import { useLoaded } from "./load.ts";
+import { Note } from "./parts.tsx";
+import type { Input, Video } from "./types.ts";
+
+/** Our own player, as viewers have it; muted, so that a page that opens makes no noise. */
+export function Preview(props: {
+  readonly of: Input | Video;
+  readonly label: string;
+  readonly autoplay?: boolean;
+}): JSX.Element {
+  const { of, label, autoplay } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const signed = "recording" in of ? of.recording.requireSignedURLs : of.requireSignedURLs;
+  const playback = useLoaded(() => playbackOf(of), { key: `${of.uid} ${signed}` });
+  const src = playback.data.value;
+  useEffect(() => {
+    if (!src || !box.current) return;
+    const player = document.createElement("sluice-player");
+    player.setAttribute("src", `/${src}`);
+    player.setAttribute("aria-label", label);
+    if (autoplay) player.setAttribute("autoplay", "");
+    player.setAttribute("muted", "");
+    box.current.replaceChildren(player);
+    return () => player.remove();
+  }, [src, label, autoplay]);
+  return (
+    <>
+      {playback.trouble.value && <Note tone="bad">{playback.trouble.value}</Note>}
+      <div class="preview" ref={box} />
+    </>
+  );
+}
