@@ -61,6 +61,12 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 800,
-    rolldownOptions: { input: { iframe: at("embed/iframe.html"), watch: at("embed/watch.html"), dashboard: at("dashboard/dashboard.html") } },
+    rolldownOptions: {
+      input: {
+        iframe: at("embed/iframe.html"),
+        watch: at("embed/watch.html"),
+        dashboard: at("dashboard/dashboard.html"),
+      },
+    },
   },
 });

@@ -2,7 +2,7 @@ import { call, stream } from "./api.ts";
 import type { Input, Video } from "./types.ts";
 
 /** As the encoder has to reach it: an installation that knows no name of its own calls itself localhost, which is right only there. */
-export function reachable(url: string): string {
+function reachable(url: string): string {
   return url.replace(/^([a-z]+:\/\/)(localhost|127\.0\.0\.1)(?=[:/])/, (all, scheme) =>
     /^(localhost|127\.0\.0\.1|\[::1\])$/.test(location.hostname) ? all : `${scheme}${location.hostname}`,
   );

@@ -170,7 +170,6 @@ function NewToken(props: {
           label="Name"
           hint="Letters, digits, dots, dashes: what will use it."
           placeholder="website"
-          autofocus
           value={name.value}
           error={work.wrong("/name")}
           onInput={(value) => {

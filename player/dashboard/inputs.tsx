@@ -136,7 +136,6 @@ function NewInput({ onClose }: { readonly onClose: () => void }): JSX.Element {
         <TextField
           label="Name"
           placeholder="Main stage"
-          autofocus
           value={name.value}
           error={work.wrong("/meta")}
           onInput={(value) => {

@@ -439,7 +439,13 @@ export function Dialog(
 ): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => ref.current?.showModal(), []);
+  useEffect(() => {
+    ref.current?.showModal();
+    // Where a person goes on: the first field, or the button that changes nothing.
+    ref.current
+      ?.querySelector<HTMLElement>("form :is(input, select, textarea), .dialog-actions button")
+      ?.focus();
+  }, []);
   return (
     <dialog
       ref={ref}

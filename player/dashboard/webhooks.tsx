@@ -141,7 +141,6 @@ function Add(props: { readonly onClose: () => void; readonly added: (secret: str
           hint="Your server’s; it gets a POST with JSON for each event."
           type="url"
           mono
-          autofocus
           value={url.value}
           error={work.wrong("/url")}
           onInput={(value) => {

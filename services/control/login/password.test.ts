@@ -1,5 +1,8 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { hashPassword, passwordIs, weakness } from "./password.ts";
+
+// argon2id takes its time, more of it on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 test("a password is known by its hash alone, in whichever form its letters were typed", async () => {
   const hash = await hashPassword("caf\u00e9 at midnight");

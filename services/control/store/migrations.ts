@@ -195,7 +195,6 @@ const migrations: Readonly<Record<string, Migration>> = {
       await db.schema.alterTable("videos").addColumn("clipped_from", "text").execute();
     },
   },
-<<<<<<< HEAD
   "0009_outputs": {
     async up(db: Kysely<unknown>) {
       const { schema } = db;
@@ -220,8 +219,10 @@ const migrations: Readonly<Record<string, Migration>> = {
         .addColumn("entered", "text", (c) => c.notNull())
         .addColumn("seen", "text", (c) => c.notNull())
         .addPrimaryKeyConstraint("output_states_key", ["output", "seq"])
-=======
-  "0009_passes": {
+        .execute();
+    },
+  },
+  "0010_passes": {
     async up(db: Kysely<unknown>) {
       await db.schema
         .createTable("passes")
@@ -229,7 +230,6 @@ const migrations: Readonly<Record<string, Migration>> = {
         .addColumn("kind", "text", (c) => c.notNull())
         .addColumn("created", "text", (c) => c.notNull())
         .addColumn("expires", "text", (c) => c.notNull())
->>>>>>> 1ab6ef9 (control: the dashboard's login: argon2id, sessions in the store, one-time links, CSRF header, held guesses)
         .execute();
     },
   },
