@@ -189,6 +189,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         trustedProxies: config.trustedProxies,
         geoFiles: config.geoip,
         staleMs: config.staleSeconds * 1000,
+        node: hostname(),
         address: address(config, "origin"),
         secret: config.internalSecret,
         controlAddress: address(config, "control"),
@@ -201,6 +202,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         log,
         metrics,
         moq: () => publisher?.door,
+        relay: config.moq ? config.relayAddress : undefined,
         report: (live: readonly LiveStatus[]) => tell({ type: "status", live }),
       }),
     );

@@ -42,6 +42,8 @@ export interface Admission {
   /** What comes out must not be kept by a cache that others use. */
   readonly guarded: boolean;
   readonly allowedOrigins: readonly string[];
+  /** Whom the token was signed for, where it says so. */
+  readonly viewer?: string | undefined;
 }
 
 /** May not. `reason` is for counters and logs; the answer says only what an honest caller can change. */
@@ -198,6 +200,7 @@ export class Gate {
       untilMs: claims ? claims.exp * 1000 : Number.POSITIVE_INFINITY,
       guarded: claims !== undefined || allowedOrigins.length > 0,
       allowedOrigins,
+      ...(claims?.viewer !== undefined && { viewer: claims.viewer }),
     };
   }
 }

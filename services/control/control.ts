@@ -16,6 +16,7 @@ import { dashboardUrl, makeLink } from "./login/sessions.ts";
 import { newInput, type PublicUrls } from "./resources.ts";
 import { forgetEvents } from "./store/facts.ts";
 import { type LiveInput, Records } from "./store/records.ts";
+import { foldWatched } from "./store/watched.ts";
 import { startWebhooks } from "./webhooks.ts";
 
 export interface ControlOptions {
@@ -64,6 +65,9 @@ export interface Control extends Running {
 /** How long an answer to a change waits for the roles to have it. */
 const settleMs = 2_000;
 const closeMs = 3_000;
+/** What was watched is kept in steps of five minutes for so long, and by the hour then. */
+const foldDays = 30;
+const dayMs = 86_400_000;
 
 /** Opens the store, makes what a first start needs, and serves the roles and the API. Resolves once it listens. */
 export async function startControl(options: ControlOptions): Promise<Control> {
@@ -84,6 +88,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     });
     const hasPassword = (await records.setting(passwordSetting)) !== undefined;
     const dashboard = dashboardUrl(options.publicUrls, hasPassword ? undefined : await makeLink(records));
+    const fold = () =>
+      records
+        .write((tx) => foldWatched(tx, Date.now() - foldDays * dayMs))
+        .catch((error: unknown) => log.warn({ err: error }, "old figures of viewers are not put together"));
+    void fold();
+    const folding = setInterval(fold, dayMs).unref();
+    scope.own("folding", { close: () => clearInterval(folding) });
 
     const links = new Links({
       slices: slicesOf(keys, defaults),

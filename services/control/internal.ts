@@ -4,9 +4,11 @@ import { readJson, sendJson } from "../lib/http.ts";
 import type { Log } from "../lib/log.ts";
 import { z } from "../lib/schema.ts";
 import { outputReasons, outputStates } from "../live/output.ts";
+import type { Tally } from "../live/tally.ts";
 import type { Links } from "./links.ts";
 import { applyFacts } from "./store/facts.ts";
 import type { Records } from "./store/records.ts";
+import { keepWatched } from "./store/watched.ts";
 
 const name = z.string().min(1).max(100);
 const uid = z.string().min(1).max(100);
@@ -89,7 +91,35 @@ const report = z.object({
   events: z.array(z.looseObject({ ...head, type: z.string() })).max(1_000),
 });
 
-/** The calls of other roles: `/internal/slice`, `/internal/ack`, `/internal/events`. Throws `Failure` for anything else. */
+const amount = z.number().min(0).max(1e15);
+const mean = z.object({ sum: amount, count: amount }).optional();
+const watched = z.object({
+  tallies: z
+    .array(
+      z.object({
+        ...{ video: uid, uid, at: z.int().min(0).max(8.64e15), source: z.string().min(3).max(400) },
+        revision: z.int().min(0),
+        sums: z.object({
+          watchedMs: z.object({ hls: amount, dash: amount, moq: amount }),
+          ...{
+            reportedMs: amount,
+            views: amount,
+            peak: amount,
+            stalls: amount,
+            stalledMs: amount,
+            errors: amount,
+          },
+          means: z.object({
+            ...{ startupSeconds: mean, throughputKbps: mean, bitrateKbps: mean },
+            ...{ bufferSeconds: mean, latencySeconds: mean, playbackRate: mean },
+          }),
+        }),
+      }),
+    )
+    .max(1_000),
+});
+
+/** The calls of other roles: `/internal/slice`, `/internal/ack`, `/internal/events`, `/internal/watched`. Throws `Failure` for anything else. */
 export function internalCalls(records: Records, links: Links, log: Log, ended: () => void) {
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? "/", "http://control");
@@ -111,6 +141,11 @@ export function internalCalls(records: Records, links: Links, log: Log, ended: (
       // Its recording may have a day on which it is to go.
       if (result.some(({ type }) => type === "broadcast.ended")) ended();
       for (const { type, uid, id, at, ...fact } of result) log.debug({ type, uid, ...fact }, "event");
+      return sendJson(response, 204);
+    }
+    if (call === "POST /internal/watched") {
+      const { tallies } = parse(watched, await readJson(request, 4 << 20));
+      await records.write((tx) => keepWatched(tx, tallies as readonly Tally[]));
       return sendJson(response, 204);
     }
     throw new Failure("not_found", `${call} is not an internal call of control`);

@@ -32,6 +32,7 @@ export function slicesOf(
         profile: input.profile,
         requireSignedURLs: input.recording.requireSignedURLs,
         allowedOrigins: input.recording.allowedOrigins,
+        hideLiveViewerCount: input.recording.hideLiveViewerCount,
         ...(input.ladder !== null && { ladder: input.ladder }),
       })),
     gate: ({ gate }) => gate,

@@ -73,7 +73,7 @@ export const inputBody = z
           ),
           requireSignedURLs: signedUrls,
           allowedOrigins: origins,
-          hideLiveViewerCount: flag.describe("Kept; viewers are not counted yet."),
+          hideLiveViewerCount: flag.describe("`/{uid}/views` does not say how many watch."),
         },
         { error: "must be a JSON object" },
       )

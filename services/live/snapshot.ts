@@ -5,6 +5,7 @@ import { replaceFile } from "../lib/durable.ts";
 import { Failure } from "../lib/errors.ts";
 import { openInternal, requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
+import { linesOf } from "../lib/lines.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import type { ProfileName } from "../packager/profiles.ts";
@@ -33,6 +34,8 @@ export interface OriginInput {
   readonly allowedOrigins: readonly string[];
   /** Whether its broadcasts stay as recordings. */
   readonly record: boolean;
+  /** Whether the public is not told how many watch. */
+  readonly hideLiveViewerCount?: boolean;
 }
 
 /** What whoever lets viewers in knows besides the live inputs. `uid` is the kind, a colon and its name. Moments are epoch ms. */
@@ -88,7 +91,6 @@ interface Line<Input> {
 
 /** Control writes a line at least every 5 s, so a link this quiet is dead whatever TCP believes. */
 const quietMs = 20_000;
-const maxLineBytes = 64 * 1024 * 1024;
 
 /** Opens the copy on disk and follows control until closed. Never rejects for want of control. */
 export function openSnapshot<Input extends { readonly uid: string }>(
@@ -300,24 +302,5 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
       file,
       `${JSON.stringify({ version: this.#version, inputs: Object.fromEntries(this.#inputs) })}\n`,
     );
-  }
-}
-
-/** The JSON lines of `body`, those that came together at once, so that one write to disk serves them all. */
-async function* linesOf<T>(body: AsyncIterable<Buffer>): AsyncGenerator<T[]> {
-  let held: Buffer[] = [];
-  let heldBytes = 0;
-  for await (const bytes of body) {
-    const end = bytes.lastIndexOf(0x0a);
-    if (end >= 0) {
-      const text = Buffer.concat([...held, bytes.subarray(0, end)]).toString("utf8");
-      held = [bytes.subarray(end + 1)];
-      heldBytes = held[0]!.length;
-      yield text.split("\n").map((line) => JSON.parse(line) as T);
-    } else {
-      held.push(bytes);
-      heldBytes += bytes.length;
-    }
-    if (heldBytes > maxLineBytes) throw new Failure("too_large", "a line from control exceeds 64 MiB");
   }
 }

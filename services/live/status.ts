@@ -1,3 +1,5 @@
+import type { Protocol } from "./tally.ts";
+
 /** One broadcast on air, as the origin reports it once a second and the terminal shows it. */
 export interface LiveStatus {
   readonly uid: string;
@@ -12,6 +14,7 @@ export interface LiveStatus {
   /** Frames that the encoder left out so far. */
   readonly droppedFrames: number;
   readonly viewers: number;
+  readonly viewersBy: Readonly<Record<Protocol, number>>;
   /** Since the broadcast began. */
   readonly seconds: number;
   readonly state: "live" | "reconnecting";

@@ -2,15 +2,20 @@ import { X509Certificate } from "node:crypto";
 import type { Certificate, Certificates } from "../../infra/certs.ts";
 import type { GroundOptions } from "../auth/ground.ts";
 import { looksLikeToken } from "../auth/token.ts";
+import { cmcdOf } from "../lib/cmcd.ts";
 import { messageOf } from "../lib/errors.ts";
 import { listenInternal, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import { audiencePath } from "../live/audience.ts";
+import { visitorOf } from "../live/visitor.ts";
 import { Admission, clientOf } from "./admission.ts";
+import { Audience } from "./audience.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
 import { PipeSession } from "./pipe.ts";
+import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
 import { Peer, protocols } from "./session.ts";
 import type { Incoming, Listener } from "./transport.ts";
@@ -60,6 +65,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       count: (what, more) => ({ objects, bytes, resets, subscriptions: subscribed })[what](more),
     });
     const admission = scope.own("admission", new Admission(options.gate));
+    const audience = scope.own("audience", new Audience());
     const peers = new Set<Peer>();
     metrics.gauge("sluice_moq_sessions", "Sessions of viewers", { read: () => peers.size });
     metrics.gauge("sluice_moq_subscriptions", "Tracks that viewers are subscribed to", {
@@ -77,7 +83,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       return listenWebTransport({
         ...shown,
         ...{ port, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) },
-        onSession: (incoming) => serve(incoming, { relay, admission, peers, log, left }),
+        onSession: (incoming) => serve(incoming, { relay, admission, audience, peers, log, left }),
       });
     };
     try {
@@ -136,6 +142,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       options.address,
       (request, response) => {
         const [path, query] = (request.url ?? "").split("?");
+        if (path === audiencePath) return audience.follow(response);
         if (path !== "/internal/door") return sendJson(response, 404, { message: "There is nothing here" });
         const known = new URLSearchParams(query).get("have") === doorName(door());
         if (!known) return sendJson(response, 200, { door: door() });
@@ -208,6 +215,7 @@ function doorOf(port: number, { cert, trusted }: Certificate): Door {
 interface House {
   readonly relay: Relay;
   readonly admission: Admission;
+  readonly audience: Audience;
   readonly peers: Set<Peer>;
   readonly log: Log;
   /** Called after each that has left. */
@@ -215,7 +223,7 @@ interface House {
 }
 
 /** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
-function serve(incoming: Incoming, { relay, admission, peers, log, left }: House): void {
+function serve(incoming: Incoming, { relay, admission, audience, peers, log, left }: House): void {
   const { offered } = incoming;
   const protocol = protocols.find((one) => offered.includes(one));
   const session = incoming.accept(protocol);
@@ -227,9 +235,13 @@ function serve(incoming: Incoming, { relay, admission, peers, log, left }: House
   const named = texts[0];
   const why = named === undefined ? undefined : admission.refuse(named, client);
   if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
-  const events = relay.subscriber((namespace, tokens) =>
-    admission.may(namespace, [...texts, ...tokens], client),
-  );
+  // A player says its name in the address: a session has no other request, and no header that a page could set.
+  const said = cmcdOf(incoming.path.split("?", 2)[1] ?? "", {});
+  const visitor = visitorOf({ session: said?.session, ...client });
+  const events = relay.subscriber((namespace, tokens) => {
+    const right = admission.may(namespace, [...texts, ...tokens], client);
+    return right && counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
+  });
   const opened = performance.now();
   const peer: Peer = new Peer({
     transport: session,
@@ -250,6 +262,20 @@ function serve(incoming: Incoming, { relay, admission, peers, log, left }: House
 
 /** Drafts whose sessions begin with their name. */
 const newer = /^moqt-(1[5-9]|[2-9]\d)$/;
+
+/** Whoever reads by this right is there for as long as he does. */
+function counted(right: Right, enter: () => () => void): Right {
+  return {
+    watch(revoked) {
+      const leave = enter();
+      const end = right.watch(revoked);
+      return () => {
+        leave();
+        end();
+      };
+    },
+  };
+}
 
 const uid = /^[0-9a-f]{32}$/;
 

@@ -11,6 +11,7 @@ export type Kind =
   | "page"
   | "asset"
   | "script"
+  | "count"
   | "state"
   | "error"
   | "missing media"
@@ -49,6 +50,9 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
     case "multivariant":
     case "manifest":
       return "public, max-age=1";
+    // However many ask how many there are, it is one question every two seconds.
+    case "count":
+      return "public, max-age=2";
     case "page":
       return "no-cache";
     case "state":

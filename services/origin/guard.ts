@@ -18,7 +18,7 @@ export interface GuardOptions {
 }
 
 /** A viewer who was let in: what answers him, and what he may see. */
-export interface Admitted extends Pick<Admission, "uid" | "downloadable" | "allowedOrigins"> {
+export interface Admitted extends Pick<Admission, "uid" | "downloadable" | "allowedOrigins" | "viewer"> {
   /** Answers as the one that came, marked so that only this viewer keeps what is guarded. */
   readonly exchange: Exchange;
 }
@@ -78,6 +78,7 @@ export class Guard {
       uid: first.uid,
       downloadable: first.downloadable,
       allowedOrigins: first.allowedOrigins,
+      viewer: first.viewer,
       exchange: first.guarded ? guarded(exchange, client, first) : exchange,
     };
   }

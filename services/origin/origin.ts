@@ -12,6 +12,7 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { z } from "../lib/schema.ts";
+import { followAudience } from "../live/audience.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
@@ -19,6 +20,8 @@ import type { Pictures } from "../live/pictures.ts";
 import type { Recordings } from "../live/recordings.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import type { LiveStatus } from "../live/status.ts";
+import { protocols } from "../live/tally.ts";
+import { Attendance } from "./attendance.ts";
 import { Challenges, shownShape } from "./challenges.ts";
 import { type ClientAddress, http1, http2 } from "./exchange.ts";
 import { Guard } from "./guard.ts";
@@ -29,11 +32,13 @@ import { Manifests } from "./manifests.ts";
 import { MovieDoor } from "./movies.ts";
 import { Pages } from "./pages.ts";
 import { Playlists } from "./playlists.ts";
+import { Relayed } from "./relayed.ts";
 import { createHandler } from "./server.ts";
 import { Stage } from "./stage.ts";
 import { statusOf } from "./status.ts";
+import { Tallies } from "./tallies.ts";
 import { Thumbnails } from "./thumbnails.ts";
-import { Viewers } from "./viewers.ts";
+import { clockMs, Viewers } from "./viewers.ts";
 
 export interface OriginOptions {
   readonly host: string;
@@ -50,6 +55,8 @@ export interface OriginOptions {
   /** How long signed playback goes on without a word from control. */
   readonly staleMs: number;
   readonly events: Events;
+  /** Names this process among its likes. */
+  readonly node: string;
   /** Own internal address, and control's. */
   readonly address: string;
   readonly controlAddress: string;
@@ -64,6 +71,8 @@ export interface OriginOptions {
   readonly playerDir: string;
   /** How players reach Media over QUIC; undefined while they cannot. */
   readonly moq?: (() => Way | undefined) | undefined;
+  /** The internal address of the relay that has viewers of what is on air here. */
+  readonly relay?: string | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Hears once a second what is on air. */
@@ -163,7 +172,6 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
           "sluice_rung_streams_refused_total",
           "Streams of rungs whose writer another has replaced",
         ),
-        removed: (gone) => viewers.forget(gone.video),
       }),
     );
     const requests = metrics.counter(
@@ -188,8 +196,8 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
           0,
         ),
     });
-    metrics.gauge("sluice_viewers", "Clients that asked for a playlist lately", {
-      read: () => [...directory.all()].reduce((sum, one) => sum + viewers.count(one.video, Date.now()), 0),
+    const watching = metrics.gauge("sluice_viewers", "Who watches now, broadcasts and recordings", {
+      labels: ["protocol"],
     });
     const refusals = metrics.counter("sluice_viewers_refused_total", "Requests of viewers refused", [
       "reason",
@@ -219,10 +227,35 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       return record?.kind === "video" ? record.thumbnail : undefined;
     };
     const challenges = new Challenges();
+    const attendance = new Attendance({
+      viewers,
+      directory,
+      recordings: options.recordings,
+      isSecret: (input) => snapshot.get(input)?.hideLiveViewerCount === true,
+      reported: metrics.counter("sluice_player_reports_total", "Reports of players (CMCD)"),
+    });
+    const relayed = new Relayed(viewers, directory);
+    if (options.relay)
+      scope.own(
+        "audience",
+        followAudience({
+          ...{ relay: options.relay, secret, log },
+          came: (one) => relayed.came(one),
+          left: (one) => relayed.left(one),
+        }),
+      );
+    scope.own(
+      "tallies",
+      await Tallies.open({
+        take: () => viewers.take(),
+        ...{ node: options.node, control: options.controlAddress, secret, log },
+        file: join(options.dataDir, "origin", "watched.json"),
+      }),
+    );
     const handler = createHandler({
       dvr: options.dvrSeconds > 0,
       directory,
-      viewers,
+      attendance,
       guard,
       challenges,
       moq: options.moq,
@@ -305,6 +338,9 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     const look = statusOf({ directory, viewers, snapshot, history });
     const reporter = setInterval(() => {
       const now = Date.now();
+      relayed.tick();
+      viewers.tick(clockMs());
+      for (const protocol of protocols) watching(viewers.totals[protocol], { protocol });
       status = look(now);
       history.tidy(now);
       options.report(status);

@@ -51,7 +51,7 @@ export type Route =
       readonly first: number;
       readonly count: number;
     }
-  | { readonly to: "lifecycle"; readonly playback: string }
+  | { readonly to: "lifecycle" | "views" | "report"; readonly playback: string }
   | { readonly to: "page"; readonly playback: string; readonly page: "iframe" | "watch" }
   | { readonly to: "asset"; readonly name: string }
   /** What pages of others load: its name stays the same. */
@@ -69,7 +69,7 @@ const challenge = /^\/\.well-known\/acme-challenge\/([\w-]{1,256})$/;
 const asset = /^\/player\/(assets\/[\w.-]{1,128})$/;
 const uid = "[0-9a-f]{32}";
 /** The player is also had by the uid alone, as on Cloudflare's older host for frames. */
-const page = new RegExp(`^/(${uid})(?:/(iframe|watch|lifecycle|manifest/video\\.(?:m3u8|mpd)))?$`);
+const page = new RegExp(`^/(${uid})(?:/(iframe|watch|lifecycle|views|cmcd|manifest/video\\.(?:m3u8|mpd)))?$`);
 const sdk = /^\/embed\/(sdk\.latest\.js|sdk\.d\.ts)$/;
 const files = {
   "downloads/default.mp4": "download",
@@ -122,7 +122,8 @@ function plainRouteOf(path: string): Route {
   if (found) {
     const playback = found[1]!;
     if (found[2] === undefined) return { to: "page", playback, page: "iframe" };
-    if (found[2] === "lifecycle") return { to: "lifecycle", playback };
+    if (found[2] === "lifecycle" || found[2] === "views") return { to: found[2], playback };
+    if (found[2] === "cmcd") return { to: "report", playback };
     if (found[2] === "iframe" || found[2] === "watch") return { to: "page", playback, page: found[2] };
     return { to: found[2].endsWith(".mpd") ? "manifest" : "multivariant", playback };
   }

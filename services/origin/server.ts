@@ -6,6 +6,7 @@ import type { Programme, Readable } from "../live/programme.ts";
 import type { Recordings } from "../live/recordings.ts";
 import { parseDirectives } from "../packager/reload.ts";
 import { textName } from "../packager/webvtt.ts";
+import type { Attendance } from "./attendance.ts";
 import { cacheControl } from "./caching.ts";
 import type { Challenges } from "./challenges.ts";
 import { stretchOf } from "./clips.ts";
@@ -23,14 +24,13 @@ import { refuse } from "./refusal.ts";
 import { routeOf } from "./route.ts";
 import { answerText } from "./text.ts";
 import type { Thumbnails } from "./thumbnails.ts";
-import type { Viewers } from "./viewers.ts";
 
 export interface ServerOptions {
   readonly directory: Directory;
   readonly playlists: Playlists;
   readonly manifests: Manifests;
   readonly pages: Pages;
-  readonly viewers: Viewers;
+  readonly attendance: Attendance;
   /** Who may watch. */
   readonly guard: Guard;
   /** What a certificate authority is shown. */
@@ -79,15 +79,19 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
   if (to.to === "control") return passToControl(exchange, options.control, options.secret);
   if (exchange.method === "OPTIONS")
     return exchange.reply(204, {
-      "access-control-allow-methods": "GET, HEAD",
+      "access-control-allow-methods": to.to === "report" ? "POST" : "GET, HEAD",
       "access-control-allow-headers": "*",
       "access-control-max-age": "86400",
     });
-  if (exchange.method !== "GET" && exchange.method !== "HEAD")
+  const isRead = exchange.method === "GET" || exchange.method === "HEAD";
+  if (to.to === "report" && exchange.method !== "POST")
+    return refuse(exchange, 405, "Players POST what they report", { allow: "POST, OPTIONS" });
+  if (to.to !== "report" && !isRead)
     return refuse(exchange, 405, "Only GET and HEAD are answered here", { allow: "GET, HEAD, OPTIONS" });
-  const { directory, pages, guard } = options;
+  const { directory, pages, guard, attendance } = options;
   let allowedOrigins: readonly string[] = [];
   let downloadable = false;
+  let viewer: string | undefined;
   if ("playback" in to) {
     // A person gets the player, which says it in words and can be given a fresh token.
     const page =
@@ -96,7 +100,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     const admitted = guard.admit(exchange, to.playback, tell);
     if (!admitted) return;
     exchange = admitted.exchange;
-    ({ allowedOrigins, downloadable } = admitted);
+    ({ allowedOrigins, downloadable, viewer } = admitted);
     // From here on a token is what it stands for.
     to = { ...to, playback: admitted.uid };
   }
@@ -115,6 +119,10 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       return pages.script(exchange, to.name);
     case "lifecycle":
       return answerLifecycle(exchange, directory, to.playback, options.moq);
+    case "views":
+      return attendance.answerViews(exchange, to.playback);
+    case "report":
+      return attendance.takeReports(exchange, to.playback, viewer);
     case "time":
       // ISO/IEC 23009-1 5.8.4.11: what UTCTiming points at.
       return exchange.reply(
@@ -125,7 +133,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "multivariant":
       return multivariant(exchange, options, to.playback);
     case "manifest":
-      return manifest(exchange, options, to.playback);
+      return manifest(exchange, options, to.playback, viewer);
     case "download":
       if (!downloadable)
         return refuse(exchange, 403, "This token does not allow downloads; ask for one with `downloadable`");
@@ -177,7 +185,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       }
       const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
-      saw(exchange, options, broadcast);
+      attendance.saw(exchange, { programme: broadcast, protocol: "hls", viewer });
       if (to.pictures && rendition.track.kind !== "video") return missing(exchange, broadcast.targetDuration);
       const mode = { ...modeOf(exchange.query, options), pictures: to.pictures, text };
       return options.playlists.media(exchange, broadcast, rendition, { directives, mode });
@@ -194,6 +202,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       if ("form" in to) return missing(exchange, broadcast.targetDuration);
       if (!rendition) return missing(exchange, broadcast.targetDuration);
       if (to.to === "init") return init(exchange, rendition, to.version);
+      attendance.saw(exchange, { programme: broadcast, viewer });
       if (to.to === "segment") return segment(exchange, directory.video(to.video), rendition, to);
       return part(exchange, broadcast, rendition, to);
     }
@@ -234,15 +243,23 @@ async function multivariant(exchange: Exchange, options: ServerOptions, playback
   if (broadcast) playlists.multivariant(exchange, broadcast, mode);
 }
 
-async function manifest(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
-  const { directory, recordings, manifests } = options;
+async function manifest(
+  exchange: Exchange,
+  options: ServerOptions,
+  playback: string,
+  viewer: string | undefined,
+): Promise<void> {
+  const { directory, recordings, manifests, attendance } = options;
   const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
-  if (recorded) return manifests.recorded(exchange, recorded);
+  if (recorded) {
+    attendance.saw(exchange, { programme: recorded, protocol: "dash", viewer });
+    return manifests.recorded(exchange, recorded);
+  }
   const ready = ({ listed, schedule }: Broadcast): boolean => listed && schedule?.playable === true;
   // Who watches asks for it again and again at the same address, and learns of the end there.
   const broadcast = await onAir(exchange, options, playback, { ready, over: () => false });
   if (!broadcast) return;
-  saw(exchange, options, broadcast);
+  attendance.saw(exchange, { programme: broadcast, protocol: "dash", viewer });
   manifests.answer(exchange, broadcast, modeOf(exchange.query, options));
 }
 
@@ -261,11 +278,6 @@ function file(
 
 function isHere(directory: Directory, playback: string): boolean {
   return (directory.video(playback) ?? directory.current(playback)) !== undefined;
-}
-
-/** Whoever asks for what lists the media is watching. */
-function saw(exchange: Exchange, { viewers }: ServerOptions, { video }: Programme): void {
-  viewers.saw(video, `${exchange.peer} ${exchange.headers["user-agent"] ?? ""}`, Date.now());
 }
 
 /** A rung's playlist is held until its encoder has begun it; undefined when it was answered otherwise. */

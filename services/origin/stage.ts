@@ -39,8 +39,6 @@ export interface StageOptions {
   readonly log: Log;
   /** Called for each stream of a rung that its writer may not write any more. */
   readonly refused: () => void;
-  /** Called when nothing is left of a broadcast. */
-  readonly removed: (broadcast: Broadcast) => void;
 }
 
 /** Gaps are written on this clock: well under a part. */
@@ -409,7 +407,6 @@ export class Stage implements Running {
     clearTimeout(act.removal);
     act.broadcast.clear();
     this.#options.directory.remove(act.broadcast);
-    this.#options.removed(act.broadcast);
   }
 
   #tick(): void {

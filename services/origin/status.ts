@@ -45,7 +45,7 @@ export function statusOf(options: StatusOptions): (nowMs: number) => LiveStatus[
         uploadRatio: rounded(rate((health) => health.mediaMs / 1000)),
         lagSeconds: rounded(Math.max(0, begunMs === undefined ? 0 : nowMs - begunMs - mediaMs) / 1000),
         droppedFrames: missing,
-        viewers: viewers.count(video, nowMs),
+        ...watchingOf(viewers.countBy(video)),
         seconds: Math.round((nowMs - sinceMs) / 1000),
         state,
         ...(advice && { advice }),
@@ -63,4 +63,8 @@ export function statusOf(options: StatusOptions): (nowMs: number) => LiveStatus[
     for (const video of before.keys()) if (!seen.has(video)) before.delete(video);
     return live;
   };
+}
+
+function watchingOf(viewersBy: LiveStatus["viewersBy"]): Pick<LiveStatus, "viewers" | "viewersBy"> {
+  return { viewers: viewersBy.hls + viewersBy.dash + viewersBy.moq, viewersBy };
 }

@@ -12,6 +12,7 @@ const stage = {
   lagSeconds: 0,
   droppedFrames: 0,
   viewers: 1,
+  viewersBy: { hls: 1, dash: 0, moq: 0 },
   seconds: 3_725,
   state: "live" as const,
 };

@@ -112,6 +112,7 @@ test("what the API answers, the roles have already: made, disabled, given a new 
     timeoutSeconds: 10,
     requireSignedURLs: false,
     allowedOrigins: [],
+    hideLiveViewerCount: false,
   });
   const onDisk = await readFile(join(folder, "snapshot", "ingest.json"), "utf8");
   expect(onDisk).toContain(made.uid);

@@ -20,8 +20,8 @@ import { Manifests } from "../../services/origin/manifests.ts";
 import { Pages } from "../../services/origin/pages.ts";
 import { Playlists } from "../../services/origin/playlists.ts";
 import { createHandler } from "../../services/origin/server.ts";
-import { Viewers } from "../../services/origin/viewers.ts";
 import { profiles } from "../../services/packager/profiles.ts";
+import { openAttendance } from "../support/handler.ts";
 import { publish } from "../support/simulate.ts";
 
 // What is here is measured against a second, so the machine has to be given more than that.
@@ -90,7 +90,7 @@ beforeAll(async () => {
   const handler = createHandler({
     dvr: true,
     directory,
-    viewers: new Viewers(),
+    attendance: openAttendance(directory),
     guard,
     challenges: new Challenges(),
     playlists: new Playlists(),

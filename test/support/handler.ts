@@ -1,4 +1,5 @@
 import type { Directory } from "../../services/live/directory.ts";
+import { Attendance } from "../../services/origin/attendance.ts";
 import { Challenges } from "../../services/origin/challenges.ts";
 import type { Handler } from "../../services/origin/exchange.ts";
 import { Guard } from "../../services/origin/guard.ts";
@@ -24,7 +25,7 @@ export function openHandler({
     playlists: new Playlists(),
     manifests: new Manifests(),
     pages: new Pages(playerDir),
-    viewers: new Viewers(),
+    attendance: openAttendance(directory),
     dvr: true,
     guard: openToAll(),
     challenges: new Challenges(),
@@ -35,6 +36,14 @@ export function openHandler({
     thumbnails: undefined,
     failed: (error) => failures.push(error),
     answered: () => {},
+  });
+}
+
+/** Counts who watches, for nobody. */
+export function openAttendance(directory: Directory): Attendance {
+  return new Attendance({
+    ...{ directory, viewers: new Viewers(), recordings: undefined },
+    ...{ isSecret: () => false, reported: () => {} },
   });
 }
 

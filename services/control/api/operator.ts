@@ -27,6 +27,7 @@ export const healthView = z.object({
   lagSeconds: z.number().describe("How far the upload has fallen behind since the publish began."),
   droppedFrames: z.number().describe("Frames that the encoder left out in this broadcast."),
   viewers: z.number(),
+  viewersBy: z.object({ hls: z.number(), dash: z.number(), moq: z.number() }),
   seconds: z.number().describe("How long it is on air."),
   state: z.string(),
   advice: z.string().optional().describe("What to change in the encoder."),

@@ -5,6 +5,7 @@ import { sha256Hex } from "../keys.ts";
 import { dashboardActor } from "../login/sessions.ts";
 import { accessCalls } from "./access.ts";
 import { adminCalls } from "./admin.ts";
+import { analyticsCalls } from "./analytics.ts";
 import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
 import { addDashboard, sessionOf } from "./dashboard.ts";
 import { fileCalls } from "./files.ts";
@@ -38,6 +39,7 @@ export async function openApi(
     ...webhookCalls(deps),
     ...operatorCalls(deps),
     ...adminCalls(deps),
+    ...analyticsCalls(deps),
     ...laterCalls(),
   ];
   const app = fastify({

@@ -3,11 +3,13 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { onEachStore } from "../../../test/support/stores.ts";
 import { publicHalf } from "../../auth/keys.ts";
 import type { Fact } from "../../live/events.ts";
+import { noSums, type Tally } from "../../live/tally.ts";
 import { newInput } from "../resources.ts";
 import { applyFacts } from "./facts.ts";
 import { addKey, editVideo, keepPolicies, removeKey, revoke } from "./grants.ts";
 import { putEndpoint, removeEndpoint, replay, settle } from "./outbox.ts";
 import type { Change, Records } from "./records.ts";
+import { foldWatched, keepWatched } from "./watched.ts";
 
 let records: Records;
 let changes: Change[];
@@ -38,6 +40,47 @@ onEachStore((store) => {
     const { videos } = await records.videos({ limit: 10, oldestFirst: true, ...filter });
     return videos.map(({ uid }) => uid);
   };
+
+  test("what was watched is counted once however often it is told, and in hours when it is old", async () => {
+    const tally = (seconds: number, more: Partial<Tally> = {}): Tally => ({
+      ...{ video: "v", uid: input, at: 0, source: "n/1.1", revision: 1, ...more },
+      sums: { ...noSums(), views: 1, peak: 2, watchedMs: { hls: seconds * 1000, dash: 0, moq: 0 } },
+    });
+    const keep = (...tallies: Tally[]) => records.write((tx) => keepWatched(tx, tallies));
+    const all = async (filter = {}) => {
+      const found = await records.watched({ since: 0, until: 1e12, ...filter });
+      return found.map(({ at, sums }) => [at, sums.watchedMs.hls / 1000, sums.views]).sort();
+    };
+    await keep(tally(5), tally(7, { source: "n/1.2" }));
+    await keep(tally(9, { revision: 3 }));
+    // Of the run before, sent again by the next one.
+    await keep(tally(8, { revision: 2 }));
+    await keep(
+      tally(1, { at: 3_300_000 }),
+      tally(2, { at: 3_600_000 }),
+      tally(3, { video: "w", uid: "other" }),
+    );
+    expect(await all({ input })).toEqual([
+      [0, 7, 1],
+      [0, 9, 1],
+      [3_300_000, 1, 1],
+      [3_600_000, 2, 1],
+    ]);
+    expect(await all({ video: "w" })).toEqual([[0, 3, 1]]);
+    expect(await all({ since: 1, until: 3_600_000 })).toEqual([[3_300_000, 1, 1]]);
+    for (let i = 0; i < 2; i++) await records.write((tx) => foldWatched(tx, 3_700_000));
+    expect(await all({ input })).toEqual([
+      [0, 17, 3],
+      [3_600_000, 2, 1],
+    ]);
+    // One that came late, and is put to the others.
+    await keep(tally(4, { at: 600_000 }));
+    await records.write((tx) => foldWatched(tx, 3_700_000));
+    expect(await all({ input })).toEqual([
+      [0, 21, 4],
+      [3_600_000, 2, 1],
+    ]);
+  });
 
   test("keys, revocations and the policies of videos reach the gate, and leave it", async () => {
     const jwk = publicHalf(generateKeyPairSync("ed25519").privateKey);

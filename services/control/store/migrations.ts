@@ -233,6 +233,23 @@ const migrations: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  "0011_watched": {
+    async up(db: Kysely<unknown>) {
+      const { schema } = db;
+      await schema
+        .createTable("watched")
+        .addColumn("video", "text", (c) => c.notNull())
+        .addColumn("live_input", "text", (c) => c.notNull())
+        .addColumn("at", "bigint", (c) => c.notNull())
+        .addColumn("source", "text", (c) => c.notNull())
+        .addColumn("revision", "bigint", (c) => c.notNull())
+        .addColumn("sums", "text", (c) => c.notNull())
+        .addPrimaryKeyConstraint("watched_key", ["video", "at", "source"])
+        .execute();
+      await schema.createIndex("watched_of_input").on("watched").columns(["live_input", "at"]).execute();
+      await schema.createIndex("watched_by_time").on("watched").column("at").execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

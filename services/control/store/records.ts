@@ -5,6 +5,7 @@ import type { Log } from "../../lib/log.ts";
 import type { LadderChoice } from "../../live/ladder.ts";
 import type { FoundRecording } from "../../live/recordings.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
+import type { Tally } from "../../live/tally.ts";
 import type { ProfileName } from "../../packager/profiles.ts";
 import { gateRecords, restoreVideo } from "./grants.ts";
 import { migrate } from "./migrations.ts";
@@ -22,6 +23,7 @@ import {
   type Tables,
   type VideoRow,
 } from "./tables.ts";
+import { readWatched, type WatchedFilter } from "./watched.ts";
 
 export interface Recording {
   readonly mode: "off" | "automatic";
@@ -293,6 +295,11 @@ export class Records {
       .orderBy("rendition")
       .execute();
     return rows.map((row) => ({ ...row, first: Number(row.first), last: Number(row.last) }));
+  }
+
+  /** What origins counted of viewers. */
+  watched(filter: WatchedFilter): Promise<readonly Tally[]> {
+    return readWatched(this.#db, filter);
   }
 
   /** The token whose SHA-256 this is. */

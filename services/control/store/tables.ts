@@ -45,6 +45,7 @@ export interface Tables {
     readonly created: string;
     readonly expires: string;
   };
+  readonly watched: WatchedRow;
   readonly audit: {
     readonly id: string;
     readonly at: string;
@@ -127,6 +128,17 @@ export interface GapRow {
   readonly at_seconds: number;
   readonly seconds: number;
   readonly told: string;
+}
+
+/** What one source saw of a video being watched, in a step of time. */
+export interface WatchedRow {
+  readonly video: string;
+  readonly live_input: string;
+  /** Where the step begins, epoch ms. */
+  readonly at: number;
+  readonly source: string;
+  readonly revision: number;
+  readonly sums: string;
 }
 
 export interface KeyRow {
