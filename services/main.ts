@@ -44,8 +44,15 @@ function program(): Command {
   operate(
     sluice,
     "input",
-    "list the live inputs with their stream keys, or create one, with --ladder for one of its own",
+    "list the live inputs with their stream keys, or create, show, enable, disable or delete one, with --ladder for one of its own",
   );
+  operate(
+    sluice,
+    "output",
+    "list, add, enable, disable or remove where else a live input is sent to; the key - is read from the standard input",
+  );
+  operate(sluice, "video", "list or delete recordings");
+  operate(sluice, "webhook", "list, add or remove addresses that are told of what happens");
   operate(sluice, "token", "sign a token for a live input or a video, or revoke one")
     .option("--expires <seconds>", "how long it is good for; an hour when absent, a day at most")
     .option("--viewer <id>", "who watches with it, for a revocation")

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import type { Config } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
 import { requestInternal } from "./lib/http.ts";
@@ -18,6 +19,22 @@ const input = z.looseObject({
   rtmp: address.optional(),
 });
 const list = z.object({ liveInputs: z.array(z.object({ uid: z.string() })) });
+const output = z.looseObject({
+  uid: z.string(),
+  url: z.string(),
+  enabled: z.boolean(),
+  status: z
+    .object({ current: z.object({ state: z.string(), reason: z.string(), error: z.string().optional() }) })
+    .nullable(),
+});
+const video = z.looseObject({
+  uid: z.string(),
+  created: z.string(),
+  duration: z.number(),
+  meta: z.object({ name: z.string().optional() }).optional(),
+  status: z.object({ state: z.string() }),
+});
+const webhook = z.looseObject({ id: z.string(), url: z.string() });
 const key = z.looseObject({ id: z.string(), created: z.string() });
 
 /** What was typed after `sluice`. */
@@ -57,6 +74,83 @@ const commands: Readonly<Record<string, { readonly needs: readonly string[]; rea
     async run(ask, [name = "Live input"], { ladder }) {
       const made = input.parse(await ask("POST", `${base}/live_inputs`, { meta: { name }, ladder }));
       return { result: made, text: shown(made) };
+    },
+  },
+  "input show": {
+    needs: ["UID"],
+    async run(ask, [uid]) {
+      const found = input.parse(await ask("GET", inputPath(uid!)));
+      return { result: found, text: shown(found) };
+    },
+  },
+  "input enable": { needs: ["UID"], run: switchInput(true) },
+  "input disable": { needs: ["UID"], run: switchInput(false) },
+  "input delete": {
+    needs: ["UID"],
+    async run(ask, [uid]) {
+      await ask("DELETE", inputPath(uid!));
+      return { result: null, text: "deleted; its recordings stay" };
+    },
+  },
+  "output list": {
+    needs: ["UID"],
+    async run(ask, [uid]) {
+      const all = z.array(output).parse(await ask("GET", `${inputPath(uid!)}/outputs`));
+      return { result: all, text: all.map(shownOutput).join("\n") || "no outputs" };
+    },
+  },
+  "output add": {
+    needs: ["UID", "URL", "KEY"],
+    async run(ask, [uid, url, given]) {
+      // A command line can be seen by everybody on the machine.
+      const streamKey = given === "-" ? (await text(process.stdin)).trim() : given;
+      const made = output.parse(await ask("POST", `${inputPath(uid!)}/outputs`, { url, streamKey }));
+      return { result: made, text: shownOutput(made) };
+    },
+  },
+  "output enable": { needs: ["UID", "OUTPUT"], run: switchOutput(true) },
+  "output disable": { needs: ["UID", "OUTPUT"], run: switchOutput(false) },
+  "output rm": {
+    needs: ["UID", "OUTPUT"],
+    async run(ask, [uid, id]) {
+      await ask("DELETE", `${inputPath(uid!)}/outputs/${encodeURIComponent(id!)}`);
+      return { result: null, text: "deleted" };
+    },
+  },
+  "video list": {
+    needs: [],
+    async run(ask, [uid]) {
+      const of = uid === undefined ? "" : `?live_input_id=${encodeURIComponent(uid)}`;
+      const all = z.array(video).parse(await ask("GET", `${base}${of}`));
+      return { result: all, text: all.map(shownVideo).join("\n") || "no videos" };
+    },
+  },
+  "video delete": {
+    needs: ["UID"],
+    async run(ask, [uid]) {
+      await ask("DELETE", `${base}/${encodeURIComponent(uid!)}`);
+      return { result: null, text: "deleted" };
+    },
+  },
+  "webhook list": {
+    needs: [],
+    async run(ask) {
+      const all = z.array(webhook).parse(await ask("GET", "/v1/webhooks"));
+      return { result: all, text: all.map(({ id, url }) => `${id}  ${url}`).join("\n") || "no webhooks" };
+    },
+  },
+  "webhook add": {
+    needs: ["URL"],
+    async run(ask, [url]) {
+      const made = webhook.extend({ secret: z.string() }).parse(await ask("POST", "/v1/webhooks", { url }));
+      return { result: made, text: `${made.id}  ${made.url}\n  Secret  ${made.secret}` };
+    },
+  },
+  "webhook rm": {
+    needs: ["ID"],
+    async run(ask, [id]) {
+      await ask("DELETE", `/v1/webhooks/${encodeURIComponent(id!)}`);
+      return { result: null, text: "deleted" };
     },
   },
   "token sign": {
@@ -132,7 +226,26 @@ const commands: Readonly<Record<string, { readonly needs: readonly string[]; rea
   },
 };
 
-/** `sluice input`, `token`, `keys` and `admin`: calls of the API of the Sluice that runs on this data folder. Returns the exit code. */
+function inputPath(uid: string): string {
+  return `${base}/live_inputs/${encodeURIComponent(uid)}`;
+}
+
+function switchInput(enabled: boolean): Command {
+  return async (ask, [uid]) => {
+    const changed = input.parse(await ask("PUT", inputPath(uid!), { enabled }));
+    return { result: changed, text: enabled ? "encoders are let in" : "encoders are refused" };
+  };
+}
+
+function switchOutput(enabled: boolean): Command {
+  return async (ask, [uid, id]) => {
+    const path = `${inputPath(uid!)}/outputs/${encodeURIComponent(id!)}`;
+    const changed = output.parse(await ask("PUT", path, { enabled }));
+    return { result: changed, text: shownOutput(changed) };
+  };
+}
+
+/** `sluice input`, `output`, `video`, `webhook`, `token`, `keys` and `admin`: calls of the API of the Sluice that runs on this data folder. Returns the exit code. */
 export async function runOperate(config: Config, typed: Typed): Promise<number> {
   const [group = "", verb = group === "token" ? "sign" : "list", ...given] = typed.words;
   const command = Object.hasOwn(commands, `${group} ${verb}`) ? commands[`${group} ${verb}`] : undefined;
@@ -146,8 +259,8 @@ export async function runOperate(config: Config, typed: Typed): Promise<number> 
     console.error("--expires is a number of seconds, --max-sessions a number of places");
     return 2;
   }
-  const { result, text } = await command.run(await askRunning(config), given, typed);
-  console.log(typed.json ? JSON.stringify(result) : text);
+  const done = await command.run(await askRunning(config), given, typed);
+  console.log(typed.json ? JSON.stringify(done.result) : done.text);
   return 0;
 }
 
@@ -163,6 +276,7 @@ export async function askRunning(config: Config): Promise<Ask> {
   const token = (await readFile(join(config.data, "admin-token"), "utf8")).trim();
   return async (method, path, json) => {
     const answer = await requestInternal(control, path, { method, secret: token, json });
+    if (answer.status === 204) return null;
     const body = z
       .object({ result: z.unknown(), errors: z.array(z.object({ message: z.string() })).default([]) })
       .parse(answer.json);
@@ -182,6 +296,17 @@ function shown({ uid, meta, ladder, rtmp, rtmps }: z.infer<typeof input>): strin
     ...(ladder ? [`  Ladder      ${typeof ladder === "string" ? ladder : JSON.stringify(ladder)}`] : []),
   ];
   return lines.join("\n");
+}
+
+/** Without its key, which is on nobody's screen by chance. */
+function shownOutput({ uid, url, enabled, status }: z.infer<typeof output>): string {
+  const { state = "not tried yet", error } = status?.current ?? {};
+  return [`${uid}  ${url}`, `  ${enabled ? state : "disabled"}${error ? `: ${error}` : ""}`].join("\n");
+}
+
+function shownVideo({ uid, created, duration, meta, status }: z.infer<typeof video>): string {
+  const length = duration < 0 ? status.state : `${Math.round(duration)} s`;
+  return `${uid}  ${created}  ${length}  ${meta?.name ?? ""}`.trimEnd();
 }
 
 function nowSeconds(): number {

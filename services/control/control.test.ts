@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -142,6 +143,53 @@ test("the same Idempotency-Key makes one live input, also when two ask at once; 
   ]);
   const long = await ask("POST", inputs, {}, { ...headers, "idempotency-key": "k".repeat(256) });
   expect(long.status).toBe(400);
+});
+
+test.for([
+  {
+    name: "an output",
+    path: () => `${inputs}/${control.ready.uid}/outputs`,
+    body: { url: "rtmp://x.example/live", streamKey: "s" },
+    other: { url: "rtmp://y.example/live", streamKey: "s" },
+  },
+  {
+    name: "an API token",
+    path: () => "/v1/tokens",
+    body: { name: "repeated", scopes: ["stream:read"] },
+    other: { name: "repeated", scopes: ["stream:write"] },
+  },
+  {
+    name: "a webhook",
+    path: () => "/v1/webhooks",
+    body: { url: "https://x.example/hook" },
+    other: { url: "https://y.example/hook" },
+  },
+  { name: "a signing key", path: () => `${base}/keys`, body: {}, other: undefined },
+])("the same Idempotency-Key makes $name once, and answers the same each time", async (one) => {
+  const headers = { ...admin(), "idempotency-key": one.name };
+  const post = (given: object = one.body) => ask("POST", one.path(), given, headers);
+  const [first, second] = await Promise.all([post(), post()]);
+  const third = await post();
+  expect([first.status, second.status, third.status]).toEqual([200, 200, 200]);
+  expect(second.json.result).toEqual(first.json.result);
+  expect(third.json.result).toEqual(first.json.result);
+  if (one.other) {
+    const other = await post(one.other);
+    expect([other.status, other.headers["x-should-retry"]]).toEqual([409, "false"]);
+  }
+  if (one.name === "an API token") await ask("DELETE", "/v1/tokens/repeated");
+});
+
+test("what an Idempotency-Key is kept of can be read by nobody who has the store, and a refusal is not kept", async () => {
+  const headers = { ...admin(), "idempotency-key": "secret" };
+  const path = `${inputs}/${control.ready.uid}/outputs`;
+  expect((await ask("POST", path, { url: "no URL", streamKey: "s" }, headers)).status).toBe(400);
+  const body = { url: "rtmp://x.example/live", streamKey: "not-to-be-read" };
+  expect((await ask("POST", path, body, headers)).status).toBe(200);
+  const files = readdirSync(join(folder, "data")).filter((file) => file.startsWith("sluice.db"));
+  expect(files.length).toBeGreaterThan(0);
+  for (const file of files)
+    expect(readFileSync(join(folder, "data", file)).includes("not-to-be-read")).toBe(false);
 });
 
 test("what is wrong is named field by field", async () => {

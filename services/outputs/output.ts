@@ -37,7 +37,7 @@ const slowMs = 60_000;
 const goodMs = 30_000;
 /** A target that leaves so soon may not have liked what it got. */
 const hastyMs = 10_000;
-const farewellMs = 2_000;
+const farewellMs = 1_000;
 const usualRetry = { firstMs: 1_000, capMs: 30_000 };
 
 /** Keeps one live input going to one target for as long as it is on air. */
@@ -61,6 +61,10 @@ export class Output {
   #told: Condition | undefined;
   /** The setups that the target does not take: nothing is tried before there are others. */
   #untaken: readonly Setup[] | undefined;
+  /** The connection was asked for as one of enhanced RTMP. */
+  #enhanced = false;
+  /** We have ended a connection for another one. */
+  #anew = false;
 
   constructor(options: OutputOptions) {
     this.#options = options;
@@ -133,11 +137,12 @@ export class Output {
         reason: "forbidden",
         error: "Its URL is no server URL of RTMP; make it again.",
       });
+    this.#enhanced = channel.setups.some((setup) => setup.enhanced);
     return openPush({
       to: { ...place, streamKey: target.streamKey },
       allowed,
       attempt,
-      enhanced: channel.setups.some((setup) => setup.enhanced),
+      enhanced: this.#enhanced,
       signal: this.#stop.signal,
       ...(limits && { limits }),
     });
@@ -158,6 +163,7 @@ export class Output {
       };
     }
     this.#push = push;
+    this.#anew = false;
     this.#sent = new Map();
     this.#inForce = undefined;
     this.#queue = [];
@@ -187,6 +193,7 @@ export class Output {
       "output closed",
     );
     this.#queue = [];
+    if (this.#anew) return undefined;
     if (this.#untaken === channel.setups && this.#told?.state === "errored") return undefined;
     const enhanced = channel.setups.flatMap(({ entries, enhanced }) => (enhanced ? entries : []));
     if (ended?.reason === "lost" && ms < hastyMs && enhanced.length > 0)
@@ -256,17 +263,23 @@ export class Output {
       this.#inForce = piece.setups;
       for (const setup of piece.setups) {
         if (this.#sent.get(setup.name) === setup) continue;
+        if (setup.enhanced && !this.#enhanced) {
+          // Whether it takes that has to be asked first.
+          this.#anew = true;
+          push.finish();
+          return false;
+        }
         this.#sent.set(setup.name, setup);
         const codec = untaken(push, [setup]);
         if (codec) {
           this.#refuseCodec(push, codec);
           return false;
         }
-        const payload = push.multitrack ? setup.payload : setup.plain;
+        const payload = push.takesWrapped ? setup.payload : setup.plain;
         if (payload) more = push.send(setup.type, atMs, payload);
       }
     }
-    const payload = push.multitrack ? piece.payload : piece.plain;
+    const payload = push.takesWrapped ? piece.payload : piece.plain;
     return payload ? push.send(piece.type, atMs, payload) : more;
   }
 
@@ -309,7 +322,7 @@ export class Output {
 function untaken(push: Push, setups: readonly Setup[]): string | undefined {
   const entry = setups
     // What it hears nothing of it need not take.
-    .flatMap((setup) => (push.multitrack || setup.plain ? setup.entries : []))
+    .flatMap((setup) => (push.takesWrapped || setup.plain ? setup.entries : []))
     .find((one) => push.takes(one) === false);
   return entry && nameOf(entry);
 }

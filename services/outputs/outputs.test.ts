@@ -1,10 +1,14 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type IngestWorld, startIngestWorld } from "../../test/support/ingest.ts";
 import { type OutputsWorld, startOutputsWorld } from "../../test/support/outputs.ts";
 import { type Line, openLine } from "../../test/support/proxy.ts";
 import { connectRtmp, media, type RtmpClient } from "../../test/support/rtmp-client.ts";
+import { startRtmpServer } from "../../test/support/rtmp-server.ts";
 import { Scope } from "../lib/lifecycle.ts";
 import type { FlvTag } from "../packager/flv.ts";
+
+// Nothing here is about speed.
+vi.setConfig({ testTimeout: 30_000 });
 
 const input = "a".repeat(32);
 const there = "b".repeat(32);
@@ -274,6 +278,98 @@ test.for([
     error: expect.stringContaining("allowPrivateTargets"),
   });
   expect(line.connections).toBe(0);
+});
+
+/** Enhanced RTMP (enhanced-rtmp-v2): a keyframe and its configuration; the bytes within are of no codec. */
+const enhanced = {
+  config: Buffer.concat([Buffer.of(0x90), Buffer.from("hvc1"), Buffer.alloc(30, 1)]),
+  key: Buffer.concat([Buffer.of(0x93), Buffer.from("hvc1"), Buffer.alloc(200, 2)]),
+  /** The same picture with an offset in nanoseconds and as track 0 of several. */
+  wrapped: Buffer.concat([
+    ...[Buffer.of(0x97, 2, 0, 1, 0, 0x06), Buffer.of(0x03), Buffer.from("hvc1"), Buffer.of(0)],
+    Buffer.alloc(200, 2),
+  ]),
+};
+
+test("HEVC goes as it came to a target that takes it, and one that knows of one track gets one", async () => {
+  const server = scope.own(
+    "server",
+    await startRtmpServer({ properties: { videoFourCcInfoMap: { hvc1: 4 }, fourCcList: ["hvc1"] } }),
+  );
+  aim({ url: `rtmp://127.0.0.1:${server.port}/app/instance?a=b` });
+  const encoder = await publish();
+  encoder.video(0, enhanced.config);
+  encoder.video(0, enhanced.key);
+  await server.until((got) => got.length >= 2);
+  encoder.video(40, enhanced.wrapped);
+  await server.until((got) => got.length >= 3);
+  expect(server.connects[0]).toMatchObject({
+    app: "app/instance?a=b",
+    tcUrl: `rtmp://127.0.0.1:${server.port}/app/instance?a=b`,
+    fourCcList: expect.arrayContaining(["hvc1", "av01"]),
+  });
+  const payloads = server.media.map(({ payload }) => Buffer.from(payload).toString("hex"));
+  expect(payloads).toEqual([enhanced.config, enhanced.key, enhanced.key].map((one) => one.toString("hex")));
+  expect(server.media.every(({ streamId }) => streamId === 7)).toBe(true);
+});
+
+test("what a target says it does not take it does not get, and the owner learns what to change", async () => {
+  const server = scope.own("server", await startRtmpServer({ properties: { fourCcList: ["av01"] } }));
+  aim({ url: `rtmp://127.0.0.1:${server.port}/app` });
+  const encoder = await publish();
+  encoder.video(0, enhanced.config);
+  encoder.video(0, enhanced.key);
+  expect(await outputs.until(({ state }) => state === "errored")).toMatchObject({
+    reason: "unsupported_codec",
+    error: `127.0.0.1:${server.port} does not take HEVC; set the encoder to H.264 and AAC, or disable this output.`,
+  });
+  expect(server.media).toEqual([]);
+  // With another encoder it is tried again by itself.
+  const other = await publish();
+  begin(other);
+  group(other, 0);
+  await server.until((got) => got.length >= 10);
+});
+
+test("an old server is not asked for what only new ones know", async () => {
+  const server = scope.own("server", await startRtmpServer());
+  aim({ url: `rtmp://127.0.0.1:${server.port}/app` });
+  const encoder = await publish();
+  begin(encoder);
+  group(encoder, 0);
+  await server.until((got) => got.length >= 10);
+  expect(Object.keys(server.connects[0]!).sort()).toEqual(["app", "flashVer", "swfUrl", "tcUrl", "type"]);
+});
+
+test("an encoder that comes back with HEVC is asked for anew, where H.264 was sent before", async () => {
+  const server = scope.own("server", await startRtmpServer({ properties: { fourCcList: ["hvc1"] } }));
+  aim({ url: `rtmp://127.0.0.1:${server.port}/app` });
+  const before = await publish();
+  begin(before);
+  group(before, 0);
+  await server.until((got) => got.length >= 10);
+  const after = await publish();
+  after.video(0, enhanced.config);
+  after.video(0, enhanced.key);
+  await server.until((got) => Buffer.compare(got.at(-1)!.payload, enhanced.key) === 0);
+  expect(server.connects.map((one) => "fourCcList" in one)).toEqual([false, true]);
+  expect(outputs.told.filter(({ error }) => error)).toEqual([]);
+});
+
+test("a server that repeats the key in its refusal does not have it repeated here", async () => {
+  const refuses = (key: string) => ({
+    level: "error",
+    code: "NetStream.Publish.BadName",
+    description: `${key} is in use (${encodeURIComponent(key)})`,
+  });
+  const server = scope.own("server", await startRtmpServer({ refuses }));
+  aim({ url: `rtmp://127.0.0.1:${server.port}/app`, streamKey: "top/secret?x=1" });
+  const encoder = await publish();
+  begin(encoder);
+  group(encoder, 0);
+  expect(await outputs.until(({ state }) => state === "reconnecting")).toMatchObject({
+    error: `127.0.0.1:${server.port} refuses the stream key (NetStream.Publish.BadName: [key] is in use ([key])).`,
+  });
 });
 
 test("something that is no RTMP server is said to be none", async () => {

@@ -48,13 +48,10 @@ const pushLimits: PushLimits = { openMs: 15_000, stallMs: 15_000 };
 export interface Push {
   /** Whether the server takes this codec; undefined when it does not say. */
   takes(entry: Entry): boolean | undefined;
-  /** Whether it takes more than one track of a kind, and what enhanced RTMP wraps around packets. */
-  readonly multitrack: boolean;
-  readonly modEx: boolean;
+  /** Whether it takes all that enhanced RTMP wraps around packets: several tracks, and times finer than milliseconds. */
+  readonly takesWrapped: boolean;
   /** Passes a message on; false when the next one should wait for `onDrain`. `type` is FLV's of a tag. */
   send(type: number, timestampMs: number, payload: Uint8Array): boolean;
-  /** What is passed on and has not left for the network. */
-  readonly pendingBytes: number;
   readonly sentBytes: number;
   onDrain: () => void;
   /** Settles when it is over, whoever ended it; undefined when we did. */
@@ -76,8 +73,7 @@ const pingRequest = 6;
 const pingResponse = 7;
 /** enhanced-rtmp-v2: of FourCcInfoMask, and of CapsExMask. */
 const canForward = 4;
-const capsMultitrack = 2;
-const capsModEx = 4;
+const wrapped = 2 | 4; // multitrack, ModEx
 
 /**
  * Connects to a target, over TLS where its URL says so, and asks for leave to publish. Every address of its name has to be on the
@@ -177,16 +173,8 @@ class Connection implements Push {
     return this.#to.url.host;
   }
 
-  get multitrack(): boolean {
-    return (this.#caps & capsMultitrack) !== 0;
-  }
-
-  get modEx(): boolean {
-    return (this.#caps & capsModEx) !== 0;
-  }
-
-  get pendingBytes(): number {
-    return this.#socket.writableLength;
+  get takesWrapped(): boolean {
+    return (this.#caps & wrapped) === wrapped;
   }
 
   get sentBytes(): number {
@@ -342,7 +330,7 @@ class Connection implements Push {
       fourCcList: [...fourCCs.video, ...fourCCs.audio],
       videoFourCcInfoMap: forwards(fourCCs.video),
       audioFourCcInfoMap: forwards(fourCCs.audio),
-      capsEx: capsMultitrack | capsModEx,
+      capsEx: wrapped,
     };
     this.#stage = "connecting";
     this.#command("connect", {

@@ -8,6 +8,7 @@ import { aac } from "./aac.ts";
 import { amf } from "./amf.ts";
 import { avc } from "./avc.ts";
 import { captions } from "./captions.ts";
+import { chunks } from "./chunks.ts";
 import { cmcd } from "./cmcd.ts";
 import { codecs } from "./codecs.ts";
 import { feed } from "./feed.ts";
@@ -37,6 +38,7 @@ export const targets: readonly Target[] = [
   captions,
   fmp4,
   rtmp,
+  chunks,
   url,
   cmcd,
   feed,

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import http from "node:http";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { loadConfig } from "../../services/config.ts";
+import { runOperate } from "../../services/operate.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 
@@ -54,6 +56,52 @@ test("from the command line a live input is made, gets a new key, and tokens for
   const key = await json("keys", "create");
   expect((await json("keys", "list")).map((one: { id: string }) => one.id)).toEqual([key.id]);
   expect(await json("keys", "delete", key.id)).toBe("Revoked");
+});
+
+/** What a command prints with --json, without a process of its own for each. */
+async function inside(...words: string[]) {
+  const config = loadConfig({ env: {}, flags: { data: sluice.dataDir } });
+  const print = vi.spyOn(console, "log").mockReturnValue();
+  try {
+    expect(await runOperate(config, { words, json: true })).toBe(0);
+    return JSON.parse(String(print.mock.lastCall));
+  } finally {
+    print.mockRestore();
+  }
+}
+
+test("from the command line outputs, videos and webhooks come, are listed and go", async () => {
+  const { uid } = await inside("input", "create", "Sent on");
+  const made = await inside("output", "add", uid, "rtmps://live.example.com/app", "very-secret");
+  expect(made).toMatchObject({
+    url: "rtmps://live.example.com/app",
+    streamKey: "very-secret",
+    enabled: true,
+  });
+  const shown = await type("output", "list", uid);
+  expect(shown.output).toContain(`${made.uid}  rtmps://live.example.com/app\n  not tried yet`);
+  expect(shown.output).not.toContain("very-secret");
+  expect(await inside("output", "disable", uid, made.uid)).toMatchObject({ enabled: false });
+  expect((await inside("output", "list", uid))[0]).toMatchObject({
+    uid: made.uid,
+    enabled: false,
+    status: null,
+  });
+  expect(await inside("output", "rm", uid, made.uid)).toBe(null);
+  expect(await inside("output", "list", uid)).toEqual([]);
+  await expect(inside("output", "add", uid, "http://x/y", "k")).rejects.toThrow(/^url must be a server URL/);
+
+  expect(await inside("input", "disable", uid)).toMatchObject({ enabled: false });
+  expect(await inside("input", "show", uid)).toMatchObject({ uid, enabled: false });
+  expect(await inside("input", "delete", uid)).toBe(null);
+  await expect(inside("input", "show", uid)).rejects.toThrow(/no such live input/);
+
+  expect(await inside("video", "list", uid)).toEqual([]);
+  await expect(inside("video", "delete", uid)).rejects.toThrow(/no such/);
+  const hook = await inside("webhook", "add", "https://example.com/hook");
+  expect(hook.secret).toMatch(/^whsec_/);
+  expect(await inside("webhook", "list")).toMatchObject([{ id: hook.id }]);
+  expect(await inside("webhook", "rm", hook.id)).toBe(null);
 });
 
 test("what is not known or not complete says what there is", async () => {

@@ -58,20 +58,22 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
       scope: "stream:write",
       params: inAccount,
       query: nothing,
+      idempotent: "answer",
       result: keyId.extend({ pem: z.string(), jwk: z.string() }),
-      async handle({ actor }) {
+      async handle({ actor, keep }) {
         const { pem, privateJwk, publicJwk } = generateKeys();
         const kid = newUid();
-        const { result: row, version } = await records.write(async (tx) => {
-          const added = await addKey(tx, { kid, alg: "RS256", jwk: publicJwk });
-          if (added) await tx.audit(actor, "key.create", kid);
-          return added;
-        });
-        if (!row) return full;
         const base64 = (text: string) => Buffer.from(text).toString("base64");
         const jwk = base64(JSON.stringify({ use: "sig", alg: "RS256", kid, ...privateJwk }));
-        const result = { id: kid, pem: base64(pem), jwk, created: row.created };
-        return { status: 200, result, notes: await kept(version) };
+        const { result, version } = await records.write(async (tx) => {
+          const added = await addKey(tx, { kid, alg: "RS256", jwk: publicJwk });
+          if (!added) return undefined;
+          await tx.audit(actor, "key.create", kid);
+          const made = { id: kid, pem: base64(pem), jwk, created: added.created };
+          await keep(tx, made);
+          return made;
+        });
+        return result ? { status: 200, result, notes: await kept(version) } : full;
       },
     }),
     call({
@@ -122,8 +124,9 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
           .regex(/^[\w.-]{1,128}$/)
           .optional(),
       }),
+      idempotent: "answer",
       result: keyId.extend({ alg: z.string() }),
-      async handle({ body, actor }) {
+      async handle({ body, actor, keep }) {
         try {
           const { jwk, alg } = readPublicKey(body.publicKey);
           const kid = body.id ?? newUid();
@@ -132,13 +135,15 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
             errors: [{ code: codes.conflict, message: `There is a key ${kid} already.` }],
           };
           if ((await records.signingKey(kid)) || kid === keys.own.kid) return taken as Refusal;
-          const { result: row, version } = await records.write(async (tx) => {
+          const { result, version } = await records.write(async (tx) => {
             const added = await addKey(tx, { kid, alg, jwk });
-            if (added) await tx.audit(actor, "key.upload", kid);
-            return added;
+            if (!added) return undefined;
+            await tx.audit(actor, "key.upload", kid);
+            const made = { id: kid, alg, created: added.created };
+            await keep(tx, made);
+            return made;
           });
-          if (!row) return full;
-          return { status: 200, result: { id: kid, alg, created: row.created }, notes: await kept(version) };
+          return result ? { status: 200, result, notes: await kept(version) } : full;
         } catch (error) {
           if (error instanceof Failure) return wrong("/publicKey", `publicKey ${error.message}.`);
           throw error;

@@ -3,7 +3,7 @@ import type { z } from "../../lib/schema.ts";
 import type { LadderName } from "../../live/ladder.ts";
 import type { Keys } from "../keys.ts";
 import type { PublicUrls } from "../resources.ts";
-import type { Records } from "../store/records.ts";
+import type { Inputs, Records } from "../store/records.ts";
 
 /** What the calls work with. */
 export interface Deps {
@@ -90,6 +90,11 @@ export interface Asked<P, Q, B> {
   readonly idempotencyKey: string | undefined;
   /** The name of the token that asks. */
   readonly actor: string;
+  /**
+   * Where its `answer` is idempotent: keeps what it will answer, in the transaction that makes it, for whoever repeats the request under
+   * its Idempotency-Key. Does nothing without one.
+   */
+  readonly keep: (tx: Inputs, result: unknown) => Promise<void>;
 }
 
 /** One call of the API: what serves it, checks it and documents it. */
@@ -104,7 +109,8 @@ export interface Call<P = unknown, Q = unknown, B = unknown, R = unknown> {
   readonly params: z.ZodType<P>;
   readonly query: z.ZodType<Q>;
   readonly body?: z.ZodType<B>;
-  readonly idempotent?: boolean;
+  /** Makes something, and only once for an Idempotency-Key: `answer` by what it keeps, `itself` by what it looks up. */
+  readonly idempotent?: "answer" | "itself";
   /** undefined when it answers 204. */
   readonly result?: z.ZodType<R>;
   readonly example?: unknown;

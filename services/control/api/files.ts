@@ -62,13 +62,14 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
       params: onOne.pick({ account: true }),
       query: z.object({}),
       body: clipBody,
+      idempotent: "answer",
       result: videoView,
       example: {
         clippedFromVideoUID: "6b9e68b07dfee8cc2d116e4c51d6a957",
         startTimeSeconds: 60,
         endTimeSeconds: 90,
       },
-      async handle({ body, actor }) {
+      async handle({ body, actor, keep }) {
         const { clippedFromVideoUID: from, startTimeSeconds: start, endTimeSeconds: end } = body;
         if (end <= start) return bad("endTimeSeconds must be after startTimeSeconds", "/endTimeSeconds");
         const source = await records.video(from);
@@ -90,11 +91,13 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
             "/startTimeSeconds",
           );
         }
-        const { result: video, version } = await records.write(async (tx) => {
+        const { result, version } = await records.write(async (tx) => {
           await tx.audit(actor, "video.clip", uid);
-          return addClip(tx, source, { uid, ...recorded, ...videoColumns(body) });
+          const video = await addClip(tx, source, { uid, ...recorded, ...videoColumns(body) });
+          const made = viewVideo(video, await tx.find(video.live_input), urls);
+          await keep(tx, made);
+          return made;
         });
-        const result = viewVideo(video, await records.input(video.live_input), urls);
         return { status: 200, result, notes: behindNotes(await settled(version)) };
       },
     }),

@@ -14,6 +14,8 @@ import {
 import { keepPolicies } from "../store/grants.ts";
 import type { LiveInput } from "../store/records.ts";
 import { behindNotes, type Call, call, codes, type Deps, type Note, notFound } from "./call.ts";
+import { listQuery, yes } from "./queries.ts";
+import { repeatHours } from "./repeats.ts";
 
 const base = "/client/v4/accounts/:account/stream/live_inputs";
 const account = z.string().min(1).max(64);
@@ -22,8 +24,6 @@ export const inAccount = z.object({ account });
 export const onOne = z.object({ account, uid: z.string().max(64) });
 /** No parameters. */
 export const nothing = z.object({});
-const idempotencyHours = 6;
-const listLimit = 1_000;
 
 /** The calls about live inputs, in Cloudflare Stream's shapes. */
 export function inputCalls({ records, keys, urls, defaults, settled }: Deps): readonly Call[] {
@@ -46,15 +46,14 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
       params: inAccount,
       query: nothing,
       body: inputBody,
-      idempotent: true,
+      // A live input that was changed since is answered as it is now, so its answer is not what is kept.
+      idempotent: "itself",
       result: inputView,
       example: { meta: { name: "Main stage" } },
       async handle({ params, body, idempotencyKey, actor }) {
-        if (idempotencyKey !== undefined && Buffer.byteLength(idempotencyKey) > 255)
-          return refuse(400, codes.badRequest, "Idempotency-Key is longer than 255 bytes.");
         const { result: made, version } = await records.write(async (tx) => {
           if (idempotencyKey !== undefined) {
-            const since = new Date(Date.now() - idempotencyHours * 3_600_000).toISOString();
+            const since = new Date(Date.now() - repeatHours * 3_600_000).toISOString();
             const before = await tx.made(params.account, idempotencyKey, since);
             if (before) return before;
           }
@@ -64,11 +63,15 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
           return input;
         });
         if (made === "deleted")
-          return refuse(
-            409,
-            codes.conflict,
-            "The live input that this Idempotency-Key made is deleted; use a new key.",
-          );
+          return {
+            status: 409,
+            errors: [
+              {
+                code: codes.conflict,
+                message: "The live input that this Idempotency-Key made is deleted; use a new key.",
+              },
+            ],
+          };
         return answer(made, version, body);
       },
     }),
@@ -76,17 +79,29 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
       method: "GET",
       path: base,
       summary: "List live inputs",
-      detail: `The newest ${listLimit}, without their keys.`,
+      detail:
+        "Newest first, without their keys. A page is what was made `before` the last one of the page before; none of the filters is Cloudflare's own.",
       scope: "stream:read",
       params: inAccount,
-      query: z.object({ include_counts: z.enum(["true", "false"]).optional() }),
+      query: listQuery.extend({
+        enabled: yes.describe("Only those that let encoders in, or only the others."),
+        search: z.string().max(500).optional().describe("Part of the name or the uid."),
+      }),
       result: z.object({
         liveInputs: z.array(inputSummary),
         range: z.number().optional(),
         total: z.number().optional(),
       }),
       async handle({ query }) {
-        const { inputs, total } = await records.inputs(listLimit);
+        const { inputs, total } = await records.inputs({
+          limit: query.limit,
+          oldestFirst: query.asc === "true",
+          creator: query.creator,
+          search: query.search,
+          enabled: query.enabled && query.enabled === "true",
+          after: query.after ?? query.start,
+          before: query.before ?? query.end,
+        });
         const counts = query.include_counts === "true" && { range: inputs.length, total };
         return { status: 200, result: { liveInputs: inputs.map(summarize), ...counts } };
       },
@@ -172,8 +187,4 @@ function noEffectNotes({ ladder }: InputBody, usual: LadderName): Note[] {
       "Nothing is encoded here: the server's own setting `ladder` is none, or it lacks ffmpeg or Redis. The ladder of this input is kept for when that changes.",
     );
   return messages.map((message) => ({ code: codes.noEffect, message }));
-}
-
-function refuse(status: 400 | 409, code: number, message: string) {
-  return { status, errors: [{ code, message }] } as const;
 }

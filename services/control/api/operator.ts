@@ -73,16 +73,18 @@ export function operatorCalls({ records, askOrigin }: Deps): readonly Call[] {
         name: tokenName,
         scopes: z.array(z.enum(scopes, { error: `must be one of ${scopes.join(", ")}` })).min(1),
       }),
+      idempotent: "answer",
       result: tokenView.extend({ token: z.string() }),
-      async handle({ body, actor }) {
+      async handle({ body, actor, keep }) {
         const token = randomBytes(32).toString("base64url");
-        const { result: row } = await records.write(async (tx) => {
+        const { result } = await records.write(async (tx) => {
           if (await tx.hasToken(body.name)) return undefined;
           await tx.audit(actor, "token.create", body.name);
-          return tx.setToken(body.name, sha256Hex(token), body.scopes);
+          const made = { ...(await tx.setToken(body.name, sha256Hex(token), body.scopes)), token };
+          await keep(tx, made);
+          return made;
         });
-        if (!row) return taken;
-        return { status: 200, result: { ...row, token } };
+        return result ? { status: 200, result } : taken;
       },
     }),
     call({

@@ -74,9 +74,10 @@ export function outputCalls({ records, keys, settled }: Deps): readonly Call[] {
       params: onOne,
       query: nothing,
       body: newOutput,
+      idempotent: "answer",
       result: outputView,
       example: { url: "rtmps://a.rtmps.youtube.com/live2", streamKey: "abcd-efgh-ijkl-mnop", enabled: true },
-      async handle({ params, body, actor }) {
+      async handle({ params, body, actor, keep }) {
         const uid = newUid();
         const { result: made, version } = await records.write(async (tx) => {
           if (!(await tx.find(params.uid))) return "no input";
@@ -87,15 +88,18 @@ export function outputCalls({ records, keys, settled }: Deps): readonly Call[] {
             stream_key: keys.seal(body.streamKey),
             enabled: body.enabled ? 1 : 0,
           });
-          if (output) await tx.audit(actor, "output.create", uid);
-          return output;
+          if (!output) return undefined;
+          await tx.audit(actor, "output.create", uid);
+          const result = view(output, []);
+          await keep(tx, result);
+          return result;
         });
         if (made === "no input") return notFound;
         if (!made) {
           const message = `A live input has at most ${maxOutputs} outputs; delete one that is not needed any more.`;
           return { status: 400, errors: [{ code: codes.badRequest, message }] };
         }
-        return { status: 200, result: view(made, []), notes: behindNotes(await settled(version)) };
+        return { status: 200, result: made, notes: behindNotes(await settled(version)) };
       },
     }),
     call({

@@ -13,6 +13,7 @@ import { inputCalls } from "./inputs.ts";
 import { laterCalls } from "./later.ts";
 import { operatorCalls } from "./operator.ts";
 import { outputCalls } from "./outputs.ts";
+import { repeats } from "./repeats.ts";
 import { videoCalls } from "./videos.ts";
 import { webhookCalls } from "./webhooks.ts";
 
@@ -42,6 +43,7 @@ export async function openApi(
     ...analyticsCalls(deps),
     ...laterCalls(),
   ];
+  const run = repeats(deps);
   const app = fastify({
     bodyLimit: maxBodyBytes,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 64 },
@@ -75,7 +77,7 @@ export async function openApi(
     app.route({
       method: one.method,
       url: one.path,
-      handler: async (request, reply) => send(reply, await answer(one, request)),
+      handler: async (request, reply) => send(reply, await answer(one, request, run)),
     });
   }
 
@@ -136,7 +138,11 @@ const unauthorized = refusal(
   "Authentication error: send `Authorization: Bearer <API token>`. The administrator's token is in the file admin-token of the data folder.",
 );
 
-async function answer(one: Call, request: FastifyRequest): Promise<Reply<unknown>> {
+async function answer(
+  one: Call,
+  request: FastifyRequest,
+  run: ReturnType<typeof repeats>,
+): Promise<Reply<unknown>> {
   const { scopes, name } = request.actor!;
   if (!scopes.includes("admin") && !scopes.includes(one.scope))
     return refusal(403, codes.forbidden, `This token lacks the scope ${one.scope}.`);
@@ -150,7 +156,7 @@ async function answer(one: Call, request: FastifyRequest): Promise<Reply<unknown
   ];
   if (errors.length > 0) return { status: 400, errors };
   const idempotencyKey = request.headers["idempotency-key"];
-  return one.handle({
+  return run(one, {
     params: params.data,
     query: query.data,
     body: body?.data,

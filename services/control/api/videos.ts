@@ -4,30 +4,14 @@ import { editVideo } from "../store/grants.ts";
 import type { Video, VideoFilter } from "../store/records.ts";
 import { behindNotes, type Call, call, codes, type Deps, notFound } from "./call.ts";
 import { onOne } from "./inputs.ts";
+import { listQuery } from "./queries.ts";
 
 const base = "/client/v4/accounts/:account/stream";
-const yes = z.enum(["true", "false"], { error: "must be true or false" }).optional();
-const limit = z.coerce
-  .number()
-  .pipe(
-    z
-      .int({ error: "must be a whole number from 1 to 1000" })
-      .min(1, { error: "must be a whole number from 1 to 1000" })
-      .max(1_000, { error: "must be a whole number from 1 to 1000" }),
-  )
-  .default(1_000);
-
 /** Those of Cloudflare; a video of a broadcast has only the last and the one before. */
 const states = [
   ...["pendingupload", "downloading", "queued", "inprogress", "error"],
   ...["ready", "live-inprogress"],
 ] as const;
-const moment = z
-  .union([z.iso.datetime({ offset: true }), z.iso.date()], {
-    error: "must be a moment like 2026-01-31T12:00:00Z",
-  })
-  .transform((text) => new Date(text).toISOString());
-
 const foundRecording = z.strictObject({
   uid: z.string().regex(/^[0-9a-f]{32}$/),
   input: z.string().regex(/^[0-9a-f]{32}$/),
@@ -54,20 +38,12 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
       detail: "Broadcasts that are on air now and recordings, newest first.",
       scope: "stream:read",
       params: onOne.pick({ account: true }),
-      query: z.object({
-        limit,
-        asc: yes,
-        include_counts: yes,
+      query: listQuery.extend({
         live_input_id: z.string().max(64).optional(),
         status: z.enum(states, { error: `must be one of ${states.join(", ")}` }).optional(),
         type: z.enum(["live", "vod"], { error: "must be live or vod" }).optional(),
-        creator: z.string().max(64).optional(),
         name: z.string().max(500).optional().describe("Exactly this name."),
         search: z.string().max(500).optional().describe("Part of the name or the uid."),
-        after: moment.optional().describe("Began after this moment."),
-        before: moment.optional(),
-        start: moment.optional().describe("The same as `after`."),
-        end: moment.optional().describe("The same as `before`."),
       }),
       result: z.array(videoView),
       handle: ({ query }) =>

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { z } from "../../lib/schema.ts";
 import { newUid } from "../keys.ts";
 import { type Endpoint, putEndpoint, removeEndpoint, replay } from "../store/outbox.ts";
+import type { Inputs } from "../store/records.ts";
 import { type Call, call, type Deps, notFound } from "./call.ts";
 import { inAccount, nothing } from "./inputs.ts";
 
@@ -49,14 +50,20 @@ export function webhookCalls({ records, keys, replayed }: Deps): readonly Call[]
     secret: keys.unseal(row.secret),
   });
   const shown = ({ id, url, created, modified }: Endpoint) => ({ id, url, created, modified });
-  const put = async (id: string, url: string, actor: string) => {
+  const put = async (
+    { id, url, actor }: { readonly id: string; readonly url: string; readonly actor: string },
+    keep: (tx: Inputs, row: Endpoint) => Promise<void> = async () => undefined,
+  ) => {
     const sealedSecret = keys.seal(`whsec_${randomBytes(32).toString("base64")}`);
     const { result } = await records.write(async (tx) => {
       await tx.audit(actor, "webhook.put", id);
-      return putEndpoint(tx, { id, url, sealedSecret });
+      const row = await putEndpoint(tx, { id, url, sealedSecret });
+      await keep(tx, row);
+      return row;
     });
     return result;
   };
+  const shownOnce = (row: Endpoint) => ({ ...shown(row), secret: keys.unseal(row.secret) });
   const remove = async (id: string, actor: string) => {
     const { result } = await records.write(async (tx) => {
       const removed = await removeEndpoint(tx, id);
@@ -87,7 +94,7 @@ export function webhookCalls({ records, keys, replayed }: Deps): readonly Call[]
       example: { notificationUrl: "https://example.com/hook" },
       async handle({ body, actor }) {
         const url = (body.notificationUrl ?? body.notification_url)!;
-        return { status: 200, result: accountShown(await put(account, url, actor)) };
+        return { status: 200, result: accountShown(await put({ id: account, url, actor })) };
       },
     }),
     call({
@@ -125,10 +132,12 @@ export function webhookCalls({ records, keys, replayed }: Deps): readonly Call[]
       params: nothing,
       query: nothing,
       body: z.strictObject({ url: webhookUrl }),
+      idempotent: "answer",
       result: endpointView.extend({ secret: z.string() }),
-      async handle({ body, actor }) {
-        const row = await put(newUid(), body.url, actor);
-        return { status: 200, result: { ...shown(row), secret: keys.unseal(row.secret) } };
+      async handle({ body, actor, keep }) {
+        const asked = { id: newUid(), url: body.url, actor };
+        const row = await put(asked, (tx, made) => keep(tx, shownOnce(made)));
+        return { status: 200, result: shownOnce(row) };
       },
     }),
     call({

@@ -250,6 +250,19 @@ const migrations: Readonly<Record<string, Migration>> = {
       await schema.createIndex("watched_by_time").on("watched").column("at").execute();
     },
   },
+  "0012_idempotent_answers": {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable("idempotent_answers")
+        .addColumn("account", "text", (c) => c.notNull())
+        .addColumn("key", "text", (c) => c.notNull())
+        .addColumn("request", "text", (c) => c.notNull())
+        .addColumn("answer", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addPrimaryKeyConstraint("idempotent_answers_key", ["account", "key"])
+        .execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

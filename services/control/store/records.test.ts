@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { onEachStore } from "../../../test/support/stores.ts";
 import { newUid } from "../keys.ts";
 import { newInput } from "../resources.ts";
-import { type Change, type LiveInput, Records } from "./records.ts";
+import { type Change, type InputFilter, type LiveInput, Records } from "./records.ts";
 
 let records: Records;
 let changes: Change[];
@@ -91,15 +91,37 @@ onEachStore((store) => {
     expect((await records.write((tx) => tx.remove(a.uid))).result).toBe(false);
     expect((await records.write((tx) => tx.rotate(a.uid))).result).toBeUndefined();
     expect(await records.input(a.uid)).toBeUndefined();
-    expect(await records.inputs(10)).toEqual({ inputs: [], total: 0 });
+    expect(await records.inputs({ limit: 10, oldestFirst: false })).toEqual({ inputs: [], total: 0 });
     expect(await made("acc", "key", "9999")).toBeUndefined();
   });
 
   test("the list has the newest first, within its limit, and counts all", async () => {
     for (const name of ["a", "b", "c"]) await create(name);
-    const { inputs, total } = await records.inputs(2);
+    const { inputs, total } = await records.inputs({ limit: 2, oldestFirst: false });
     expect([inputs.length, total]).toEqual([2, 3]);
     expect(inputs[0]!.created >= inputs[1]!.created).toBe(true);
+  });
+
+  test("live inputs are found by part of their name or uid, by creator, by whether they are on, and by moment", async () => {
+    const names = async (filter: Partial<InputFilter>) =>
+      (await records.inputs({ limit: 10, oldestFirst: true, ...filter })).inputs
+        .map(({ name }) => name)
+        .sort();
+    const [a] = [await create("Main 100%"), await create("Second")];
+    await records.write((tx) =>
+      tx.update(a.uid, (present) => ({ ...present, defaultCreator: "ann", enabled: false })),
+    );
+    expect(await names({})).toEqual(["Main 100%", "Second"]);
+    expect(await names({ search: "MAIN" })).toEqual(["Main 100%"]);
+    expect(await names({ search: "0%" })).toEqual(["Main 100%"]);
+    expect(await names({ search: "_" })).toEqual([]);
+    expect(await names({ search: a.uid.slice(4, 20) })).toEqual(["Main 100%"]);
+    expect(await names({ creator: "ann" })).toEqual(["Main 100%"]);
+    expect(await names({ enabled: true })).toEqual(["Second"]);
+    expect(await names({ enabled: false })).toEqual(["Main 100%"]);
+    expect(await names({ before: a.created })).toEqual([]);
+    expect(await names({ after: "9999" })).toEqual([]);
+    expect((await records.inputs({ limit: 1, oldestFirst: true, search: "main" })).total).toBe(1);
   });
 });
 

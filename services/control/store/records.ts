@@ -86,6 +86,19 @@ export type Place =
   | { readonly file: string }
   | { readonly databaseUrl: string; readonly log?: Log | undefined };
 
+export interface InputFilter {
+  /** Whose recordings are this creator's unless they say otherwise. */
+  readonly creator?: string | undefined;
+  readonly enabled?: boolean | undefined;
+  /** Part of its uid or its name, in any case. */
+  readonly search?: string | undefined;
+  /** Was made after, or before, this moment. */
+  readonly after?: string | undefined;
+  readonly before?: string | undefined;
+  readonly limit: number;
+  readonly oldestFirst: boolean;
+}
+
 export interface VideoFilter {
   readonly liveInput?: string | undefined;
   readonly state?: string | undefined;
@@ -201,13 +214,27 @@ export class Records {
     return row && inputOf(row);
   }
 
-  /** The newest `limit` live inputs and how many there are in all. */
-  async inputs(limit: number): Promise<{ readonly inputs: readonly LiveInput[]; readonly total: number }> {
-    const alive = this.#db.selectFrom("live_inputs").where("deleted", "is", null);
-    const rows = await alive.selectAll().orderBy("created", "desc").orderBy("uid").limit(limit).execute();
-    const { total } = await alive
-      .select((e) => e.fn.countAll<number>().as("total"))
-      .executeTakeFirstOrThrow();
+  /** Live inputs, and how many in all the filter lets through. */
+  async inputs(
+    filter: InputFilter,
+  ): Promise<{ readonly inputs: readonly LiveInput[]; readonly total: number }> {
+    const { after, before, creator, enabled, search } = filter;
+    let some = this.#db.selectFrom("live_inputs").where("deleted", "is", null);
+    if (after !== undefined) some = some.where("created", ">", after);
+    if (before !== undefined) some = some.where("created", "<", before);
+    if (creator !== undefined) some = some.where("default_creator", "=", creator);
+    if (enabled !== undefined) some = some.where("enabled", "=", enabled ? 1 : 0);
+    if (search !== undefined) {
+      const part = `%${likely(search.toLowerCase())}%`;
+      some = some.where(sql<boolean>`(uid like ${part} escape '!' or lower(name) like ${part} escape '!')`);
+    }
+    const rows = await some
+      .selectAll()
+      .orderBy("created", filter.oldestFirst ? "asc" : "desc")
+      .orderBy("uid")
+      .limit(filter.limit)
+      .execute();
+    const { total } = await some.select((e) => e.fn.countAll<number>().as("total")).executeTakeFirstOrThrow();
     return { inputs: rows.map(inputOf), total: Number(total) };
   }
 

@@ -24,6 +24,8 @@ export interface Tables {
     readonly uid: string;
     readonly created: string;
   };
+  /** What a call answered under an Idempotency-Key. */
+  readonly idempotent_answers: AnswerRow;
   /** Public halves; whoever made a pair has the private one. */
   readonly signing_keys: KeyRow;
   /** `uid` as in the gate's records: token:SHA-256 or viewer:NAME. Forgotten after `until`. */
@@ -145,6 +147,16 @@ export interface KeyRow {
   readonly kid: string;
   readonly alg: string;
   readonly jwk: string;
+  readonly created: string;
+}
+
+export interface AnswerRow {
+  readonly account: string;
+  readonly key: string;
+  /** SHA-256 of who asked for what, so that a key is not taken for two things. */
+  readonly request: string;
+  /** Sealed: it may hold secrets that are shown once. */
+  readonly answer: string;
   readonly created: string;
 }
 
