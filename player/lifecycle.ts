@@ -15,16 +15,23 @@ export interface Answer {
 }
 
 export interface LifecycleOptions {
-  /** Address of the lifecycle answer, without query. */
-  readonly url: string;
+  /** Address of the lifecycle answer now, without query. */
+  readonly url: () => string;
   readonly onAnswer: (answer: Answer) => void;
-  readonly onLost: () => void;
+  /** `unready`: the server cannot say now who may watch. */
+  readonly onLost: (unready: boolean) => void;
+  /** Whoever asks may not watch. */
+  readonly onDenied: (why: "expired" | "refused") => void;
+  /** The server's clock, in ms since 1970. */
+  readonly onDate?: (nowMs: number) => void;
 }
 
 /** The origin holds a question for 25 s; past this it is not coming. */
 const LOST_MS = 40_000;
 /** Least time between two equal answers, in case that something on the way does not hold the question. */
 const EQUAL_MS = 2000;
+/** Who was refused may be let in later: when his time comes, or another's place is free. */
+const REFUSED_MS = 30_000;
 
 /**
  * Asks the origin what the broadcast does: once when told to `ask`, and for as long as it has to `follow`, with a
@@ -83,10 +90,14 @@ export class Lifecycle {
     const begun = performance.now();
     const before = this.#status;
     let answer: Answer | undefined;
+    let status = 0;
     try {
       const query = held && before ? `?wait=${before}` : "";
       const signal = AbortSignal.any([pending.signal, AbortSignal.timeout(LOST_MS)]);
-      const response = await fetch(this.#options.url + query, { signal, cache: "no-store" });
+      const response = await fetch(this.#options.url() + query, { signal, cache: "no-store" });
+      status = response.status;
+      const date = Date.parse(response.headers.get("date") ?? "");
+      if (!Number.isNaN(date)) this.#options.onDate?.(date);
       if (response.ok) answer = (await response.json()) as Answer;
     } catch {
       // Told apart below: dropped by us, or lost.
@@ -99,9 +110,15 @@ export class Lifecycle {
       this.#status = answer.status;
       this.#options.onAnswer(answer);
       if (held && answer.status === before) waitMs = Math.max(0, EQUAL_MS - (performance.now() - begun));
+    } else if (status === 401 || status === 403) {
+      this.#status = undefined;
+      this.#options.onDenied(status === 401 ? "expired" : "refused");
+      if (status === 401 || this.#pending || this.#timer !== undefined) return;
+      this.#failures = 1;
+      waitMs = REFUSED_MS * (0.75 + Math.random() / 2);
     } else {
       waitMs = Math.min(8000, 500 * 2 ** this.#failures++) * (0.75 + Math.random() / 2);
-      this.#options.onLost();
+      this.#options.onLost(status === 503);
     }
     // The listener may have asked, followed or closed by now.
     if (this.#pending || this.#timer !== undefined || this.#closed.signal.aborted) return;

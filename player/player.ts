@@ -1,12 +1,22 @@
 import { captionsOf, OFF, show, shown } from "./captions.ts";
-import { chooseEngine, loadHls } from "./engines/choose.ts";
-import type { Engine, EngineEvent, EngineOptions } from "./engines/engine.ts";
+import {
+  type Chances,
+  chooseEngine,
+  chooseMoq,
+  fitsMoq,
+  loadHls,
+  moqAgainMs,
+  moqLasts,
+  type Opener,
+} from "./engines/choose.ts";
+import type { Engine, EngineEvent } from "./engines/engine.ts";
 import { AUTO } from "./engines/quality.ts";
 import { actionOf, focusOf } from "./keys.ts";
 import { type Answer, Lifecycle } from "./lifecycle.ts";
 import { recall, recallText, remember } from "./memory.ts";
 import type { MenuModel } from "./menu.ts";
 import { Meter, type Stats } from "./meter.ts";
+import { addressNow, Renewal } from "./renewal.ts";
 import {
   begin,
   type Effect,
@@ -22,6 +32,8 @@ import { Storyboard } from "./storyboard.ts";
 import { BEHIND_SECONDS, parseTime, stepFrom, type Timeline } from "./timeline.ts";
 import { type Action, openView, type View } from "./view.ts";
 
+/** Least time between two looks whether Media over QUIC can be had again. */
+const RETURN_MS = 2_000;
 /** Seconds of unbroken playback after which the budgets for recovery are full again. */
 const STEADY_MS = 10_000;
 const IDLE_MS = 2500;
@@ -56,7 +68,16 @@ export class SluicePlayer extends HTMLElement {
   #phase: Phase = "connecting";
   #engine: Engine | undefined;
   #engineNumber = 0;
+  /** The engine is the one of choice; else the next look for that one, and that it waits for an answer of the lifecycle. */
+  #overQuic = false;
+  #return: ReturnType<typeof setTimeout> | undefined;
+  #returning = false;
+  /** Media second at which the next engine goes on. */
+  #resumeAt: number | undefined;
   #lifecycle: Lifecycle | undefined;
+  /** The address of the playback now. */
+  #base = "";
+  #renewal: Renewal | undefined;
   #board: Storyboard | undefined;
   #message: string | null = null;
   #moq: Answer["moq"];
@@ -74,7 +95,10 @@ export class SluicePlayer extends HTMLElement {
   /** Seconds from the beginning at which to start; used up by the first engine that knows its timeline. */
   #startAt: number | undefined;
   #gone: AbortController | undefined;
-  /** Asked for a fresh token; undefined where nobody has any. */
+  /**
+   * Asked for a token for the same video or live input before the one in `src` ends, or when the server takes none. It is
+   * swapped in while it plays. Where nothing was shown yet `admit` is sent first, and whoever prevents that has another use for it.
+   */
   onTokenNeeded: (() => Promise<string | undefined>) | undefined;
   /** Whoever asked it to play and waits for that. */
   #asked: PromiseWithResolvers<void>[] = [];
@@ -233,6 +257,12 @@ export class SluicePlayer extends HTMLElement {
     this.#view.video.pause();
   }
 
+  /** Asks anew for what was denied, and for a token to have it with. */
+  retry(): void {
+    this.#renewal?.ask();
+    this.#lifecycle?.ask();
+  }
+
   /** Jumps to the live edge and plays. */
   goLive(): void {
     const at = this.#engine?.livePosition;
@@ -248,27 +278,51 @@ export class SluicePlayer extends HTMLElement {
     const base = this.getAttribute("src")?.replace(/\/+$/, "");
     if (!base) return;
     this.#state = begin;
+    this.#base = new URL(base, location.href).href;
+    this.#renewal = new Renewal({
+      id: base.slice(base.lastIndexOf("/") + 1),
+      ask: () => this.onTokenNeeded?.(),
+      fresh: (token) => this.#onToken(token),
+    });
     // Autoplay never brings sound by surprise: the page asks for it in so many words, or the viewer did before.
     const video = this.#view.video;
     const asked = this.getAttribute("muted") === "false" || recall("sound", 0) === 1;
     video.muted = this.#flag("muted") || (this.#flag("autoplay") && !asked);
     this.#offerSound = false;
     if (this.getAttribute("preload") !== "none") void loadHls();
-    this.#board = new Storyboard(`${base}/storyboard.vtt`);
+    this.#board = new Storyboard(() => `${this.#base}/storyboard.vtt`);
     this.#lifecycle = new Lifecycle({
-      url: `${base}/lifecycle`,
+      url: () => `${this.#base}/lifecycle`,
       onAnswer: (answer) => this.#onAnswer(answer),
-      onLost: () => this.#send({ type: "lifecycle-lost" }),
+      onLost: (unready) => this.#send({ type: "lifecycle-lost", unready }),
+      onDenied: (why) => {
+        this.#send({ type: "denied", why });
+        this.#renewal?.ask();
+      },
+      onDate: (nowMs) => this.#renewal?.clock(nowMs),
     });
     if (this.#flag("autoplay")) this.#send({ type: "play" });
     this.#lifecycle.follow(true);
     this.#render();
   }
 
+  #onToken(token: string): void {
+    const { broadcast } = this.#state;
+    const admit = new CustomEvent("admit", { cancelable: true, detail: token });
+    if (broadcast === "unknown" && !this.dispatchEvent(admit)) return;
+    this.#base = this.#base.replace(/[^/]*$/, token);
+    this.#engine?.renew?.();
+    if (this.#state.denied !== "no" || broadcast === "unknown") this.#lifecycle?.ask();
+  }
+
   #close(): void {
+    this.#renewal?.close();
     this.#lifecycle?.close();
     clearTimeout(this.#retry);
     clearTimeout(this.#steady);
+    clearTimeout(this.#return);
+    this.#returning = false;
+    this.#resumeAt = undefined;
     this.#engineNumber++;
     this.#engine?.destroy();
     this.#engine = undefined;
@@ -282,6 +336,7 @@ export class SluicePlayer extends HTMLElement {
     // A viewer who waited gets the picture when it comes; sound only if they asked for it.
     if (status === "idle" && !this.#state.wanted && isInput) this.#view.video.muted = true;
     this.#send({ type: "lifecycle", status, video: videoUID, isInput });
+    if (this.#returning) void this.#goBack();
   }
 
   #send(event: Event): void {
@@ -294,6 +349,8 @@ export class SluicePlayer extends HTMLElement {
     if (paused !== this.paused) this.dispatchEvent(new CustomEvent(paused ? "play" : "pause"));
     if (this.#phase !== was) {
       const heard = heardOf(was, this.#phase);
+      if (this.#phase === "denied")
+        this.dispatchEvent(new CustomEvent("error", { detail: sentence("denied", this.#state) }));
       if (heard) this.dispatchEvent(new CustomEvent(heard));
       this.dispatchEvent(new CustomEvent("statechange", { detail: this.#phase }));
     }
@@ -307,8 +364,8 @@ export class SluicePlayer extends HTMLElement {
     const phase = this.#phase;
     if (this.#asked.length === 0) return;
     if (phase === "playing") for (const { resolve } of this.#asked.splice(0)) resolve();
-    else if (phase === "failed" || phase === "ended")
-      this.#refuse(new DOMException(sentence(phase), "NotSupportedError"));
+    else if (phase === "failed" || phase === "ended" || (phase === "denied" && !this.onTokenNeeded))
+      this.#refuse(new DOMException(sentence(phase, this.#state), "NotSupportedError"));
     else if (!this.#state.wanted) this.#refuse(new DOMException("It was paused", "AbortError"));
   }
 
@@ -344,33 +401,77 @@ export class SluicePlayer extends HTMLElement {
     }
   }
 
+  get #chances(): Chances {
+    return { base: this.#base, moq: this.#moq, dvr: this.#flag("dvr"), choice: this.#quality };
+  }
+
   async #load(): Promise<void> {
     const number = ++this.#engineNumber;
+    const at = this.#resumeAt;
+    this.#resumeAt = undefined;
+    clearTimeout(this.#return);
+    if (at !== undefined) this.#view.freeze();
     this.#engine?.destroy();
     this.#engine = undefined;
-    const options: EngineOptions = {
+    const open = await chooseEngine(this.#view.video, this.#chances);
+    // Superseded while the code of the engine was loading.
+    if (number !== this.#engineNumber) return open?.abandon?.();
+    if (open) return this.#install(open, at);
+    this.#onEngine({ type: "failed", kind: "unsupported", message: "no Media Source and no HLS" });
+  }
+
+  #install(open: Opener, at: number | undefined): void {
+    const number = ++this.#engineNumber;
+    this.#overQuic = open.overQuic === true;
+    this.#engine = open({
       video: this.#view.video,
-      url: `${this.getAttribute("src")?.replace(/\/+$/, "")}/manifest/video.m3u8${this.#flag("dvr") ? "?dvrEnabled=true" : ""}`,
+      url: `${this.#base}/manifest/video.m3u8${this.#flag("dvr") ? "?dvrEnabled=true" : ""}`,
+      address: (url) => addressNow(url, this.#base),
       choice: this.#quality,
       startedMs: this.#startedMs,
+      at,
       onEvent: (event) => {
         if (number === this.#engineNumber) this.#onEngine(event);
       },
-    };
-    const open = await chooseEngine(options.video, {
-      base: this.getAttribute("src")?.replace(/\/+$/, "") ?? "",
-      moq: this.#moq,
-      dvr: this.#flag("dvr"),
-      choice: this.#quality,
     });
-    // Superseded while the code of the engine was loading.
-    if (number !== this.#engineNumber) return open?.abandon?.();
-    if (!open) {
-      this.#onEngine({ type: "failed", kind: "unsupported", message: "no Media Source and no HLS" });
-      return;
-    }
-    this.#engine = open(options);
+    this.#planReturn();
     void this.#start();
+  }
+
+  /** Where Media over QUIC was lost, or did not open in time, it is tried again while LL-HLS plays. */
+  #planReturn(): void {
+    clearTimeout(this.#return);
+    if (this.#overQuic || !fitsMoq(this.#chances)) return;
+    this.#return = setTimeout(
+      () => {
+        // A relay that is back may be at another port.
+        this.#returning = true;
+        this.#lifecycle?.ask();
+      },
+      Math.max(RETURN_MS, moqAgainMs() * (1 + Math.random() / 4)),
+    );
+  }
+
+  /** Only who is live, and sees it move, is moved to where live is sooner. */
+  #mayReturn(): boolean {
+    const edge = this.#engine?.livePosition;
+    const live = edge !== undefined && edge - this.#view.video.currentTime < BEHIND_SECONDS;
+    return live && this.#phase === "playing" && !this.#overQuic;
+  }
+
+  async #goBack(): Promise<void> {
+    this.#returning = false;
+    const number = this.#engineNumber;
+    const open = this.#mayReturn() ? await chooseMoq(this.#chances) : undefined;
+    if (number !== this.#engineNumber) return open?.abandon?.();
+    if (!open || !this.#mayReturn()) {
+      open?.abandon?.();
+      return this.#planReturn();
+    }
+    const at = this.#view.video.currentTime;
+    this.#view.freeze();
+    this.#engine?.destroy();
+    this.#install(open, at);
   }
 
   async #start(): Promise<void> {
@@ -401,6 +502,7 @@ export class SluicePlayer extends HTMLElement {
       this.dispatchEvent(new CustomEvent("error", { detail: event.message }));
     }
     if (event.type === "trouble" || event.type === "unfit") this.#meter.warn(event.message);
+    if (event.type === "unfit") this.#resumeAt = event.at;
     const { timeline } = this;
     if (event.type === "drained" && this.#flag("loop") && !this.#state.isInput && timeline) {
       this.#engine?.seek(timeline.start);
@@ -419,7 +521,10 @@ export class SluicePlayer extends HTMLElement {
     if (video.paused || video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA) return;
     if (this.#state.motion !== "moving") {
       clearTimeout(this.#steady);
-      this.#steady = setTimeout(() => this.#send({ type: "steady" }), STEADY_MS);
+      this.#steady = setTimeout(() => {
+        if (this.#overQuic) moqLasts();
+        this.#send({ type: "steady" });
+      }, STEADY_MS);
       this.#send({ type: "moving" });
     }
   }
@@ -444,6 +549,9 @@ export class SluicePlayer extends HTMLElement {
       case "play":
         if (this.#state.wanted && this.#phase !== "ready") this.pause();
         else void this.play();
+        break;
+      case "again":
+        this.retry();
         break;
       case "mute":
         this.#setMuted(!video.muted);
@@ -575,7 +683,9 @@ export class SluicePlayer extends HTMLElement {
     const audioOnly = video.readyState >= HTMLMediaElement.HAVE_METADATA && video.videoWidth === 0;
     this.#view.render({
       phase,
-      sentence: sentence(phase),
+      sentence: sentence(phase, this.#state),
+      // An expired token stays expired: it takes somebody who gives another.
+      again: phase === "denied" && (this.#state.denied === "refused" || this.onTokenNeeded !== undefined),
       controls: this.getAttribute("controls") !== "false",
       paused: !this.#state.wanted,
       muted: video.muted,

@@ -25,6 +25,8 @@ const drained: Event = { type: "drained" };
 const retry: Event = { type: "retry" };
 const lost: Event = { type: "lifecycle-lost" };
 const trouble: Event = { type: "trouble" };
+const expired: Event = { type: "denied", why: "expired" };
+const refused: Event = { type: "denied", why: "refused" };
 const failed = (kind: "network" | "media" | "unsupported"): Event => ({ type: "failed", kind });
 
 function run(events: Event[]): { state: State; phase: Phase; effects: Effect["do"][]; last: Effect["do"][] } {
@@ -131,6 +133,26 @@ test.for<{ name: string; events: Event[]; phase: Phase; last?: Effect["do"][] }>
     name: "requests work again",
     events: [...watching, trouble, stuck, { type: "recovered" }],
     phase: "buffering",
+    last: [],
+  },
+  { name: "a page is opened without the right to it", events: [play, refused], phase: "denied", last: [] },
+  {
+    name: "the right ends and the buffer still plays",
+    events: [...watching, expired],
+    phase: "playing",
+    last: ["stop"],
+  },
+  { name: "and it is dry", events: [...watching, expired, stuck], phase: "denied", last: ["ask"] },
+  {
+    name: "the right comes back",
+    events: [...watching, expired, stuck, on("live")],
+    phase: "starting",
+    last: ["load"],
+  },
+  {
+    name: "the engine gave up because of it",
+    events: [...watching, stuck, failed("network"), expired, retry],
+    phase: "denied",
     last: [],
   },
   {

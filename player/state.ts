@@ -12,6 +12,7 @@ export type Phase =
   | "buffering"
   | "reconnecting"
   | "retrying"
+  | "denied"
   | "ended"
   | "failed";
 
@@ -23,6 +24,10 @@ export interface State {
   readonly isInput: boolean;
   /** The last lifecycle question was not answered. */
   readonly unheard: boolean;
+  /** It was answered that the server cannot say now who may watch. */
+  readonly unready: boolean;
+  /** This viewer may not watch: any more, or at all. */
+  readonly denied: "no" | "expired" | "refused";
   /** `resting`: it failed and waits for its next try. `drained`: it has shown the last frame. */
   readonly engine: "off" | "on" | "troubled" | "resting" | "drained" | "refused";
   /** The video that the engine was loaded for. */
@@ -38,7 +43,8 @@ export interface State {
 
 export type Event =
   | { type: "lifecycle"; status: Exclude<Broadcast, "unknown">; video: string | null; isInput: boolean }
-  | { type: "lifecycle-lost" }
+  | { type: "lifecycle-lost"; unready?: boolean }
+  | { type: "denied"; why: "expired" | "refused" }
   | { type: "play" }
   | { type: "pause" }
   | { type: "moving" }
@@ -70,6 +76,8 @@ export const begin: State = {
   video: null,
   isInput: true,
   unheard: false,
+  unready: false,
+  denied: "no",
   engine: "off",
   loaded: null,
   motion: "none",
@@ -101,10 +109,14 @@ function change(state: State, event: Event, effects: Effect[]): State {
       const wanted = state.wanted || (status === "idle" && isInput && state.broadcast === "unknown");
       const over = status === "ended" || status === "idle";
       if (over && state.motion === "stuck") effects.push({ do: "stop" });
-      return { ...state, broadcast: status, video: video ?? state.video, isInput, unheard: false, wanted };
+      const heard = { unheard: false, unready: false, denied: "no" as const };
+      return { ...state, ...heard, broadcast: status, video: video ?? state.video, isInput, wanted };
     }
     case "lifecycle-lost":
-      return { ...state, unheard: true };
+      return { ...state, unheard: true, unready: event.unready === true };
+    case "denied":
+      if (state.engine !== "off") effects.push({ do: "stop" });
+      return { ...state, denied: event.why, unheard: false, engine: "off" };
     case "play":
       return { ...state, wanted: true };
     case "pause":
@@ -156,7 +168,8 @@ export function retryAfterMs(attempts: number): number {
 }
 
 /** True while there is media to load: on air, or a video that was recorded. */
-function available({ broadcast, isInput }: State): boolean {
+function available({ broadcast, isInput, denied }: State): boolean {
+  if (denied !== "no") return false;
   return broadcast === "live" || broadcast === "reconnecting" || (broadcast === "ended" && !isInput);
 }
 
@@ -164,6 +177,7 @@ export function phaseOf(state: State): Phase {
   const { broadcast, engine, motion, wanted, loaded, unheard } = state;
   if (engine === "refused") return "failed";
   if (motion === "moving") return "playing";
+  if (state.denied !== "no") return "denied";
   if (engine === "drained") return "ended";
   if (broadcast === "unknown") return unheard ? "retrying" : "connecting";
   if (!available(state)) {
@@ -177,14 +191,21 @@ export function phaseOf(state: State): Phase {
 }
 
 /** The sentence for the phase; empty where the picture speaks for itself. */
-export function sentence(phase: Phase): string {
+export function sentence(
+  phase: Phase,
+  { denied, unready }: Pick<State, "denied" | "unready"> = begin,
+): string {
   switch (phase) {
+    case "denied":
+      return denied === "expired"
+        ? "Your access to this broadcast has expired"
+        : "You have no access to this broadcast";
     case "waiting":
       return "Waiting for the broadcast to begin";
     case "reconnecting":
       return "Reconnecting…";
     case "retrying":
-      return "Connection lost, retrying";
+      return unready ? "The server lets nobody in at the moment, retrying" : "Connection lost, retrying";
     case "ended":
       return "The broadcast has ended";
     case "failed":
@@ -196,5 +217,5 @@ export function sentence(phase: Phase): string {
 
 /** True while a change of the broadcast has to be heard at once; playback itself tells when it is not. */
 export function follows(phase: Phase): boolean {
-  return phase !== "playing" && phase !== "paused" && phase !== "failed";
+  return phase !== "playing" && phase !== "paused" && phase !== "failed" && phase !== "denied";
 }

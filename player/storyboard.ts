@@ -46,11 +46,12 @@ export function tileAt({ tiles }: Board, second: number): Tile | undefined {
 
 /** The storyboard at an address, fetched when somebody looks at it and again when it may have grown. */
 export class Storyboard {
-  readonly #url: string;
+  readonly #url: () => string;
   #board: Board | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(url: string) {
+  /** `url` says where it is now. */
+  constructor(url: () => string) {
     this.#url = url;
   }
 
@@ -70,7 +71,7 @@ export class Storyboard {
 
   async #load(): Promise<Board | undefined> {
     try {
-      const answer = await fetch(this.#url);
+      const answer = await fetch(this.#url());
       return answer.ok ? readBoard(await answer.text(), answer.url) : undefined;
     } catch {
       // Without it there is the time alone.

@@ -9,6 +9,8 @@ import { label } from "./timeline.ts";
 export interface Model {
   readonly phase: Phase;
   readonly sentence: string;
+  /** To try again is up to the viewer. */
+  readonly again: boolean;
   readonly controls: boolean;
   readonly paused: boolean;
   readonly muted: boolean;
@@ -34,12 +36,14 @@ export interface Model {
 const markup = `
 <div class="frame" part="frame">
   <video playsinline></video>
+  <canvas class="still" hidden></canvas>
   <div class="poster" hidden></div>
   <div class="sound-only" hidden>${icons.wave}<span>Audio only</span></div>
   <div class="veil"></div>
   <div class="center">
     <div class="spinner" aria-hidden="true"></div>
     <p class="sentence" role="status" aria-live="polite"></p>
+    <button class="again" type="button" data-do="again" hidden>Try again</button>
     <button class="big" type="button" data-do="play" aria-label="Play">${icons.play}</button>
   </div>
   <button class="offer" type="button" data-do="sound">${icons.muted}<span>Tap for sound</span></button>
@@ -66,6 +70,7 @@ const markup = `
 
 export type Action =
   | "play"
+  | "again"
   | "mute"
   | "sound"
   | "louder"
@@ -86,6 +91,8 @@ export interface View {
   /** True while a menu is open: controls stay. */
   readonly busy: boolean;
   render(model: Model): void;
+  /** Keeps what is on screen there until the next picture is shown. */
+  freeze(): void;
   toggleQuality(): void;
   closeMenus(): void;
 }
@@ -114,6 +121,7 @@ export function openView(root: ShadowRoot, events: ViewEvents): View {
   const poster = find(".poster");
   const soundOnly = find(".sound-only");
   const text = find(".sentence");
+  const again = find(".again");
   const stats = find(".stats");
   const range = find<HTMLInputElement>(".volume input");
   const time = find(".time");
@@ -166,12 +174,25 @@ export function openView(root: ShadowRoot, events: ViewEvents): View {
     at.title = `${name} (${key})`;
   };
 
+  const still = find<HTMLCanvasElement>(".still");
+  for (const name of ["playing", "timeupdate"])
+    video.addEventListener(name, () => {
+      if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) still.hidden = true;
+    });
+
   let shown: Model | undefined;
   return {
     video,
     frame,
     get busy() {
       return quality.open || captions.open;
+    },
+    freeze() {
+      if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || video.videoWidth === 0) return;
+      still.width = video.videoWidth;
+      still.height = video.videoHeight;
+      still.getContext("2d")?.drawImage(video, 0, 0);
+      still.hidden = false;
     },
     toggleQuality() {
       captions.close();
@@ -186,6 +207,8 @@ export function openView(root: ShadowRoot, events: ViewEvents): View {
       shown = model;
       frame.dataset.phase = model.phase;
       if (text.textContent !== model.sentence) text.textContent = model.sentence;
+      again.hidden = !model.again;
+      if (["denied", "failed", "ended", "waiting"].includes(model.phase)) still.hidden = true;
       frame.classList.toggle("no-controls", !model.controls);
       frame.classList.toggle("offers-sound", model.offerSound);
       frame.classList.toggle("on-air", model.live);

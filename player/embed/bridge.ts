@@ -57,9 +57,9 @@ export function openBridge(player: SluicePlayer): void {
   for (const name of mediaEvents) player.media.addEventListener(name, () => tellAll(name));
   for (const name of playerEvents) player.addEventListener(name, () => tellAll(name));
 
-  player.onTokenNeeded = () => {
+  const needed = () => {
     waiting ??= Promise.withResolvers();
-    for (const link of links) ask(link);
+    for (const link of links) if (!link.asked) ask(link);
     return waiting.promise;
   };
   function ask(link: Link): void {
@@ -123,6 +123,9 @@ export function openBridge(player: SluicePlayer): void {
     };
     tell(link);
     if (waiting) ask(link);
+    if (player.onTokenNeeded) return;
+    player.onTokenNeeded = needed;
+    if (player.state === "denied") player.retry();
   });
   announce();
 }

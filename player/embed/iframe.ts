@@ -9,5 +9,10 @@ player.setAttribute("hotkeys", "page");
 applyQuery(player, location.search);
 // What is behind the frame is seen where the picture does not reach.
 if (player.getAttribute("letterbox-color") === "transparent") document.documentElement.classList.add("clear");
+// Who was not let in gets another page with another token: the page says who may frame it.
+player.addEventListener("admit", (event) => {
+  event.preventDefault();
+  location.replace(`/${(event as CustomEvent<string>).detail}/iframe${location.search}`);
+});
 document.body.append(player);
 openBridge(player);

@@ -13,6 +13,7 @@ const words: Record<Phase, string> = {
   buffering: "Buffering",
   reconnecting: "Reconnecting",
   retrying: "Connection lost",
+  denied: "No access",
   ended: "Ended",
   failed: "Cannot play",
 };

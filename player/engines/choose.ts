@@ -12,8 +12,11 @@ const MOST_MS = 600_000;
 const UNTIL = "moq-avoid-until";
 const LENGTH = "moq-avoid-ms";
 
-/** Opens an engine; `abandon` is called instead when none is wanted any more. */
-export type Opener = ((options: EngineOptions) => Engine) & { readonly abandon?: () => void };
+/** Opens an engine; `abandon` is called instead when none is wanted any more. `overQuic` says that it is the one of choice. */
+export type Opener = ((options: EngineOptions) => Engine) & {
+  readonly abandon?: () => void;
+  readonly overQuic?: boolean;
+};
 
 /** What an engine is chosen by. */
 export interface Chances {
@@ -53,10 +56,26 @@ export async function chooseEngine(video: HTMLVideoElement, chances: Chances): P
   return nativeSupported(video) ? openNative : undefined;
 }
 
+/** True where Media over QUIC has all that is wanted, now or once it can be reached again. */
+export function fitsMoq({ moq, dvr, choice }: Chances): boolean {
+  return moq !== undefined && !moq.lacks?.length && !dvr && choice !== SOUND_ALONE;
+}
+
+/** Milliseconds until Media over QUIC is worth another try. */
+export function moqAgainMs(): number {
+  return Math.max(0, Number(recallText(UNTIL) ?? 0) - Date.now());
+}
+
+/** Media over QUIC has lasted: the next failure is taken for the first. */
+export function moqLasts(): void {
+  remember(LENGTH, AVOID_MS);
+}
+
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
-async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | undefined> {
-  if (!moq || moq.lacks?.length || dvr || choice === SOUND_ALONE) return undefined;
-  if (Date.now() < Number(recallText(UNTIL) ?? 0)) return undefined;
+export async function chooseMoq(chances: Chances): Promise<Opener | undefined> {
+  const { base, moq } = chances;
+  if (!moq || !fitsMoq(chances)) return undefined;
+  if (moqAgainMs() > 0) return undefined;
   const avoid = () => {
     const ms = Number(recallText(LENGTH) ?? AVOID_MS);
     remember(UNTIL, Date.now() + ms);
@@ -69,8 +88,12 @@ async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | 
     ]);
     if (!moqSupported()) return undefined;
     const client = await connectMoq(base, moq, CONNECT_MS);
-    const open = (options: EngineOptions) => openMoq(options, client, avoid);
-    return Object.assign(open, { abandon: () => client.close() });
+    const open = (options: EngineOptions) =>
+      openMoq(options, client, {
+        lost: avoid,
+        reconnect: () => connectMoq(options.address(base), moq, CONNECT_MS),
+      });
+    return Object.assign(open, { abandon: () => client.close(), overQuic: true });
   } catch {
     avoid();
     return undefined;

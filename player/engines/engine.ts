@@ -9,8 +9,11 @@ export type EngineEvent =
   | { type: "recovered" }
   /** The engine gave up: the player recovers it, loads it anew, or says so. */
   | { type: "failed"; kind: "network" | "media" | "unsupported"; message: string }
-  /** What is broadcast now does not go with what is buffered: only a new engine at the live edge takes it. */
-  | { type: "unfit"; message: string }
+  /**
+   * What is broadcast now does not go with what is buffered: only a new engine at the live edge takes it; or this engine is not
+   * to be had any more and another goes on at `at`, in media seconds.
+   */
+  | { type: "unfit"; message: string; at?: number }
   /** The playlist has ended and the last frame was shown. */
   | { type: "drained" };
 
@@ -43,6 +46,11 @@ export interface Engine {
   choose(name: string): boolean;
   /** Moves to `at`, in media seconds. */
   seek(at: number): void;
+  /**
+   * The playback has another address now, as `address` says; its right to the old one ends soon. Engines whose requests are
+   * few and short have nothing to do here.
+   */
+  renew?(): void;
   /** Rebuilds the decoder after a failure of kind "media", keeping the position. */
   recover(): void;
   /** Loads no more; what is on screen stays. */
@@ -55,9 +63,13 @@ export interface EngineOptions {
   readonly video: HTMLVideoElement;
   /** Address of the multivariant playlist. */
   readonly url: string;
+  /** The address, under what the playback is now, of one that was made when it was something else: to be asked before every request. */
+  readonly address: (url: string) => string;
   /** A quality's name, as far as it can be had, or `AUTO`. */
   readonly choice: string;
   /** When the broadcast began by the origin's clock, in ms since 1970; undefined while unknown. */
   readonly startedMs: number | undefined;
+  /** Media second to begin at, as near as it can be had; undefined for the live edge, or the beginning of a recording. */
+  readonly at: number | undefined;
   readonly onEvent: (event: EngineEvent) => void;
 }

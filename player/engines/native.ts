@@ -7,7 +7,7 @@ export function nativeSupported(video: HTMLVideoElement): boolean {
 }
 
 /** Hands the playlist to the browser's own HLS player. */
-export function openNative({ video, url, onEvent }: EngineOptions): Engine {
+export function openNative({ video, url, address, onEvent }: EngineOptions): Engine {
   const gone = new AbortController();
   const on = (name: string, listener: () => void) => {
     video.addEventListener(name, listener, { signal: gone.signal });
@@ -59,6 +59,20 @@ export function openNative({ video, url, onEvent }: EngineOptions): Engine {
     seek(at) {
       placed = true;
       video.currentTime = at;
+    },
+    /**
+     * Its requests are the browser's own: the only way to give it a fresh token is to load the list anew. Playback goes on at the
+     * same moment, after the time that this takes.
+     */
+    renew() {
+      const { currentTime, paused } = video;
+      placed = true;
+      const resume = () => {
+        video.currentTime = currentTime;
+        if (!paused) void video.play().catch(() => {});
+      };
+      video.addEventListener("loadedmetadata", resume, { once: true, signal: gone.signal });
+      video.src = address(url);
     },
     recover() {
       placed = false;

@@ -27,20 +27,24 @@ export async function bundle(entry: string): Promise<Buffer> {
   }
 }
 
-/** A site of its own: what is at each path, HTML unless it is bytes of a script. */
+/** HTML, bytes of a script, or what makes the answer anew each time. */
+type Page = string | Buffer | (() => string | Promise<string>);
+
+/** A site of its own: what is at each path. */
 export interface Site {
   /** `http://host:port`, without a slash. */
   readonly origin: string;
   /** Changes what is there. */
-  readonly pages: Map<string, string | Buffer>;
+  readonly pages: Map<string, Page>;
   close(): void;
 }
 
 /** Another host name than `localhost` makes it another site than the player's, not only another origin. */
-export async function openPages(pages: Readonly<Record<string, string | Buffer>>): Promise<Site> {
-  const all = new Map(Object.entries(pages));
-  const server: Server = createServer((request, response) => {
-    const page = all.get(request.url ?? "/");
+export async function openPages(pages: Readonly<Record<string, Page>>): Promise<Site> {
+  const all = new Map<string, Page>(Object.entries(pages));
+  const server: Server = createServer(async (request, response) => {
+    const found = all.get(request.url ?? "/");
+    const page = typeof found === "function" ? await found() : found;
     response.writeHead(page === undefined ? 204 : 200, {
       "content-type": page instanceof Buffer ? "text/javascript" : "text/html",
     });

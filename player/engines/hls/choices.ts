@@ -26,6 +26,7 @@ interface Sound {
 /** What the viewer may choose from in one `Hls`, and what becomes of the choice when rungs go and come. */
 export class Choices {
   readonly #hls: Hls;
+  readonly #address: (url: string) => string;
   readonly #soundAlone: boolean;
   #wish: string;
   #sound: Sound | undefined;
@@ -39,8 +40,9 @@ export class Choices {
   #again: ReturnType<typeof setTimeout> | undefined;
 
   /** Takes over the choice of levels; `hls` must not start to load by itself when sound alone is chosen. */
-  constructor(hls: Hls, choice: string) {
+  constructor(hls: Hls, choice: string, address: (url: string) => string) {
     this.#hls = hls;
+    this.#address = address;
     this.#wish = choice;
     this.#soundAlone = choice === SOUND_ALONE;
     hls.on(Events.MANIFEST_LOADED, (_, data) => this.#onLoaded(data));
@@ -179,7 +181,7 @@ export class Choices {
     level.loadError++;
     level.loadErrorTime = performance.now();
     const look = async () => {
-      const found = await lookAt(level.uri);
+      const found = await lookAt(this.#address(level.uri));
       if (!this.#stopped.has(level)) return;
       if (found === "stopped") {
         level.loadErrorTime = performance.now();

@@ -72,12 +72,20 @@ const BACK_SECONDS = 5;
 let bandwidth = 3_000_000;
 
 /** Plays low-latency HLS through hls.js. */
-export function openHls({ video, url, choice, startedMs, onEvent }: EngineOptions): Engine {
+export function openHls(options: EngineOptions): Engine {
+  const { video, url, address, choice, startedMs, at, onEvent } = options;
   const hls = new LiveHls(
-    { ...config, abrEwmaDefaultEstimate: bandwidth, autoStartLoad: choice !== SOUND_ALONE },
+    {
+      ...config,
+      abrEwmaDefaultEstimate: bandwidth,
+      startPosition: at ?? -1,
+      autoStartLoad: choice !== SOUND_ALONE,
+      // hls.js keeps the addresses that it has read; what has a fresh token since then goes out under that one.
+      xhrSetup: (xhr, asked) => xhr.open("GET", address(asked), true),
+    },
     startedMs,
   );
-  const choices = new Choices(hls, choice);
+  const choices = new Choices(hls, choice, address);
   mendSeams(hls, video);
   const gone = new AbortController();
   let troubled = false;
@@ -127,7 +135,7 @@ export function openHls({ video, url, choice, startedMs, onEvent }: EngineOption
     if (performance.now() > settleUntil) video.removeEventListener("timeupdate", settle);
     else if (late > 0.5 && bufferedAhead(video) > late + 0.5) video.currentTime = to;
   };
-  video.addEventListener("timeupdate", settle, { signal: gone.signal });
+  if (at === undefined) video.addEventListener("timeupdate", settle, { signal: gone.signal });
 
   hls.on(Events.LEVEL_UPDATED, step);
   hls.on(Events.BUFFER_APPENDED, step);

@@ -9,8 +9,9 @@ import { InOrder } from "./order.ts";
 const TARGET_SECONDS = 0.22;
 const MOST_SECONDS = 1.5;
 const STEP_SECONDS = 0.15;
-/** Further behind than this playback jumps, below it plays a little faster. */
+/** Further behind than this playback jumps, below it plays a little faster. Who comes from LL-HLS is as far behind as that was. */
 const JUMP_SECONDS = 1.5;
+const JOIN_SECONDS = 4;
 const LOOK_MS = 50;
 /** What has begun to play settles for this long: it may jump by less, and faster than later on. */
 const SETTLE_MS = 2_000;
@@ -21,15 +22,31 @@ const SILENT_MS = 800;
 const ANSWER_MS = 1_000;
 /** A session that brings no picture by then is left for LL-HLS. */
 const BEGIN_MS = 5_000;
+/** A session for a fresh token that cannot be had is tried again after this. */
+const AGAIN_MS = 1_000;
 /** MOQT codes of PUBLISH_DONE. */
 const TRACK_ENDED = 2;
 
 /** A track that is subscribed to. */
 interface Lane {
   readonly track: MoqTrack;
-  readonly order: InOrder;
+  readonly client: MoqClient;
+  /** The newest group that has begun on it, and the first and the last that are taken from it. */
+  newest: number;
+  from: number;
+  until: number;
   end: () => void;
 }
+
+/** Picture or sound: what plays, and what is subscribed to and takes over at the next group that neither has begun. */
+interface Pair {
+  readonly order: InOrder;
+  now?: Lane | undefined;
+  next?: Lane | undefined;
+}
+
+/** Gets another session with the right to the playback that there is now. */
+export type Reconnect = () => Promise<MoqClient>;
 
 /** True where this browser can play Media over QUIC. */
 export function moqSupported(): boolean {
@@ -37,16 +54,23 @@ export function moqSupported(): boolean {
 }
 
 /** Plays a broadcast over an open session: Media over QUIC into Media Source. `lost` is told why when it cannot go on. */
-export function openMoq(options: EngineOptions, client: MoqClient, lost: (reason: string) => void): Engine {
-  return new MoqEngine(options, client, lost);
+export function openMoq(
+  options: EngineOptions,
+  client: MoqClient,
+  on: { readonly lost: (reason: string) => void; readonly reconnect: Reconnect },
+): Engine {
+  return new MoqEngine(options, client, on);
 }
 
 class MoqEngine implements Engine {
   readonly name = "Media over QUIC";
   readonly #video: HTMLVideoElement;
   readonly #onEvent: EngineOptions["onEvent"];
-  readonly #client: MoqClient;
+  /** The session, and the one before it while something still comes over that. */
+  #client: MoqClient;
+  #former: MoqClient | undefined;
   readonly #lost: (reason: string) => void;
+  readonly #reconnect: Reconnect;
   readonly #source = new MediaSource();
   readonly #url = URL.createObjectURL(this.#source);
   readonly #gone = new AbortController();
@@ -54,10 +78,11 @@ class MoqEngine implements Engine {
   #wish: string;
   #catalog: Catalog | undefined;
   #feeds: { video?: Feed; audio?: Feed } = {};
-  #picture: Lane | undefined;
-  /** Subscribed to and not begun: takes over at its first group. */
-  #next: Lane | undefined;
-  #sound: Lane | undefined;
+  readonly #picture: Pair = { order: new InOrder(() => performance.now()) };
+  readonly #sound: Pair = { order: new InOrder(() => performance.now()) };
+  /** Where another engine was, to go on from. */
+  readonly #at: number | undefined;
+  #jump = JUMP_SECONDS;
   #startedAt: number | undefined;
   #target = TARGET_SECONDS;
   #steadySince = performance.now();
@@ -72,12 +97,18 @@ class MoqEngine implements Engine {
   #heardAt = performance.now();
   #asking = false;
 
-  constructor({ video, choice, onEvent }: EngineOptions, client: MoqClient, lost: (reason: string) => void) {
+  constructor(
+    { video, choice, at, onEvent }: EngineOptions,
+    client: MoqClient,
+    { lost, reconnect }: { readonly lost: (reason: string) => void; readonly reconnect: Reconnect },
+  ) {
     this.#video = video;
     this.#wish = choice;
+    this.#at = at;
     this.#onEvent = onEvent;
     this.#client = client;
     this.#lost = lost;
+    this.#reconnect = reconnect;
     const { signal } = this.#gone;
     client.onLost = (reason) => this.#fail(reason);
     video.addEventListener("waiting", () => this.#stalled(), { signal });
@@ -117,8 +148,8 @@ class MoqEngine implements Engine {
   }
 
   get rendition() {
-    const codecs = [this.#picture?.track.codec, this.#sound?.track.codec].filter(Boolean).join(", ");
-    const bitsPerSecond = this.#picture?.track.bitsPerSecond;
+    const codecs = [this.#picture, this.#sound].flatMap(({ now }) => now?.track.codec ?? []).join(", ");
+    const bitsPerSecond = this.#picture.now?.track.bitsPerSecond;
     return { ...(codecs && { codecs }), ...(bitsPerSecond && { bitsPerSecond }) };
   }
 
@@ -133,7 +164,7 @@ class MoqEngine implements Engine {
   }
 
   get playing(): string | undefined {
-    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture?.track.name) ?? -1;
+    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture.now?.track.name) ?? -1;
     return this.#catalog?.qualities[at]?.name;
   }
 
@@ -159,7 +190,12 @@ class MoqEngine implements Engine {
   }
 
   stop(): void {
-    for (const lane of [this.#picture, this.#next, this.#sound]) lane?.end();
+    for (const { now, next } of [this.#picture, this.#sound]) for (const lane of [now, next]) lane?.end();
+  }
+
+  /** The right to a session ends with its token: all that is subscribed to is taken over, at its next group, by another session. */
+  renew(): void {
+    void this.#move();
   }
 
   destroy(): void {
@@ -167,6 +203,7 @@ class MoqEngine implements Engine {
     clearInterval(this.#timer);
     this.#gone.abort();
     this.#client.close();
+    this.#former?.close();
     for (const feed of Object.values(this.#feeds)) feed.close();
     this.#video.playbackRate = 1;
     this.#video.removeAttribute("src");
@@ -178,22 +215,50 @@ class MoqEngine implements Engine {
     if (this.#over || this.#ending) return;
     this.#over = true;
     this.#client.close();
+    this.#former?.close();
     this.#lost(reason);
-    this.#onEvent({ type: "unfit", message: `Media over QUIC: ${reason}` });
+    const at = this.#startedAt === undefined ? this.#at : this.#video.currentTime;
+    this.#onEvent({ type: "unfit", message: `Media over QUIC: ${reason}`, ...(at !== undefined && { at }) });
+  }
+
+  async #move(): Promise<void> {
+    let client: MoqClient;
+    try {
+      client = await this.#reconnect();
+    } catch {
+      if (!this.#over) setTimeout(() => this.#over || this.renew(), AGAIN_MS);
+      return;
+    }
+    if (this.#over || this.#ending) return client.close();
+    // Of two in a row the older is given up: what still came over it is taken over at the next group as well.
+    this.#former?.close();
+    this.#former = this.#client;
+    this.#former.onLost = undefined;
+    this.#client = client;
+    client.onLost = (reason) => this.#fail(reason);
+    this.#subscribeCatalog();
+    for (const pair of [this.#picture, this.#sound]) {
+      const track = (pair.next ?? pair.now)?.track;
+      if (track) this.#takeOver(pair, track);
+    }
   }
 
   #subscribeCatalog(): void {
-    this.#client.subscribe(
+    const client = this.#client;
+    client.subscribe(
       "catalog",
       { filter: { from: "largest object" }, priority: 0 },
       {
-        refused: (_code, reason) => this.#fail(reason),
+        refused: (_code, reason) => client === this.#client && this.#fail(reason),
         group: () => ({
-          object: ({ payload }) => this.#onCatalog(payload),
+          object: ({ payload }) => client === this.#client && this.#onCatalog(payload),
           end: () => {},
         }),
-        done: (code) =>
-          code === TRACK_ENDED ? this.#finish() : this.#fail(`the catalog ended with ${code}`),
+        done: (code) => {
+          if (client !== this.#client) return;
+          if (code === TRACK_ENDED) this.#finish();
+          else this.#fail(`the catalog ended with ${code}`);
+        },
       },
     );
   }
@@ -223,20 +288,23 @@ class MoqEngine implements Engine {
     const picture = this.#wished();
     if (picture) this.#feeds.video = new Feed(this.#source.addSourceBuffer(picture.type), failed);
     if (audio[0]) this.#feeds.audio = new Feed(this.#source.addSourceBuffer(audio[0].type), failed);
-    if (picture) this.#picture = this.#lane(picture);
-    if (audio[0]) this.#sound = this.#lane(audio[0]);
+    if (picture) this.#picture.now = this.#lane(this.#picture, picture);
+    if (audio[0]) this.#sound.now = this.#lane(this.#sound, audio[0]);
   }
 
   /** The catalog has changed: what is played may be gone, and what was wished may be here. */
   #follow({ video, audio }: Catalog): void {
     if (video.length > 0 !== (this.#feeds.video !== undefined))
       return this.#fail("its tracks are others now");
-    if (audio[0] && this.#sound && audio[0] !== this.#sound.track) {
-      this.#sound.end();
-      this.#sound = this.#lane(audio[0]);
+    const sound = this.#sound.now;
+    if (audio[0] && sound && audio[0] !== sound.track) {
+      sound.end();
+      this.#sound.next?.end();
+      this.#sound.now = this.#sound.next = undefined;
+      this.#sound.now = this.#lane(this.#sound, audio[0]);
     }
     // A rung that begins later is behind the source by what its encoder takes: nobody is moved there without need.
-    const isHere = video.some((track) => track === this.#picture?.track);
+    const isHere = video.some((track) => track === this.#picture.now?.track);
     if (!isHere || this.choice !== AUTO) this.#switch();
   }
 
@@ -253,41 +321,56 @@ class MoqEngine implements Engine {
 
   #switch(): void {
     const wished = this.#wished();
-    if (!wished || !this.#picture) return;
-    if (wished === (this.#next ?? this.#picture).track) return;
-    this.#next?.end();
-    this.#next = undefined;
+    const { now, next } = this.#picture;
+    if (!wished || !now || wished === (next ?? now).track) return;
+    this.#drop(this.#picture);
     // On the way back to what plays.
-    if (wished === this.#picture.track) return;
-    this.#next = this.#lane(wished);
+    if (wished === now.track && now.client === this.#client) return;
+    this.#takeOver(this.#picture, wished);
   }
 
-  #lane(track: MoqTrack): Lane {
-    const order = new InOrder(
-      (bytes) => this.#take(lane, bytes),
-      () => performance.now(),
-    );
-    const isFirst = track.role === "audio" ? !this.#sound : !this.#picture;
-    const lane: Lane = { track, order, end: () => {} };
-    lane.end = this.#client.subscribe(
+  #takeOver(pair: Pair, track: MoqTrack): void {
+    this.#drop(pair);
+    pair.next = this.#lane(pair, track);
+  }
+
+  /** What was to take over does not. */
+  #drop(pair: Pair): void {
+    pair.next?.end();
+    pair.next = undefined;
+    if (pair.now) pair.now.until = Number.POSITIVE_INFINITY;
+  }
+
+  #lane(pair: Pair, track: MoqTrack): Lane {
+    const client = this.#client;
+    const lane: Lane = { track, client, newest: -1, from: 0, until: Number.POSITIVE_INFINITY, end: () => {} };
+    lane.end = client.subscribe(
       track.name,
       // What takes over begins with a whole group; groups of one number begin together in all renditions.
       {
-        filter: { from: isFirst ? "largest object" : "next group" },
+        filter: { from: pair.now ? "next group" : "largest object" },
         priority: track.role === "audio" ? 32 : 128,
       },
       {
         refused: (_code, reason) => {
-          if (lane === this.#next) this.#next = undefined;
-          else this.#fail(reason);
+          if (lane === pair.next && pair.now?.client === this.#client) this.#drop(pair);
+          else if (client === this.#client) this.#fail(reason);
         },
         group: (id) => {
-          const group = order.begin(id);
+          const { now, next } = pair;
+          // What has begun to play is not begun again: browsers would show nothing until the next keyframe.
+          if (lane === next && now && now.until === Number.POSITIVE_INFINITY) {
+            lane.from = Math.max(id, now.newest + 1);
+            now.until = lane.from - 1;
+          }
+          lane.newest = Math.max(lane.newest, id);
+          if (id < lane.from || id > lane.until) return { object() {}, end() {} };
+          const group = pair.order.begin(id, (bytes) => this.#take(pair, lane, bytes));
           return { object: ({ payload }) => group.object(payload), end: () => group.end() };
         },
         // The catalog says what comes instead, or that nothing does.
         done: (code) => {
-          if (code !== TRACK_ENDED && (lane === this.#picture || lane === this.#sound))
+          if (code !== TRACK_ENDED && lane === pair.now && client === this.#client)
             this.#fail(`${track.name} ended with ${code}`);
         },
       },
@@ -295,16 +378,23 @@ class MoqEngine implements Engine {
     return lane;
   }
 
-  #take(lane: Lane, bytes: Uint8Array): void {
+  #take(pair: Pair, lane: Lane, bytes: Uint8Array): void {
     if (this.#over) return;
     this.#heardAt = performance.now();
-    if (lane === this.#sound) return this.#feeds.audio?.append(lane.track, bytes);
-    if (lane === this.#next && this.#picture) {
-      this.#picture.end();
-      this.#picture = lane;
-      this.#next = undefined;
+    if (lane === pair.next) {
+      pair.now?.end();
+      pair.now = lane;
+      pair.next = undefined;
+      this.#leaveFormer();
     }
-    if (lane === this.#picture) this.#feeds.video?.append(lane.track, bytes);
+    if (lane !== pair.now) return;
+    (pair === this.#sound ? this.#feeds.audio : this.#feeds.video)?.append(lane.track, bytes);
+  }
+
+  #leaveFormer(): void {
+    if ([this.#picture, this.#sound].some(({ now }) => now && now.client !== this.#client)) return;
+    this.#former?.close();
+    this.#former = undefined;
   }
 
   /** How far there is both picture and sound. */
@@ -316,7 +406,7 @@ class MoqEngine implements Engine {
 
   #look(): void {
     if (this.#over) return;
-    for (const lane of [this.#picture, this.#next, this.#sound]) lane?.order.check();
+    for (const { order } of [this.#picture, this.#sound]) order.check();
     if (performance.now() - this.#heardAt > SILENT_MS && !this.#ending) void this.#ask();
     if (this.#startedAt === undefined && performance.now() - this.#openedAt > BEGIN_MS)
       return this.#fail("nothing came in time");
@@ -355,7 +445,9 @@ class MoqEngine implements Engine {
     if (edge - begin < 0.1 || this.#video.readyState < HTMLMediaElement.HAVE_METADATA) return;
     this.#startedAt = performance.now();
     this.#steadySince = this.#startedAt;
-    this.#video.currentTime = Math.max(begin, edge - this.#target);
+    const at = this.#at !== undefined && edge - this.#at < JOIN_SECONDS ? this.#at : undefined;
+    if (at !== undefined) this.#jump = JOIN_SECONDS;
+    this.#video.currentTime = Math.max(begin, Math.min(at ?? edge, edge - this.#target));
   }
 
   /** Keeps the distance from the newest media that is aimed at. */
@@ -363,12 +455,16 @@ class MoqEngine implements Engine {
     const video = this.#video;
     const late = edge - video.currentTime - this.#target;
     if (this.#held) video.playbackRate = 1;
-    else if (late > JUMP_SECONDS || (late > 0.5 && performance.now() - this.#startedAt! < SETTLE_MS))
+    else if (
+      late > this.#jump ||
+      (late > 0.5 && this.#jump === JUMP_SECONDS && performance.now() - this.#startedAt! < SETTLE_MS)
+    )
       video.currentTime = edge - this.#target;
     // 5 % is not heard; half a second takes ten.
     else if (late > 0.06) video.playbackRate = late > 0.5 ? 1.1 : 1.05;
     else if (late < -0.15) video.playbackRate = 0.97;
     else if (late < 0.02) video.playbackRate = 1;
+    if (late < 0.5) this.#jump = JUMP_SECONDS;
     this.#jumpHole();
   }
 
@@ -390,7 +486,7 @@ class MoqEngine implements Engine {
     this.#steadySince = performance.now();
     // A picture that the link does not carry comes late again and again.
     if (this.#wish !== AUTO || performance.now() - this.#startedAt < SETTLE_MS) return;
-    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture?.track.name) ?? -1;
+    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture.now?.track.name) ?? -1;
     if (at < 0 || at + 1 >= (this.#catalog?.video.length ?? 0)) return;
     this.#rung = at + 1;
     this.#steadyMs = Math.min(4 * STEADY_MS, 2 * this.#steadyMs);

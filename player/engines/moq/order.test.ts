@@ -6,12 +6,14 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 function ordered() {
   let given = "";
   let now = 0;
-  const order = new InOrder(
-    (one) => {
-      given += new TextDecoder().decode(one);
-    },
-    () => now,
-  );
+  const all = new InOrder(() => now);
+  const order = {
+    begin: (id: number) =>
+      all.begin(id, (one) => {
+        given += new TextDecoder().decode(one);
+      }),
+    check: () => all.check(),
+  };
   return {
     order,
     given: () => given,

@@ -3,30 +3,29 @@ const PATIENCE_MS = 300;
 
 interface Group {
   readonly id: number;
+  readonly give: (bytes: Uint8Array) => void;
   readonly waiting: Uint8Array[];
   ended: boolean;
   since: number;
 }
 
 /**
- * Puts the groups of one track in order: each comes on a stream of its own, and the next may be here before the last object of
- * the one before it.
+ * Puts groups in order: each comes on a stream of its own, and the next may be here before the last object of the one before it.
+ * They may be of different tracks whose groups go together, and from different sessions.
  */
 export class InOrder {
-  readonly #give: (bytes: Uint8Array) => void;
   readonly #now: () => number;
   #groups: Group[] = [];
   #newest = -1;
 
-  constructor(give: (bytes: Uint8Array) => void, now: () => number) {
-    this.#give = give;
+  constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** A group begins. One that comes too late is not taken. */
-  begin(id: number): { object(bytes: Uint8Array): void; end(): void } {
+  /** A group begins; `give` gets its objects in turn. One that comes too late is not taken. */
+  begin(id: number, give: (bytes: Uint8Array) => void): { object(bytes: Uint8Array): void; end(): void } {
     if (id <= this.#newest) return { object() {}, end() {} };
-    const group: Group = { id, waiting: [], ended: false, since: this.#now() };
+    const group: Group = { id, give, waiting: [], ended: false, since: this.#now() };
     this.#groups.push(group);
     this.#groups.sort((a, b) => a.id - b.id);
     return {
@@ -49,7 +48,7 @@ export class InOrder {
   #flow(): void {
     for (let first = this.#groups[0]; first; first = this.#groups[0]) {
       this.#newest = Math.max(this.#newest, first.id);
-      for (const bytes of first.waiting.splice(0)) this.#give(bytes);
+      for (const bytes of first.waiting.splice(0)) first.give(bytes);
       const next = this.#groups[1];
       const over = first.ended || (next !== undefined && this.#now() - next.since > PATIENCE_MS);
       if (!over) return;

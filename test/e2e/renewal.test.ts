@@ -1,0 +1,185 @@
+import type { Frame, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
+import { openPages, type Site } from "../support/bundle.ts";
+import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
+import { wayTo } from "../support/moq-viewer.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+
+const MINUTE = 60_000;
+/** Life of a token, and how long is watched. */
+const [lifeSeconds, showSeconds] = long ? [20, 180] : [8, 20];
+let sluice: Sluice;
+let browser: OpenBrowser;
+let encoder: Publisher;
+let site: Site;
+/** Every token that was given, oldest first. */
+const given: string[] = [];
+
+beforeAll(async () => {
+  [sluice, browser] = await Promise.all([startSluice({ env: { SLUICE_MOQ: "true" } }), openBrowser()]);
+  const { rtmp, streamKey, uid } = sluice.ready;
+  encoder = publish({ url: `${rtmp}/${streamKey}`, size: "320x180", gop: 1 });
+  await wayTo(sluice.ready, uid);
+  await api("PUT", `live_inputs/${uid}`, { recording: { requireSignedURLs: true } });
+  const player = sluice.ready.http.replace("127.0.0.1", "localhost");
+  const embed = async (query: string, { first = tokenOf(lifeSeconds), options = "" } = {}) =>
+    `<!doctype html><title>A show</title><script src="${player}/embed/sdk.latest.js"></script>
+     <iframe src="${player}/${await first}/iframe?muted=true&autoplay=true${query}" width="480" height="270" allow="autoplay"></iframe>
+     <script>
+       window.asked = 0;
+       window.fresh = async () => {
+         window.asked++;
+         return (await fetch("/token")).text();
+       };
+       window.player = Stream(document.querySelector("iframe"), { ${options} });
+     </script>`;
+  site = await openPages({
+    "/token": () => tokenOf(lifeSeconds),
+    "/moq": () => embed("", { options: "onTokenNeeded: fresh" }),
+    "/hls": () => embed("", { options: "onTokenNeeded: fresh" }),
+    "/silent": () => embed("&dvrEnabled=true", { first: tokenOf(3) }),
+    "/late": () => embed("", { first: expired(), options: "onTokenNeeded: fresh" }),
+    "/uid": () => embed("", { first: Promise.resolve(uid), options: "onTokenNeeded: fresh" }),
+    "/alone": async () => `<!doctype html><iframe src="${player}/${uid}/iframe"></iframe>`,
+    "/expired": async () => `<!doctype html><iframe src="${player}/${await expired()}/iframe"></iframe>`,
+  });
+}, 2 * MINUTE);
+afterAll(async () => {
+  site?.close();
+  await encoder?.stop();
+  await browser?.close();
+  await sluice?.stop();
+}, MINUTE);
+
+async function api(method: string, path: string, body: unknown): Promise<{ readonly token?: string }> {
+  const { http, apiToken } = sluice.ready;
+  const response = await fetch(`${http}/client/v4/accounts/local/stream/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const answer = (await response.json()) as { readonly result: { readonly token?: string } };
+  expect(response.status, JSON.stringify(answer)).toBe(200);
+  return answer.result;
+}
+
+/** As an application's own server makes one for whoever is logged in: for one place at a time. */
+async function tokenOf(seconds: number): Promise<string> {
+  const exp = Math.floor(Date.now() / 1000) + seconds;
+  const { token } = await api("POST", `${sluice.ready.uid}/token`, { exp, maxSessions: 1 });
+  given.push(token!);
+  return token!;
+}
+
+/** A token that was good for a second. */
+async function expired(): Promise<string> {
+  const token = await tokenOf(1);
+  // Held for as long as it is live, and the token good.
+  const { status } = await fetch(`${sluice.ready.http}/${token}/lifecycle?wait=live`);
+  expect(status).toBe(401);
+  return token;
+}
+
+async function frameOf(page: Page): Promise<Frame> {
+  const frame = (await (await page.waitForSelector("iframe")).contentFrame())!;
+  await frame.waitForSelector("sluice-player", { state: "attached" });
+  return frame;
+}
+
+test.for([
+  ["/hls", /LL-HLS/],
+  ["/moq", /Media over QUIC/],
+] as const)(
+  "on %s a show is longer than its tokens, and nobody notices",
+  {
+    timeout: 5 * MINUTE,
+  },
+  async ([path, engine], { onTestFailed }) => {
+    onTestFailed(() => console.error(sluice.log(), encoder.log()));
+    const asked: string[] = [];
+    given.length = 0;
+    const { page, errors, close } = await browser.open("about:blank");
+    page.on("request", (request) => asked.push(request.url()));
+    // As in browsers that have no Media over QUIC.
+    if (path === "/hls") await page.addInitScript(() => Reflect.deleteProperty(window, "WebTransport"));
+    await page.goto(site.origin + path);
+    const frame = await frameOf(page);
+    await untilState(frame, ["playing"]);
+    await watchFor(frame, 2);
+    const { before, after } = await watchFor(frame, showSeconds);
+    expect(after.state).toBe("playing");
+    expect(after.stats.engine).toMatch(engine);
+    expect(after.stats).toMatchObject({ stalls: 0, interruptions: 0, errors: [], warnings: [] });
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(showSeconds - 1);
+    expect(after.loadedAt).toBe(before.loadedAt);
+    // The first one ended long ago.
+    expect(given.length).toBeGreaterThanOrEqual(3);
+    expect((await fetch(`${sluice.ready.http}/${given[0]}/lifecycle`)).status).toBe(401);
+    const newest = asked.filter((url) => url.includes(given.at(-1)!));
+    if (path === "/hls") expect(newest.filter((url) => /\.m4s$/.test(url)).length).toBeGreaterThan(2);
+    expect(errors).toEqual([]);
+    await close();
+  },
+);
+
+test("a show whose page gives no token ends with a sentence; one that comes later goes on with it", async ({
+  onTestFailed,
+}) => {
+  onTestFailed(() => console.error(sluice.log()));
+  const { page, close } = await browser.open(`${site.origin}/silent`);
+  const frame = await frameOf(page);
+  await untilState(frame, ["playing"]);
+  await untilState(frame, ["denied"]);
+  expect((await seen(frame)).text).toBe("Your access to this broadcast has expired");
+  await page.evaluate(() => {
+    const host = window as unknown as { player: { onTokenNeeded: unknown }; fresh: unknown };
+    host.player.onTokenNeeded = host.fresh;
+  });
+  await frame.getByRole("button", { name: "Try again" }).click();
+  await untilState(frame, ["playing"]);
+  await close();
+});
+
+test.for([
+  ["/late", "a token that has expired"],
+  ["/uid", "the uid of what needs a token"],
+])("a frame that is opened with %s is given one by its page", async ([path], { onTestFailed }) => {
+  onTestFailed(() => console.error(sluice.log()));
+  const { page, close } = await browser.open(site.origin + path);
+  await page.waitForFunction(
+    () => (window as unknown as { player: { state: string } }).player.state === "playing",
+  );
+  const { pathname } = new URL((await frameOf(page)).url());
+  expect(given.slice(-3).map((token) => `/${token}/iframe`)).toContain(pathname);
+  await close();
+});
+
+test.for([
+  ["/alone", "You have no access to this broadcast", true],
+  ["/expired", "Your access to this broadcast has expired", false],
+] as const)(
+  "a frame without an SDK on %s says what is wrong",
+  async ([path, text, again], { onTestFailed }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const { page, close } = await browser.open(site.origin + path);
+    const frame = await frameOf(page);
+    await untilState(frame, ["denied"]);
+    expect((await seen(frame)).text).toBe(text);
+    expect(await frame.getByRole("button", { name: "Try again" }).isVisible()).toBe(again);
+    await close();
+  },
+);
+
+test("a server that cannot check tokens is said to, and asked again", async ({ onTestFailed }) => {
+  onTestFailed(() => console.error(sluice.log()));
+  const { page, close } = await browser.open("about:blank");
+  await page.route("**/lifecycle*", (route) => route.fulfill({ status: 503, body: "later" }), { times: 2 });
+  await page.goto(`${site.origin}/moq`);
+  const frame = await frameOf(page);
+  await untilState(frame, ["retrying"]);
+  expect((await seen(frame)).text).toBe("The server lets nobody in at the moment, retrying");
+  await untilState(frame, ["playing"]);
+  await close();
+});
