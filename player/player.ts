@@ -3,14 +3,13 @@ import {
   type Chances,
   chooseEngine,
   chooseMoq,
-  fitsMoq,
   loadHls,
   moqAgainMs,
   moqLasts,
   type Opener,
 } from "./engines/choose.ts";
 import type { Engine, EngineEvent } from "./engines/engine.ts";
-import { AUTO } from "./engines/quality.ts";
+import { AUTO, SOUND_ALONE } from "./engines/quality.ts";
 import { actionOf, focusOf } from "./keys.ts";
 import { type Answer, Lifecycle } from "./lifecycle.ts";
 import { recall, recallText, remember } from "./memory.ts";
@@ -33,7 +32,7 @@ import { BEHIND_SECONDS, parseTime, stepFrom, type Timeline } from "./timeline.t
 import { type Action, openView, type View } from "./view.ts";
 
 /** Least time between two looks whether Media over QUIC can be had again. */
-const RETURN_MS = 2_000;
+const RETURN_MS = 5_000;
 /** Seconds of unbroken playback after which the budgets for recovery are full again. */
 const STEADY_MS = 10_000;
 const IDLE_MS = 2500;
@@ -72,8 +71,9 @@ export class SluicePlayer extends HTMLElement {
   #overQuic = false;
   #return: ReturnType<typeof setTimeout> | undefined;
   #returning = false;
-  /** Media second at which the next engine goes on. */
-  #resumeAt: number | undefined;
+  #hadMoq = false;
+  /** Media second of this video at which the next engine goes on. */
+  #resume: { readonly at: number; readonly video: string | null } | undefined;
   #lifecycle: Lifecycle | undefined;
   /** The address of the playback now. */
   #base = "";
@@ -322,7 +322,8 @@ export class SluicePlayer extends HTMLElement {
     clearTimeout(this.#steady);
     clearTimeout(this.#return);
     this.#returning = false;
-    this.#resumeAt = undefined;
+    this.#resume = undefined;
+    this.#hadMoq = false;
     this.#engineNumber++;
     this.#engine?.destroy();
     this.#engine = undefined;
@@ -331,6 +332,7 @@ export class SluicePlayer extends HTMLElement {
   #onAnswer({ status, videoUID, isInput, message, startedAt, moq }: Answer): void {
     this.#message = message ?? null;
     this.#moq = moq;
+    this.#hadMoq ||= moq !== undefined && !moq.lacks?.length;
     this.#startedMs = startedAt ? Date.parse(startedAt) : undefined;
     if (status === "reconnecting" || status === "ended") this.#meter.excuse();
     // A viewer who waited gets the picture when it comes; sound only if they asked for it.
@@ -407,8 +409,8 @@ export class SluicePlayer extends HTMLElement {
 
   async #load(): Promise<void> {
     const number = ++this.#engineNumber;
-    const at = this.#resumeAt;
-    this.#resumeAt = undefined;
+    const at = this.#resume?.video === this.#state.loaded ? this.#resume?.at : undefined;
+    this.#resume = undefined;
     clearTimeout(this.#return);
     if (at !== undefined) this.#view.freeze();
     this.#engine?.destroy();
@@ -441,7 +443,8 @@ export class SluicePlayer extends HTMLElement {
   /** Where Media over QUIC was lost, or did not open in time, it is tried again while LL-HLS plays. */
   #planReturn(): void {
     clearTimeout(this.#return);
-    if (this.#overQuic || !fitsMoq(this.#chances)) return;
+    // While a relay is away the lifecycle does not speak of it.
+    if (this.#overQuic || !this.#hadMoq || this.#flag("dvr") || this.#quality === SOUND_ALONE) return;
     this.#return = setTimeout(
       () => {
         // A relay that is back may be at another port.
@@ -502,7 +505,8 @@ export class SluicePlayer extends HTMLElement {
       this.dispatchEvent(new CustomEvent("error", { detail: event.message }));
     }
     if (event.type === "trouble" || event.type === "unfit") this.#meter.warn(event.message);
-    if (event.type === "unfit") this.#resumeAt = event.at;
+    if (event.type === "unfit" && event.at !== undefined)
+      this.#resume = { at: event.at, video: this.#state.loaded };
     const { timeline } = this;
     if (event.type === "drained" && this.#flag("loop") && !this.#state.isInput && timeline) {
       this.#engine?.seek(timeline.start);

@@ -56,11 +56,6 @@ export async function chooseEngine(video: HTMLVideoElement, chances: Chances): P
   return nativeSupported(video) ? openNative : undefined;
 }
 
-/** True where Media over QUIC has all that is wanted, now or once it can be reached again. */
-export function fitsMoq({ moq, dvr, choice }: Chances): boolean {
-  return moq !== undefined && !moq.lacks?.length && !dvr && choice !== SOUND_ALONE;
-}
-
 /** Milliseconds until Media over QUIC is worth another try. */
 export function moqAgainMs(): number {
   return Math.max(0, Number(recallText(UNTIL) ?? 0) - Date.now());
@@ -72,9 +67,8 @@ export function moqLasts(): void {
 }
 
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
-export async function chooseMoq(chances: Chances): Promise<Opener | undefined> {
-  const { base, moq } = chances;
-  if (!moq || !fitsMoq(chances)) return undefined;
+export async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | undefined> {
+  if (!moq || moq.lacks?.length || dvr || choice === SOUND_ALONE) return undefined;
   if (moqAgainMs() > 0) return undefined;
   const avoid = () => {
     const ms = Number(recallText(LENGTH) ?? AVOID_MS);

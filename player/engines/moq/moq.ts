@@ -3,7 +3,7 @@ import { AUTO, type Quality, qualityFor, SOUND_ALONE } from "../quality.ts";
 import { Feed } from "./buffer.ts";
 import { type Catalog, type MoqTrack, readCatalog } from "./catalog.ts";
 import type { MoqClient } from "./client.ts";
-import { InOrder } from "./order.ts";
+import { Lanes, TRACK_ENDED } from "./lanes.ts";
 
 /** Seconds between the newest media and the screen that are aimed at, and how far that may go after stalls. */
 const TARGET_SECONDS = 0.22;
@@ -22,29 +22,14 @@ const SILENT_MS = 800;
 const ANSWER_MS = 1_000;
 /** A session that brings no picture by then is left for LL-HLS. */
 const BEGIN_MS = 5_000;
+/** A stall that lasts as long as this is the link's: what it cannot carry is left at once. Two shorter ones within ten seconds, too. */
+const DRY_MS = 250;
+const OFTEN_MS = 10_000;
+/** Of what the link has carried lately, so much is counted on; and how long that is remembered. */
+const SHARE = 0.8;
+const RATE_MS = 800;
 /** A session for a fresh token that cannot be had is tried again after this. */
 const AGAIN_MS = 1_000;
-/** MOQT codes of PUBLISH_DONE. */
-const TRACK_ENDED = 2;
-
-/** A track that is subscribed to. */
-interface Lane {
-  readonly track: MoqTrack;
-  readonly client: MoqClient;
-  /** The newest group that has begun on it, and the first and the last that are taken from it. */
-  newest: number;
-  from: number;
-  until: number;
-  end: () => void;
-}
-
-/** Picture or sound: what plays, and what is subscribed to and takes over at the next group that neither has begun. */
-interface Pair {
-  readonly order: InOrder;
-  now?: Lane | undefined;
-  next?: Lane | undefined;
-}
-
 /** Gets another session with the right to the playback that there is now. */
 export type Reconnect = () => Promise<MoqClient>;
 
@@ -78,8 +63,13 @@ class MoqEngine implements Engine {
   #wish: string;
   #catalog: Catalog | undefined;
   #feeds: { video?: Feed; audio?: Feed } = {};
-  readonly #picture: Pair = { order: new InOrder(() => performance.now()) };
-  readonly #sound: Pair = { order: new InOrder(() => performance.now()) };
+  readonly #picture = this.#lanes("video");
+  readonly #sound = this.#lanes("audio");
+  /** What came lately. */
+  #came: { readonly ms: number; readonly bytes: number }[] = [];
+  #stalledMs = Number.NEGATIVE_INFINITY;
+  /** The picture was begun anew where it plays: a seek to that place makes the browser show it. */
+  #mending = false;
   /** Where another engine was, to go on from. */
   readonly #at: number | undefined;
   #jump = JUMP_SECONDS;
@@ -148,8 +138,8 @@ class MoqEngine implements Engine {
   }
 
   get rendition() {
-    const codecs = [this.#picture, this.#sound].flatMap(({ now }) => now?.track.codec ?? []).join(", ");
-    const bitsPerSecond = this.#picture.now?.track.bitsPerSecond;
+    const codecs = [this.#picture, this.#sound].flatMap(({ track }) => track?.codec ?? []).join(", ");
+    const bitsPerSecond = this.#picture.track?.bitsPerSecond;
     return { ...(codecs && { codecs }), ...(bitsPerSecond && { bitsPerSecond }) };
   }
 
@@ -164,7 +154,7 @@ class MoqEngine implements Engine {
   }
 
   get playing(): string | undefined {
-    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture.now?.track.name) ?? -1;
+    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture.track?.name) ?? -1;
     return this.#catalog?.qualities[at]?.name;
   }
 
@@ -190,7 +180,8 @@ class MoqEngine implements Engine {
   }
 
   stop(): void {
-    for (const { now, next } of [this.#picture, this.#sound]) for (const lane of [now, next]) lane?.end();
+    this.#picture.end();
+    this.#sound.end();
   }
 
   /** The right to a session ends with its token: all that is subscribed to is taken over, at its next group, by another session. */
@@ -237,10 +228,7 @@ class MoqEngine implements Engine {
     this.#client = client;
     client.onLost = (reason) => this.#fail(reason);
     this.#subscribeCatalog();
-    for (const pair of [this.#picture, this.#sound]) {
-      const track = (pair.next ?? pair.now)?.track;
-      if (track) this.#takeOver(pair, track);
-    }
+    for (const lanes of [this.#picture, this.#sound]) if (lanes.wanted) lanes.takeOver(client, lanes.wanted);
   }
 
   #subscribeCatalog(): void {
@@ -288,23 +276,18 @@ class MoqEngine implements Engine {
     const picture = this.#wished();
     if (picture) this.#feeds.video = new Feed(this.#source.addSourceBuffer(picture.type), failed);
     if (audio[0]) this.#feeds.audio = new Feed(this.#source.addSourceBuffer(audio[0].type), failed);
-    if (picture) this.#picture.now = this.#lane(this.#picture, picture);
-    if (audio[0]) this.#sound.now = this.#lane(this.#sound, audio[0]);
+    if (picture) this.#picture.begin(this.#client, picture);
+    if (audio[0]) this.#sound.begin(this.#client, audio[0]);
   }
 
   /** The catalog has changed: what is played may be gone, and what was wished may be here. */
   #follow({ video, audio }: Catalog): void {
     if (video.length > 0 !== (this.#feeds.video !== undefined))
       return this.#fail("its tracks are others now");
-    const sound = this.#sound.now;
-    if (audio[0] && sound && audio[0] !== sound.track) {
-      sound.end();
-      this.#sound.next?.end();
-      this.#sound.now = this.#sound.next = undefined;
-      this.#sound.now = this.#lane(this.#sound, audio[0]);
-    }
+    const sound = this.#sound.wanted;
+    if (audio[0] && sound && audio[0] !== sound) this.#sound.begin(this.#client, audio[0]);
     // A rung that begins later is behind the source by what its encoder takes: nobody is moved there without need.
-    const isHere = video.some((track) => track === this.#picture.now?.track);
+    const isHere = video.some((track) => track === this.#picture.track);
     if (!isHere || this.choice !== AUTO) this.#switch();
   }
 
@@ -321,78 +304,30 @@ class MoqEngine implements Engine {
 
   #switch(): void {
     const wished = this.#wished();
-    const { now, next } = this.#picture;
-    if (!wished || !now || wished === (next ?? now).track) return;
-    this.#drop(this.#picture);
+    const picture = this.#picture;
+    if (!wished || !picture.track || wished === picture.wanted) return;
     // On the way back to what plays.
-    if (wished === now.track && now.client === this.#client) return;
-    this.#takeOver(this.#picture, wished);
+    if (wished === picture.track && picture.client === this.#client) picture.stay();
+    else picture.takeOver(this.#client, wished);
   }
 
-  #takeOver(pair: Pair, track: MoqTrack): void {
-    this.#drop(pair);
-    pair.next = this.#lane(pair, track);
-  }
-
-  /** What was to take over does not. */
-  #drop(pair: Pair): void {
-    pair.next?.end();
-    pair.next = undefined;
-    if (pair.now) pair.now.until = Number.POSITIVE_INFINITY;
-  }
-
-  #lane(pair: Pair, track: MoqTrack): Lane {
-    const client = this.#client;
-    const lane: Lane = { track, client, newest: -1, from: 0, until: Number.POSITIVE_INFINITY, end: () => {} };
-    lane.end = client.subscribe(
-      track.name,
-      // What takes over begins with a whole group; groups of one number begin together in all renditions.
-      {
-        filter: { from: pair.now ? "next group" : "largest object" },
-        priority: track.role === "audio" ? 32 : 128,
+  #lanes(role: "video" | "audio"): Lanes {
+    return new Lanes({
+      give: (track, bytes) => {
+        if (this.#over) return;
+        this.#heardAt = performance.now();
+        this.#feeds[role]?.append(track, bytes);
       },
-      {
-        refused: (_code, reason) => {
-          if (lane === pair.next && pair.now?.client === this.#client) this.#drop(pair);
-          else if (client === this.#client) this.#fail(reason);
-        },
-        group: (id) => {
-          const { now, next } = pair;
-          // What has begun to play is not begun again: browsers would show nothing until the next keyframe.
-          if (lane === next && now && now.until === Number.POSITIVE_INFINITY) {
-            lane.from = Math.max(id, now.newest + 1);
-            now.until = lane.from - 1;
-          }
-          lane.newest = Math.max(lane.newest, id);
-          if (id < lane.from || id > lane.until) return { object() {}, end() {} };
-          const group = pair.order.begin(id, (bytes) => this.#take(pair, lane, bytes));
-          return { object: ({ payload }) => group.object(payload), end: () => group.end() };
-        },
-        // The catalog says what comes instead, or that nothing does.
-        done: (code) => {
-          if (code !== TRACK_ENDED && lane === pair.now && client === this.#client)
-            this.#fail(`${track.name} ended with ${code}`);
-        },
+      came: (bytes) => this.#came.push({ ms: performance.now(), bytes }),
+      took: () => this.#leaveFormer(),
+      lost: (client, reason) => {
+        if (client === this.#client) this.#fail(reason);
       },
-    );
-    return lane;
-  }
-
-  #take(pair: Pair, lane: Lane, bytes: Uint8Array): void {
-    if (this.#over) return;
-    this.#heardAt = performance.now();
-    if (lane === pair.next) {
-      pair.now?.end();
-      pair.now = lane;
-      pair.next = undefined;
-      this.#leaveFormer();
-    }
-    if (lane !== pair.now) return;
-    (pair === this.#sound ? this.#feeds.audio : this.#feeds.video)?.append(lane.track, bytes);
+    });
   }
 
   #leaveFormer(): void {
-    if ([this.#picture, this.#sound].some(({ now }) => now && now.client !== this.#client)) return;
+    if ([this.#picture, this.#sound].some(({ client }) => client && client !== this.#client)) return;
     this.#former?.close();
     this.#former = undefined;
   }
@@ -406,7 +341,7 @@ class MoqEngine implements Engine {
 
   #look(): void {
     if (this.#over) return;
-    for (const { order } of [this.#picture, this.#sound]) order.check();
+    for (const lanes of [this.#picture, this.#sound]) lanes.check();
     if (performance.now() - this.#heardAt > SILENT_MS && !this.#ending) void this.#ask();
     if (this.#startedAt === undefined && performance.now() - this.#openedAt > BEGIN_MS)
       return this.#fail("nothing came in time");
@@ -417,8 +352,14 @@ class MoqEngine implements Engine {
     for (const feed of Object.values(this.#feeds)) feed.trim(Math.max(video.currentTime, edge - 30));
     if (this.#ending) return this.#drain();
     if (this.#startedAt === undefined || video.paused || video.seeking) return;
-    this.#keepUp(edge);
     const now = performance.now();
+    this.#came = this.#came.filter(({ ms }) => now - ms < RATE_MS);
+    if (this.#mending && (this.#feeds.video?.range?.end ?? 0) > video.currentTime + 0.1) {
+      this.#mending = false;
+      video.currentTime = Math.max(video.currentTime, edge - this.#target);
+      return;
+    }
+    this.#keepUp(edge);
     if (now - this.#steadySince < this.#steadyMs) return;
     this.#steadySince = now;
     this.#target = Math.max(TARGET_SECONDS, this.#target - STEP_SECONDS / 3);
@@ -481,16 +422,41 @@ class MoqEngine implements Engine {
   }
 
   #stalled(): void {
-    if (this.#over || this.#startedAt === undefined || this.#video.seeking || this.#video.paused) return;
+    const video = this.#video;
+    if (this.#over || this.#startedAt === undefined || video.seeking || video.paused) return;
     this.#target = Math.min(MOST_SECONDS, this.#target + STEP_SECONDS);
-    this.#steadySince = performance.now();
+    const now = performance.now();
+    this.#steadySince = now;
+    const often = now - this.#stalledMs < OFTEN_MS;
+    this.#stalledMs = now;
     // A picture that the link does not carry comes late again and again.
-    if (this.#wish !== AUTO || performance.now() - this.#startedAt < SETTLE_MS) return;
-    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture.now?.track.name) ?? -1;
-    if (at < 0 || at + 1 >= (this.#catalog?.video.length ?? 0)) return;
-    this.#rung = at + 1;
+    if (this.#wish !== AUTO || now - this.#startedAt < SETTLE_MS) return;
+    setTimeout(() => {
+      const dry = video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA && !video.seeking && !video.paused;
+      if (dry || often) this.#descend(dry);
+    }, DRY_MS);
+  }
+
+  /** Takes the best picture below this one that the link carries: `now`, or from the next group on. */
+  #descend(now: boolean): void {
+    const { video = [] } = this.#catalog ?? {};
+    const at = video.findIndex((track) => track.name === this.#picture.wanted?.name);
+    if (this.#over || this.#ending || at < 0 || at + 1 >= video.length) return;
+    const fits = video.findIndex(
+      ({ bitsPerSecond }, index) => index > at && bitsPerSecond <= this.#bitsPerSecond * SHARE,
+    );
+    this.#rung = fits < 0 ? video.length - 1 : fits;
     this.#steadyMs = Math.min(4 * STEADY_MS, 2 * this.#steadyMs);
-    this.#switch();
+    if (!now) return this.#switch();
+    // What is under way stands in the way of anything better.
+    this.#picture.begin(this.#client, video[this.#rung]!);
+    this.#mending = true;
+  }
+
+  /** What the link carried lately. */
+  get #bitsPerSecond(): number {
+    const bytes = this.#came.reduce((sum, one) => sum + one.bytes, 0);
+    return (bytes * 8000) / RATE_MS;
   }
 
   /** The broadcast is over: what is buffered is shown, then that is the end. */

@@ -1,10 +1,11 @@
-/** Milliseconds that a later group waits for the end of the one before it. */
+/** Milliseconds that a later group waits for the end of the one before it, unless it says otherwise. */
 const PATIENCE_MS = 300;
 
 interface Group {
   readonly id: number;
   readonly give: (bytes: Uint8Array) => void;
   readonly waiting: Uint8Array[];
+  readonly patienceMs: number;
   ended: boolean;
   since: number;
 }
@@ -23,9 +24,13 @@ export class InOrder {
   }
 
   /** A group begins; `give` gets its objects in turn. One that comes too late is not taken. */
-  begin(id: number, give: (bytes: Uint8Array) => void): { object(bytes: Uint8Array): void; end(): void } {
+  begin(
+    id: number,
+    give: (bytes: Uint8Array) => void,
+    patienceMs = PATIENCE_MS,
+  ): { object(bytes: Uint8Array): void; end(): void } {
     if (id <= this.#newest) return { object() {}, end() {} };
-    const group: Group = { id, give, waiting: [], ended: false, since: this.#now() };
+    const group: Group = { id, give, patienceMs, waiting: [], ended: false, since: this.#now() };
     this.#groups.push(group);
     this.#groups.sort((a, b) => a.id - b.id);
     return {
@@ -50,7 +55,7 @@ export class InOrder {
       this.#newest = Math.max(this.#newest, first.id);
       for (const bytes of first.waiting.splice(0)) first.give(bytes);
       const next = this.#groups[1];
-      const over = first.ended || (next !== undefined && this.#now() - next.since > PATIENCE_MS);
+      const over = first.ended || (next !== undefined && this.#now() - next.since > next.patienceMs);
       if (!over) return;
       this.#groups.shift();
       if (first.ended && !next) return;
