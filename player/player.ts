@@ -31,8 +31,9 @@ import { Storyboard } from "./storyboard.ts";
 import { BEHIND_SECONDS, parseTime, stepFrom, type Timeline } from "./timeline.ts";
 import { type Action, openView, type View } from "./view.ts";
 
-/** Least time between two looks whether Media over QUIC can be had again. */
+/** Time between two looks whether Media over QUIC can be had again; twice as long after each in vain, up to the second figure. */
 const RETURN_MS = 5_000;
+const MOST_RETURN_MS = 120_000;
 /** Seconds of unbroken playback after which the budgets for recovery are full again. */
 const STEADY_MS = 10_000;
 const IDLE_MS = 2500;
@@ -71,6 +72,7 @@ export class SluicePlayer extends HTMLElement {
   #overQuic = false;
   #return: ReturnType<typeof setTimeout> | undefined;
   #returning = false;
+  #returnMs = RETURN_MS;
   #hadMoq = false;
   /** Media second of this video at which the next engine goes on. */
   #resume: { readonly at: number; readonly video: string | null } | undefined;
@@ -425,6 +427,7 @@ export class SluicePlayer extends HTMLElement {
   #install(open: Opener, at: number | undefined): void {
     const number = ++this.#engineNumber;
     this.#overQuic = open.overQuic === true;
+    this.#returnMs = RETURN_MS;
     this.#engine = open({
       video: this.#view.video,
       url: `${this.#base}/manifest/video.m3u8${this.#flag("dvr") ? "?dvrEnabled=true" : ""}`,
@@ -444,14 +447,15 @@ export class SluicePlayer extends HTMLElement {
   #planReturn(): void {
     clearTimeout(this.#return);
     // While a relay is away the lifecycle does not speak of it.
-    if (this.#overQuic || !this.#hadMoq || this.#flag("dvr") || this.#quality === SOUND_ALONE) return;
+    const fits = this.#hadMoq && "WebTransport" in globalThis && !this.#flag("dvr");
+    if (this.#overQuic || !fits || this.#quality === SOUND_ALONE) return;
     this.#return = setTimeout(
       () => {
         // A relay that is back may be at another port.
         this.#returning = true;
         this.#lifecycle?.ask();
       },
-      Math.max(RETURN_MS, moqAgainMs() * (1 + Math.random() / 4)),
+      Math.max(this.#returnMs, moqAgainMs() * (1 + Math.random() / 4)),
     );
   }
 
@@ -469,6 +473,7 @@ export class SluicePlayer extends HTMLElement {
     if (number !== this.#engineNumber) return open?.abandon?.();
     if (!open || !this.#mayReturn()) {
       open?.abandon?.();
+      this.#returnMs = Math.min(MOST_RETURN_MS, 2 * this.#returnMs);
       return this.#planReturn();
     }
     const at = this.#view.video.currentTime;
