@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
+import { type OpenBrowser, openBrowser, untilState, watchFor } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
 import { wayTo } from "../support/moq-viewer.ts";
@@ -76,7 +76,7 @@ test("a line that becomes slow brings a smaller picture within four seconds, a f
     { timeout: 20_000 },
   );
   await watchFor(page, 3);
-  expect((await seen(page)).height).toBe(360);
+  await untilHeight(page, 360, 60_000);
   line.limit(90_000);
   const began = performance.now();
   await untilHeight(page, 180, 10_000);
