@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Config, RoleName } from "./config.ts";
+import { type Config, type RoleName, relayCost } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
 import { type Running, Scope } from "./lib/lifecycle.ts";
 import type { Log } from "./lib/log.ts";
@@ -215,6 +215,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
           relay: config.relayAddress,
           secret: config.internalSecret,
           log,
+          metrics,
         }),
       );
     }
@@ -256,6 +257,13 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         certificates,
         address: address(config, "relay"),
         secret: config.internalSecret,
+        network: config.redisUrl
+          ? {
+              redis: config.redisUrl,
+              node: config.relayNode,
+              costs: Object.fromEntries(config.relayCosts.flatMap((one) => [relayCost(one) ?? []])),
+            }
+          : undefined,
         gate: { inputs, records, geo: places.geo, staleMs: config.staleSeconds * 1000 },
         log,
         metrics,

@@ -74,6 +74,13 @@ const isHostPort = (text: string) => {
   return url !== undefined && /:\d+$/.test(text) && url.pathname === "/" && url.username === "";
 };
 
+/** A hop's price as it is written: the other relay and a whole number; undefined when it is not that. */
+export function relayCost(text: string): readonly [node: string, cost: number] | undefined {
+  const [, node, price] = /^(.+)=(\d{1,7})$/.exec(text) ?? [];
+  const cost = Number(price);
+  return node !== undefined && isHostPort(node) && cost >= 1 && cost <= 1_000_000 ? [node, cost] : undefined;
+}
+
 const roleNames = ["control", "ingest", "origin", "relay", "outputs", "worker"] as const;
 
 /** The name of a process that Sluice consists of. */
@@ -190,6 +197,16 @@ const schema = z.strictObject({
   originAddress: internal("Where the other roles reach the origin"),
   relayAddress: internal(
     "Where the origin reaches the relay that passes its broadcasts on as Media over QUIC",
+  ),
+  relayNode: text(
+    z.string().refine(isHostPort).optional(),
+    "Where other relays reach the one here over QUIC; relays that share a redisUrl and have this set pass each other's broadcasts on",
+    "host:port",
+  ),
+  relayCosts: list(
+    z.string().refine((text) => relayCost(text) !== undefined),
+    "What it costs to take a broadcast from another relay, by its relayNode; 100 where not said, and the cheapest way is taken",
+    "like b.example:8443=10, with costs from 1 to 1000000",
   ),
   metricsAddress: setting(z.string().refine(isHostPort).default("127.0.0.1:0"), {
     about: "Where /livez, /readyz and /metrics answer; keep it off the internet",
@@ -502,8 +519,13 @@ function contradictions(config: Config): string[] {
     for (const other of ports.slice(index + 1))
       if (config[name] !== 0 && config[name] === config[other])
         problems.push(`${name}, ${other}: both are ${config[name]}; give each its own port`);
+  const onlyRelays = config.roles.every((role) => role === "relay");
   for (const role of ["control", "origin"] as const)
-    if (!config.roles.includes(role) && config[`${role}Address`] === undefined)
+    if (
+      !config.roles.includes(role) &&
+      config[`${role}Address`] === undefined &&
+      (role === "control" || !onlyRelays)
+    )
       problems.push(
         `${role}Address: not set, but roles has no ${role} on this machine; say where it is, like http://10.0.0.2:7000`,
       );
@@ -512,6 +534,12 @@ function contradictions(config: Config): string[] {
       problems.push(
         `internalSecret: not set, but ${role}Address is reachable over TCP; give all machines the same long random text`,
       );
+  if (config.relayNode !== undefined)
+    for (const [name, why] of [
+      ["redisUrl", "relays find each other in a Redis that all of them reach"],
+      ["internalSecret", "relays let each other in by it; give all machines the same long random text"],
+    ] as const)
+      if (config[name] === undefined) problems.push(`${name}: not set, but relayNode is; ${why}`);
   const { s3Bucket, s3AccessKeyId, s3SecretAccessKey, s3Endpoint } = config;
   const missing = [
     ...(s3AccessKeyId ? [] : ["s3AccessKeyId"]),

@@ -77,6 +77,11 @@ export class Asking {
     for (const again of this.#blocked.splice(0)) again();
   }
 
+  /** Something is not answered, or goes on after its answer. */
+  get busy(): boolean {
+    return this.#pending.size > 0;
+  }
+
   subscribe(track: TrackName, params: Params, events: SubscriptionEvents): Subscription {
     const id = this.#request({ kind: "subscribe", events }, (id) => ({
       type: "subscribe",

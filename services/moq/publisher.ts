@@ -1,6 +1,7 @@
 import { requestInternal, upgradeInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { Metrics } from "../lib/metrics.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
@@ -10,6 +11,7 @@ import { doneCodes, requestErrors, resetCodes } from "./codec/messages.ts";
 import { encodeObject } from "./codec/objects.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
 import { PipeSession } from "./pipe.ts";
+import { epochParams } from "./relay.ts";
 import type { Outgoing, SubscribeAsked } from "./requests.ts";
 import { Peer } from "./session.ts";
 import type { SendStream } from "./transport.ts";
@@ -28,6 +30,7 @@ export interface PublisherOptions {
   readonly relay: string;
   readonly secret: string | undefined;
   readonly log: Log;
+  readonly metrics: Metrics;
 }
 
 /** Offers every broadcast of this origin to the relay beside it, over MoQT as to any other. */
@@ -35,10 +38,17 @@ export class Publisher implements Running {
   readonly closed: Promise<void>;
   readonly #options: PublisherOptions;
   readonly #stop = new AbortController();
+  readonly #published: (more: number) => void;
+  #link: Link | undefined;
   #door: Door | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    const { metrics } = options;
+    this.#published = metrics.counter("sluice_moq_published_objects_total", "Objects given to the relay");
+    metrics.gauge("sluice_moq_published_tracks", "Tracks that the relay takes", {
+      read: () => this.#link?.tracks ?? 0,
+    });
     this.closed = this.#run();
   }
 
@@ -60,7 +70,12 @@ export class Publisher implements Running {
         const socket = await upgradeInternal(relay, "/internal/moqt", {
           ...{ protocol: pipeProtocol, secret, signal },
         });
-        const link = new Link(new PipeSession(socket, "client", pipeProtocol), this.#options.directory);
+        const link = new Link(
+          new PipeSession(socket, "client", pipeProtocol),
+          this.#options.directory,
+          this.#published,
+        );
+        this.#link = link;
         const end = () => link.close();
         signal.addEventListener("abort", end, { once: true });
         const over = new AbortController();
@@ -103,11 +118,13 @@ class Link {
   readonly #announced = new Map<string, { readonly broadcast: Broadcast; end(): void }>();
   readonly #feeds = new Set<{ readonly broadcast: Broadcast; stop(code: number): void }>();
   readonly #unlisten: () => void;
+  readonly #published: (more: number) => void;
 
-  constructor(transport: PipeSession, directory: Directory) {
+  constructor(transport: PipeSession, directory: Directory, published: (more: number) => void) {
     const done = Promise.withResolvers<void>();
     this.closed = done.promise;
     this.#directory = directory;
+    this.#published = published;
     this.#peer = new Peer({
       transport,
       side: "client",
@@ -122,6 +139,11 @@ class Link {
     });
     this.#unlisten = directory.onAny((broadcast) => this.#look(broadcast));
     for (const broadcast of directory.all()) this.#look(broadcast);
+  }
+
+  /** Tracks that are sent. */
+  get tracks(): number {
+    return this.#feeds.size;
   }
 
   close(): void {
@@ -143,7 +165,8 @@ class Link {
       this.#announced.get(input)?.end();
       this.#announced.delete(input);
     } else if (broadcast.listed && !this.#announced.has(input)) {
-      const { end } = this.#peer.publishNamespace([input]);
+      const epoch = broadcast.reference?.window.epochMs ?? Date.now();
+      const { end } = this.#peer.publishNamespace([input], { params: epochParams(Math.round(epoch)) });
       this.#announced.set(input, { broadcast, end });
     }
   }
@@ -157,7 +180,7 @@ class Link {
     if (name !== catalogName && !track) return asked.reject(absent);
     const outgoing = asked.accept({ largest: undefined });
     const feed = track
-      ? new TrackFeed(broadcast, track, outgoing)
+      ? new TrackFeed(broadcast, track, { outgoing, published: this.#published })
       : new CatalogFeed(broadcast, this.#directory, outgoing);
     this.#feeds.add(feed);
     feed.onOver = () => this.#feeds.delete(feed);
@@ -263,6 +286,7 @@ class TrackFeed {
   readonly #rendition: Rendition;
   readonly #version: number;
   readonly #outgoing: Outgoing;
+  readonly #published: (more: number) => void;
   #unlisten: (() => void) | undefined;
   /** The segment that is sent, and how many of its chunks are. */
   #number: number | undefined;
@@ -274,12 +298,13 @@ class TrackFeed {
   constructor(
     broadcast: Broadcast,
     { rendition, version }: { readonly rendition: Rendition; readonly version: number },
-    outgoing: Outgoing,
+    { outgoing, published }: { readonly outgoing: Outgoing; readonly published: (more: number) => void },
   ) {
     this.broadcast = broadcast;
     this.#rendition = rendition;
     this.#version = version;
     this.#outgoing = outgoing;
+    this.#published = published;
   }
 
   begin(): void {
@@ -341,7 +366,10 @@ class TrackFeed {
           this.#finish();
           if (this.#begins(segment)) this.#stream = this.#open(number);
         }
-        for (const chunk of chunks.slice(this.#sent)) this.#stream?.write(encodeObject(chunk.bytes));
+        if (this.#stream) {
+          for (const chunk of chunks.slice(this.#sent)) this.#stream.write(encodeObject(chunk.bytes));
+          this.#published(chunks.length - this.#sent);
+        }
         this.#sent = chunks.length;
       }
       if (isOpen) break;

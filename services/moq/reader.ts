@@ -15,6 +15,8 @@ export interface RelayOptions {
   readonly cacheBytes: number;
   /** Bytes that may wait for one subscriber before he loses groups. */
   readonly queuedBytes: number;
+  /** For so long viewers of a track whose publisher is lost wait for another way to it. */
+  readonly graceMs: number;
   readonly count?: (what: "objects" | "bytes" | "resets" | "subscriptions", more: number) => void;
 }
 
@@ -30,6 +32,8 @@ export interface RunObject {
 /** The objects of one stream of the publisher: a group, or a part of one. */
 export interface Run {
   readonly header: SubgroupHeader;
+  /** Subscriptions that it comes from; for a moment none, when one was lost and another is to go on with it. */
+  readonly from: Set<object>;
   /** As they go out, one after the other. */
   readonly objects: RunObject[];
   bytes: number;
@@ -39,11 +43,13 @@ export interface Run {
 /** One subscriber of one track. The publisher never waits for it. */
 export class Reader {
   readonly #outgoing: Outgoing;
-  readonly #start: Location;
+  #start: Location;
   readonly #endGroup: number | undefined;
   readonly #queuedBytes: number;
   readonly #count: RelayOptions["count"];
   readonly #left: () => void;
+  /** Of a relay: how far it says that it is from the publisher. */
+  readonly hops: number | undefined;
   /** Undefined once given up. */
   readonly #streams = new Map<Run, SendStream | undefined>();
   #watching: (() => void) | undefined;
@@ -55,6 +61,7 @@ export class Reader {
     readonly endGroup: number | undefined;
     readonly queuedBytes: number;
     readonly count: RelayOptions["count"];
+    readonly hops: number | undefined;
     readonly left: () => void;
   }) {
     this.#outgoing = options.outgoing;
@@ -63,6 +70,7 @@ export class Reader {
     this.#queuedBytes = options.queuedBytes;
     this.#count = options.count;
     this.#left = options.left;
+    this.hops = options.hops;
     this.#outgoing.onEnd = () => this.#leave();
   }
 
@@ -70,6 +78,11 @@ export class Reader {
   watch(right: Right): void {
     this.#watching = right.watch(() => this.done(doneCodes.unauthorized, "This token is not valid any more"));
     if (this.#over) this.#watching();
+  }
+
+  /** Groups of another publisher follow, whose numbers are others. */
+  restart(): void {
+    this.#start = { group: 0, object: 0 };
   }
 
   /** A group begins. */

@@ -11,7 +11,7 @@ import type { Closed, Session } from "./transport.ts";
 
 const namespace = ["a".repeat(32)];
 const bytes = (text: string) => Buffer.from(text);
-const limits = { cacheBytes: 1 << 20, queuedBytes: 1 << 20 };
+const limits = { cacheBytes: 1 << 20, queuedBytes: 1 << 20, graceMs: 0 };
 const always: Right = { watch: () => () => {} };
 
 /** What viewers speak, and what the publisher does. */
@@ -239,7 +239,7 @@ describe.for([
   });
 
   test("keeps no more than it may, and at least the newest two groups", async () => {
-    const relay = new Relay({ cacheBytes: 3000, queuedBytes: 1 << 20 });
+    const relay = new Relay({ ...limits, cacheBytes: 3000 });
     const origin = new Origin(relay);
     await origin.announce();
     const viewer = new Viewer(relay);
@@ -252,7 +252,7 @@ describe.for([
   });
 
   test("takes groups from who does not read, by a reset, and goes on with the next; others notice nothing", async () => {
-    const relay = new Relay({ cacheBytes: 1 << 20, queuedBytes: 1000 });
+    const relay = new Relay({ ...limits, queuedBytes: 1000 });
     const origin = new Origin(relay);
     await origin.announce();
     const brisk = new Viewer(relay);

@@ -1,24 +1,46 @@
-import { requestErrors, type TrackName } from "./codec/messages.ts";
+import { type Params, requestErrors, type TrackName } from "./codec/messages.ts";
+import type { Hop } from "./network.ts";
 import type { RelayOptions, Right } from "./reader.ts";
 import type { FetchAsked, NamespaceAsked, Refused, SubscribeAsked } from "./requests.ts";
+import { keyOf, type Offer } from "./routes.ts";
 import type { Peer, PeerEvents } from "./session.ts";
-import { Track } from "./track.ts";
+import { away, hopsOf, noNearer, Track, type Way } from "./track.ts";
 
-const away: Refused = {
-  code: requestErrors.doesNotExist,
-  reason: "There is no such broadcast now",
-  retryMs: 1000,
-};
 const unauthorized: Refused = { code: requestErrors.unauthorized, reason: "This needs a valid token" };
 
-const keyOf = (namespace: readonly string[]) => namespace.map((field) => `${field.length}:${field}`).join("");
+/** What other relays have, as far as this one needs it. */
+export interface Elsewhere {
+  offer(own: readonly Offer[]): void;
+  namespaces(): Iterable<readonly string[]>;
+  hop(namespace: readonly string[], epoch: number | undefined): Hop | undefined;
+}
+
+/** A peer that publishes a namespace here. */
+interface Publishing {
+  readonly peer: Peer;
+  readonly namespace: readonly string[];
+  readonly epoch: number;
+  /** Of this announcement. */
+  readonly key: string;
+}
+
+/** What stands for an epoch among the tokens of PUBLISH_NAMESPACE. */
+const epochText = "epoch:";
+
+/** What a publisher says with a namespace so that of two the later is meant: milliseconds since 1970 at which it began. */
+export const epochParams = (epoch: number): Params => ({
+  tokens: [{ use: "value", type: 0, value: Buffer.from(`${epochText}${epoch}`) }],
+});
 
 /** Passes tracks on without knowing what is in them: one subscription upstream for any number of subscribers. */
 export class Relay {
   readonly #options: RelayOptions;
-  readonly #routes = new Map<string, { readonly peer: Peer; readonly namespace: readonly string[] }>();
+  /** By namespace, the one that is meant last. */
+  readonly #here = new Map<string, Publishing[]>();
   readonly #tracks = new Map<string, Track>();
-  readonly #listeners = new Set<(namespace: readonly string[], here: boolean) => void>();
+  readonly #followers = new Set<() => void>();
+  #elsewhere: Elsewhere | undefined;
+  #announcements = 0;
   #bytes = 0;
 
   constructor(options: RelayOptions) {
@@ -36,37 +58,91 @@ export class Relay {
     return count;
   }
 
+  /** From now on tracks that nobody publishes here are taken from other relays. `changed` is to be called when these have others. */
+  join(elsewhere: Elsewhere): void {
+    this.#elsewhere = elsewhere;
+    this.changed();
+  }
+
+  /** Other relays have other namespaces, or are reached in other ways. */
+  changed(): void {
+    for (const track of [...this.#tracks.values()]) track.look();
+    for (const look of [...this.#followers]) look();
+  }
+
   /** For a peer that has tracks: what it announces can be subscribed to here, until it takes that back or leaves. */
   publisher(): PeerEvents {
-    const announced: string[] = [];
     let peer: Peer | undefined;
+    const withdraw = (of: (one: Publishing) => boolean) => {
+      for (const [key, all] of this.#here) {
+        const left = all.filter((one) => one.peer !== peer || !of(one));
+        if (left.length === all.length) continue;
+        if (left.length > 0) this.#here.set(key, left);
+        else this.#here.delete(key);
+        this.#offered();
+      }
+    };
     return {
       ready: (ready) => {
         peer = ready;
       },
       publishNamespace: (asked) => {
         if (!peer) return;
-        const { namespace } = asked;
-        const key = keyOf(namespace);
-        this.#forget(key);
-        this.#routes.set(key, { peer, namespace });
-        announced.push(key);
+        const { namespace, tokens } = asked;
+        const said = Number(tokens.find((one) => one.startsWith(epochText))?.slice(epochText.length));
+        const epoch = Number.isSafeInteger(said) && said > 0 ? said : Date.now();
+        const key = `here ${++this.#announcements}`;
+        const others = (this.#here.get(keyOf(namespace)) ?? []).filter((one) => one.peer !== peer);
+        const all = [...others, { peer, namespace, epoch, key }];
+        this.#here.set(
+          keyOf(namespace),
+          all.sort((a, b) => a.epoch - b.epoch),
+        );
         asked.accept();
-        for (const listener of this.#listeners) listener(namespace, true);
+        this.#offered();
       },
-      publishNamespaceDone: (namespace) => {
-        const key = keyOf(namespace);
-        if (this.#routes.get(key)?.peer === peer) this.#forget(key);
-      },
-      closed: () => {
-        for (const key of announced) if (this.#routes.get(key)?.peer === peer) this.#forget(key);
-      },
+      publishNamespaceDone: (namespace) => withdraw((one) => keyOf(one.namespace) === keyOf(namespace)),
+      closed: () => withdraw(() => true),
     };
+  }
+
+  #offered(): void {
+    const own = [...this.#here.values()].map((all) => all.at(-1)!);
+    this.#elsewhere?.offer(own.map(({ namespace, epoch }) => ({ namespace, epoch })));
+    this.changed();
+  }
+
+  #way(namespace: readonly string[]): Way | undefined {
+    const here = this.#here.get(keyOf(namespace))?.findLast(({ peer }) => !peer.closed);
+    const hop = this.#elsewhere?.hop(namespace, here?.epoch);
+    if (hop) {
+      const { target, epoch, node, distance } = hop;
+      return { ...hop, target: `${target} ${epoch}`, key: `${node} ${target} ${epoch}`, distance };
+    }
+    if (!here) return undefined;
+    const { peer, epoch, key } = here;
+    return { target: `here ${epoch}`, key, distance: 0, peer: () => peer, turnedAway: () => {} };
+  }
+
+  /** For another relay, which lets in whom it lets in. */
+  network(): PeerEvents {
+    const always: Right = { watch: () => () => {} };
+    return this.#answers(
+      () => always,
+      (tokens) => hopsOf(tokens) ?? 0,
+    );
   }
 
   /** For a peer that subscribes. `may` says what it is allowed to. */
   subscriber(
     may: (namespace: readonly string[], tokens: readonly string[]) => Right | undefined,
+  ): PeerEvents {
+    return this.#answers(may, () => undefined);
+  }
+
+  #answers(
+    may: (namespace: readonly string[], tokens: readonly string[]) => Right | undefined,
+    hops: (tokens: readonly string[]) => number | undefined,
   ): PeerEvents {
     const find = (
       asked: Pick<SubscribeAsked, "track" | "tokens">,
@@ -75,6 +151,9 @@ export class Relay {
       // Before anything else: nobody learns what there is by asking.
       const right = may(namespace, asked.tokens);
       if (!right) return unauthorized;
+      const distance = hops(asked.tokens);
+      const way = this.#way(namespace);
+      if (distance !== undefined && (!way || way.distance >= distance)) return noNearer;
       const track = this.#track(asked.track);
       return track ? { track, right } : away;
     };
@@ -82,7 +161,7 @@ export class Relay {
       subscribe: (asked) => {
         const found = find(asked);
         if ("code" in found) return asked.reject(found);
-        found.track.subscribe(asked, found.right);
+        found.track.subscribe(asked, found.right, hops(asked.tokens));
       },
       trackStatus: (asked) => {
         const found = find(asked);
@@ -98,27 +177,17 @@ export class Relay {
     const key = `${keyOf(name.namespace)}|${name.name}`;
     const known = this.#tracks.get(key);
     if (known) return known;
-    const route = this.#routes.get(keyOf(name.namespace));
-    if (!route) return undefined;
-    const track = new Track(name, route.peer, {
+    if (!this.#way(name.namespace)) return undefined;
+    const track: Track = new Track(name, {
       ...this.#options,
+      way: () => this.#way(name.namespace),
       kept: (more) => this.#keep(more),
-      over: () => this.#tracks.delete(key),
+      over: () => {
+        if (this.#tracks.get(key) === track) this.#tracks.delete(key);
+      },
     });
     this.#tracks.set(key, track);
     return track;
-  }
-
-  #forget(key: string): void {
-    const route = this.#routes.get(key);
-    if (!route) return;
-    this.#routes.delete(key);
-    for (const [name, track] of [...this.#tracks])
-      if (name.startsWith(`${key}|`)) {
-        this.#tracks.delete(name);
-        track.lose();
-      }
-    for (const listener of this.#listeners) listener(route.namespace, false);
   }
 
   #keep(more: number): void {
@@ -162,21 +231,33 @@ export class Relay {
     may: (namespace: readonly string[], tokens: readonly string[]) => Right | undefined,
   ): () => void {
     const prefix = asked.namespace;
-    const told = new Set<string>();
-    const look = (namespace: readonly string[], here: boolean) => {
-      const key = keyOf(namespace);
-      if (!here) {
-        if (told.delete(key)) tell.go(namespace);
-        return;
+    const told = new Map<string, readonly string[]>();
+    const look = () => {
+      const now = new Set<string>();
+      for (const namespace of this.#namespaces()) {
+        const key = keyOf(namespace);
+        if (now.has(key) || !prefix.every((field, i) => namespace[i] === field)) continue;
+        if (!told.has(key)) {
+          if (!may(namespace, asked.tokens)) continue;
+          told.set(key, namespace);
+          tell.come(namespace);
+        }
+        now.add(key);
       }
-      if (told.has(key) || !prefix.every((field, i) => namespace[i] === field)) return;
-      if (!may(namespace, asked.tokens)) return;
-      told.add(key);
-      tell.come(namespace);
+      for (const [key, namespace] of told)
+        if (!now.has(key)) {
+          told.delete(key);
+          tell.go(namespace);
+        }
     };
     asked.accept();
-    for (const { namespace } of this.#routes.values()) look(namespace, true);
-    this.#listeners.add(look);
-    return () => this.#listeners.delete(look);
+    look();
+    this.#followers.add(look);
+    return () => this.#followers.delete(look);
+  }
+
+  *#namespaces(): Iterable<readonly string[]> {
+    for (const all of this.#here.values()) yield all[0]!.namespace;
+    yield* this.#elsewhere?.namespaces() ?? [];
   }
 }

@@ -14,6 +14,7 @@ import { Admission, clientOf } from "./admission.ts";
 import { Audience } from "./audience.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
+import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts";
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
@@ -29,6 +30,8 @@ export interface RelayRoleOptions {
   /** Own internal address. */
   readonly address: string;
   readonly secret: string | undefined;
+  /** With which other relays there is a network; undefined where this one is alone. */
+  readonly network: Pick<NetworkOptions, "redis" | "node" | "costs"> | undefined;
   readonly gate: Omit<GroundOptions, "changed" | "ownerOf">;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -45,6 +48,8 @@ const maxConnections = 10_000;
 const maxPerAddress = 500;
 const cacheBytes = 256 << 20;
 const queuedBytes = 8 << 20;
+/** Longer than it takes to know that a relay is gone and to find another way. */
+const graceMs = 3_000;
 /** Viewers are asked to leave before the certificate is changed under them. */
 const leaveMs = 500;
 const dayMs = 86_400_000;
@@ -61,7 +66,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     const resets = metrics.counter("sluice_moq_resets_total", "Groups that slow subscribers lost");
     const subscribed = metrics.counter("sluice_moq_subscriptions_total", "Subscriptions taken");
     const relay = new Relay({
-      ...{ cacheBytes, queuedBytes },
+      ...{ cacheBytes, queuedBytes, graceMs },
       count: (what, more) => ({ objects, bytes, resets, subscriptions: subscribed })[what](more),
     });
     const admission = scope.own("admission", new Admission(options.gate));
@@ -75,6 +80,18 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       read: () => relay.bytes,
     });
 
+    if (options.network && secret !== undefined) {
+      const changed = () => relay.changed();
+      const network = scope.own("network", new Network({ ...options.network, secret, log, changed }));
+      metrics.gauge("sluice_moq_relays", "Other relays that are known", { read: () => network.size });
+      metrics.gauge("sluice_moq_links", "Relays that tracks are taken from", { read: () => network.links });
+      relay.join(network);
+    }
+    const others = new Set<Peer>();
+    metrics.gauge("sluice_moq_relays_served", "Relays that take tracks from here", {
+      read: () => others.size,
+    });
+
     let listener: Listener | undefined;
     /** What new sessions see. */
     let shown = certificates.current();
@@ -83,7 +100,12 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       return listenWebTransport({
         ...shown,
         ...{ port, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) },
-        onSession: (incoming) => serve(incoming, { relay, admission, audience, peers, log, left }),
+        onSession: (incoming) => {
+          const { path } = incoming;
+          if (path.startsWith(`${networkPath}?`))
+            return serveRelay(incoming, options, { relay, others, left });
+          serve(incoming, { relay, admission, audience, peers, log, left });
+        },
       });
     };
     try {
@@ -93,21 +115,22 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       log.warn(`no Media over QUIC, everything else goes on: ${messageOf(error)}`);
     }
     const port = listener?.port;
+    const all = () => [...peers, ...others];
     const door = () => listener && doorOf(listener.port, shown);
     /** Answers that are held until the door is another. */
     const waiting = new Set<() => void>();
     scope.own("listener", {
       async close() {
-        for (const peer of [...peers]) peer.close("noError", "The relay stops");
+        for (const peer of all()) peer.close("noError", "The relay stops");
         await listener?.close();
       },
     });
     const renew = async (port: number) => {
       clearTimeout(late);
       late = undefined;
-      for (const peer of [...peers]) peer.goAway();
-      if (peers.size > 0) await new Promise((resolve) => setTimeout(resolve, leaveMs));
-      for (const peer of [...peers]) peer.close("noError", "The certificate is renewed");
+      for (const peer of all()) peer.goAway();
+      if (all().length > 0) await new Promise((resolve) => setTimeout(resolve, leaveMs));
+      for (const peer of all()) peer.close("noError", "The certificate is renewed");
       await listener?.close();
       listener = undefined;
       try {
@@ -121,7 +144,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     /** Set while a new certificate waits for its turn. */
     let late: NodeJS.Timeout | undefined;
     function left(): void {
-      if (late && peers.size === 0 && port !== undefined) void renew(port);
+      if (late && all().length === 0 && port !== undefined) void renew(port);
     }
     const end = certificates.onChange((fresh) => {
       clearTimeout(late);
@@ -210,6 +233,36 @@ function doorOf(port: number, { cert, trusted }: Certificate): Door {
   const { fingerprint256 } = new X509Certificate(cert);
   const hash = Buffer.from(fingerprint256.replaceAll(":", ""), "hex").toString("base64");
   return { port, hashes: trusted ? [] : [hash] };
+}
+
+/** Another relay, which takes tracks for its viewers. */
+function serveRelay(
+  incoming: Incoming,
+  { network, secret, log }: RelayRoleOptions,
+  { relay, others, left }: { readonly relay: Relay; readonly others: Set<Peer>; readonly left: () => void },
+): void {
+  const protocol = protocols.find((one) => incoming.offered.includes(one));
+  const node = network?.node;
+  const known = node && secret && isRelay(incoming.path, { node, secret, nowMs: Date.now() });
+  if (!known || !protocol) {
+    log.warn({ peer: incoming.remote.host }, "a relay was refused: its internalSecret or relayNode differs");
+    return incoming.reject(403);
+  }
+  const events = relay.network();
+  const peer: Peer = new Peer({
+    transport: incoming.accept(protocol),
+    side: "server",
+    on: {
+      ...events,
+      closed: (how) => {
+        others.delete(peer);
+        left();
+        log.info({ peer: incoming.remote.host, reason: how.reason }, "relay's session closed");
+      },
+    },
+  });
+  others.add(peer);
+  log.info({ peer: incoming.remote.host }, "relay's session opened");
 }
 
 interface House {

@@ -11,7 +11,7 @@ import type { Closed } from "./transport.ts";
 
 const namespace = ["a".repeat(32)];
 const bytes = (text: string) => Buffer.from(text);
-const limits = { cacheBytes: 1 << 20, queuedBytes: 1 << 20 };
+const limits = { cacheBytes: 1 << 20, queuedBytes: 1 << 20, graceMs: 0 };
 
 describe("a session", () => {
   /** What the server answers to a client that sends these bytes. */

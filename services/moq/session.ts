@@ -102,6 +102,11 @@ export class Peer {
     return this.#closed;
   }
 
+  /** Something that was asked of the peer is not over. */
+  get busy(): boolean {
+    return this.#asking.busy;
+  }
+
   subscribe(track: TrackName, params: Params, events: SubscriptionEvents): Subscription {
     return this.#asking.subscribe(track, params, events);
   }

@@ -1,4 +1,11 @@
-import { doneCodes, type Location, requestErrors, resetCodes, type TrackName } from "./codec/messages.ts";
+import {
+  doneCodes,
+  type Location,
+  type Params,
+  requestErrors,
+  resetCodes,
+  type TrackName,
+} from "./codec/messages.ts";
 import { encodeObject, type StreamObject, type SubgroupHeader } from "./codec/objects.ts";
 import type { Integers } from "./codec/wire.ts";
 import { before, Reader, type RelayOptions, type Right, type Run, type RunObject } from "./reader.ts";
@@ -16,18 +23,76 @@ import type { Peer } from "./session.ts";
 const lingerMs = 5_000;
 /** Groups of one track that are kept at the least, however little room there is: the current one and the one before. */
 const keptGroups = 2;
+/** While nothing comes, a way is looked for this often, besides whenever one is heard of. */
+const seekMs = 100;
+/** A group of which a lost way brought the beginning waits for the rest from another for so long. */
+const orphanMs = 1_000;
 
-export interface TrackLimits extends RelayOptions {
+/** Where a track can be taken from. */
+export interface Way {
+  /** Of the publisher: tracks of another one are other tracks. */
+  readonly target: string;
+  /** Of the way itself. */
+  readonly key: string;
+  /** What all hops to the publisher cost; 0 when he is at this relay. */
+  readonly distance: number;
+  peer(): Promise<Peer> | Peer;
+  /** Whoever was asked has no way himself. */
+  turnedAway(): void;
+}
+
+export interface TrackOptions extends RelayOptions {
   readonly kept: (more: number) => void;
   readonly over: () => void;
+  /** The best way now. */
+  readonly way: () => Way | undefined;
 }
+
+/** One subscription upstream, or the attempt at one. */
+interface Upstream {
+  readonly way: Way;
+  peer: Peer | undefined;
+  subscription: Subscription | undefined;
+  over: boolean;
+}
+
+/** What stands for a distance among the tokens of a request between relays. */
+const hopsText = "hops:";
+
+/** What a relay says with its requests of where it stands: only who is nearer to the publisher may answer, so no way is a circle. */
+const hopsParams = ({ distance }: Way): Params =>
+  distance === 0 ? {} : { tokens: [{ use: "value", type: 0, value: Buffer.from(`${hopsText}${distance}`) }] };
+
+/** The distance that a relay said, of a peer that is one. */
+export function hopsOf(tokens: readonly string[]): number | undefined {
+  const text = tokens.find((one) => one.startsWith(hopsText));
+  return text === undefined ? undefined : Number(text.slice(hopsText.length)) || 0;
+}
+
+/** What answers a relay that is as near to the publisher itself. */
+export const noNearer: Refused = {
+  code: requestErrors.uninterested,
+  reason: "This relay is no nearer to the publisher",
+  retryMs: 100,
+};
+/** What answers who asks for what nobody publishes. */
+export const away: Refused = {
+  code: requestErrors.doesNotExist,
+  reason: "There is no such broadcast now",
+  retryMs: 1000,
+};
 
 /** One track: what the publisher sends of it, kept for a while, and whoever reads it. */
 export class Track {
   readonly #name: TrackName;
-  readonly #peer: Peer;
-  readonly #limits: TrackLimits;
-  readonly #upstream: Subscription;
+  readonly #limits: TrackOptions;
+  /** What it comes from, and what it is to come from next; readers notice nothing of a change. */
+  #current: Upstream | undefined;
+  #next: Upstream | undefined;
+  #target: string | undefined;
+  #distance = 0;
+  #again: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
   #runs: Run[] = [];
   #largest: Location | undefined;
   readonly #readers = new Set<Reader>();
@@ -36,36 +101,157 @@ export class Track {
   #ended: { readonly code: number; readonly reason: string } | undefined;
   #linger: NodeJS.Timeout | undefined;
 
-  constructor(name: TrackName, peer: Peer, limits: TrackLimits) {
+  constructor(name: TrackName, limits: TrackOptions) {
     this.#name = name;
-    this.#peer = peer;
     this.#limits = limits;
-    this.#upstream = peer.subscribe(
-      name,
-      { filter: { from: "largest object" }, forward: true, order: "ascending" },
+    this.look();
+    this.#leave();
+  }
+
+  /** Ways have changed: another publisher is meant, or there is a better way to the same. */
+  look(): void {
+    if (this.#ended || this.#refused) return;
+    const way = this.#limits.way();
+    if (!way) return this.#current ? undefined : this.#seek();
+    const { way: now } = this.#current ?? {};
+    if (now && now.target === way.target && (now.key === way.key || now.distance <= way.distance)) return;
+    if (this.#next?.way.key === way.key && this.#next.way.distance === way.distance) return;
+    void this.#attach(way);
+  }
+
+  /** Looks again in a moment. Where nothing comes, another way has to turn up in a while. */
+  #seek(): void {
+    if (this.#ended || this.#refused) return;
+    if (!this.#current) this.#deadline ??= setTimeout(() => this.#giveUp(), this.#limits.graceMs);
+    if (this.#next) return;
+    this.#again ??= setTimeout(() => {
+      this.#again = undefined;
+      this.look();
+    }, seekMs);
+  }
+
+  #giveUp(): void {
+    if (this.#waiting) this.#refuse(away);
+    else this.#end(doneCodes.internal, "The publisher has left");
+  }
+
+  async #attach(way: Way): Promise<void> {
+    const upstream: Upstream = { way, peer: undefined, subscription: undefined, over: false };
+    this.#drop(this.#next);
+    this.#next = upstream;
+    try {
+      const found = way.peer();
+      const peer = found instanceof Promise ? await found : found;
+      if (upstream.over) return;
+      if (peer.closed) return this.#lost(upstream);
+      upstream.peer = peer;
+      this.#subscribe(upstream, peer);
+    } catch {
+      this.#lost(upstream);
+    }
+  }
+
+  #subscribe(upstream: Upstream, peer: Peer): void {
+    const { way } = upstream;
+    // What was heard last may have an end that was not.
+    const resumes = this.#largest && way.target === this.#target;
+    upstream.subscription = peer.subscribe(
+      this.#name,
       {
-        ok: ({ largest }) => {
-          this.#largest ??= largest;
-          this.#settle();
-        },
+        ...hopsParams(way),
+        ...{ forward: true, order: "ascending" },
+        filter: resumes
+          ? { from: "absolute", start: { group: this.#largest!.group, object: 0 } }
+          : { from: "largest object" },
+      },
+      {
+        ok: ({ largest }) => this.#promote(upstream, largest),
         refused: (why) => {
-          this.#refused = why;
-          limits.over();
-          this.#settle();
+          if (upstream.over) return;
+          if (why.code === requestErrors.uninterested) way.turnedAway();
+          else if (!this.#current && this.#waiting) return this.#refuse(why);
+          this.#lost(upstream);
         },
-        group: (header) => this.#run(header),
-        done: (code, reason) => this.#end(code, reason),
+        group: (header) => this.#run(header, upstream),
+        done: (code, reason) => {
+          if (upstream.over) return;
+          if (upstream === this.#current && code === doneCodes.trackEnded) return this.#end(code, reason);
+          this.#lost(upstream);
+        },
       },
     );
-    this.#leave();
+  }
+
+  /** From here on the track comes from this one. */
+  #promote(upstream: Upstream, largest: Location | undefined): void {
+    if (upstream.over) return;
+    const { way } = upstream;
+    clearTimeout(this.#deadline);
+    clearTimeout(this.#again);
+    [this.#deadline, this.#again] = [undefined, undefined];
+    this.#drop(this.#current);
+    this.#current = upstream;
+    if (this.#next === upstream) this.#next = undefined;
+    if (this.#target !== undefined && this.#target !== way.target) {
+      for (const run of this.#runs) this.#break(run);
+      this.#forgetAll();
+      for (const reader of this.#readers) reader.restart();
+    }
+    this.#target = way.target;
+    this.#distance = way.distance;
+    this.#largest ??= largest;
+    // Whoever said that he is no farther away than this would wait for us as we would for him.
+    for (const reader of [...this.#readers])
+      if (reader.hops !== undefined && reader.hops <= way.distance)
+        reader.done(doneCodes.goingAway, noNearer.reason);
+    const orphans = this.#runs.filter((run) => run.state === "growing" && run.from.size === 0);
+    if (orphans.length > 0)
+      setTimeout(() => {
+        for (const run of orphans) if (run.from.size === 0) this.#break(run);
+      }, orphanMs).unref();
+    this.#settle();
+  }
+
+  #lost(upstream: Upstream): void {
+    if (upstream.over) return;
+    this.#drop(upstream);
+    const wasCurrent = this.#current === upstream;
+    if (wasCurrent) this.#current = undefined;
+    if (this.#next === upstream) this.#next = undefined;
+    // An attempt that failed is not made again at once; of a loss, it may not be known in this turn whose it was.
+    if (wasCurrent) queueMicrotask(() => this.look());
+    this.#seek();
+  }
+
+  #drop(upstream: Upstream | undefined): void {
+    if (!upstream || upstream.over) return;
+    upstream.over = true;
+    upstream.subscription?.end();
+    for (const run of this.#runs) run.from.delete(upstream);
+  }
+
+  #refuse(why: Refused): void {
+    this.#refused = why;
+    this.#stop();
+    this.#limits.over();
+    this.#settle();
+  }
+
+  #stop(): void {
+    for (const timer of [this.#deadline, this.#again, this.#linger]) clearTimeout(timer);
+    this.#drop(this.#current);
+    this.#drop(this.#next);
+    [this.#current, this.#next] = [undefined, undefined];
   }
 
   get readers(): number {
     return this.#readers.size;
   }
 
-  subscribe(asked: SubscribeAsked, right: Right): void {
+  /** `hops`: of a relay that asks, how far from the publisher it is. */
+  subscribe(asked: SubscribeAsked, right: Right, hops?: number): void {
     this.#whenKnown(asked, () => {
+      if (hops !== undefined && hops <= this.#distance) return asked.reject(noNearer);
       const { filter } = asked.params;
       const { start, largest } = this.#startOf(filter);
       const reader = new Reader({
@@ -74,6 +260,7 @@ export class Track {
         endGroup: filter?.from === "absolute" ? filter.endGroup : undefined,
         queuedBytes: this.#limits.queuedBytes,
         count: this.#limits.count,
+        hops,
         left: () => {
           this.#readers.delete(reader);
           this.#leave();
@@ -120,18 +307,19 @@ export class Track {
   dropOldest(): boolean {
     const groups = new Set(this.#runs.map(({ header }) => header.group));
     if (groups.size <= keptGroups) return false;
-    this.#drop(Math.min(...groups));
+    this.#forget(Math.min(...groups));
     return true;
   }
 
-  /** The publisher is gone. */
-  lose(): void {
-    this.#end(doneCodes.internal, "The publisher has left");
-  }
-
-  #drop(group: number): void {
+  #forget(group: number): void {
     for (const run of this.#runs) if (run.header.group === group) this.#limits.kept(-run.bytes);
     this.#runs = this.#runs.filter((run) => run.header.group !== group);
+  }
+
+  #forgetAll(): void {
+    for (const run of this.#runs) this.#limits.kept(-run.bytes);
+    this.#runs = [];
+    this.#largest = undefined;
   }
 
   #whenKnown(asked: { reject(why: Refused): void }, run: () => void): void {
@@ -164,13 +352,21 @@ export class Track {
     };
   }
 
-  #run(header: SubgroupHeader): GroupSink {
-    const run: Run = { header, objects: [], bytes: 0, state: "growing" };
-    this.#runs.push(run);
-    for (const reader of this.#readers) reader.begin(run);
+  #run(header: SubgroupHeader, upstream: Upstream): GroupSink {
+    const { group, subgroup } = header;
+    const known = this.#runs.find(
+      ({ header: one }) => one.group === group && subgroup !== undefined && one.subgroup === subgroup,
+    );
+    const run: Run = known ?? { header, from: new Set(), objects: [], bytes: 0, state: "growing" };
+    run.from.add(upstream);
+    if (!known) {
+      this.#runs.push(run);
+      for (const reader of this.#readers) reader.begin(run);
+    }
     return {
       object: (object) => {
         const last = run.objects.at(-1)?.id ?? -1;
+        if (run.state !== "growing" || object.object <= last) return;
         const encode = (integers: Integers, gap: number) => {
           const { payload, status } = object;
           const extensions = header.extensions ? (object.extensions ?? new Uint8Array(0)) : undefined;
@@ -179,7 +375,7 @@ export class Track {
           return Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
         };
         const gap = object.object - last - 1;
-        const { integers } = this.#peer.draft;
+        const { integers } = upstream.peer!.draft;
         const wire = encode(integers, gap);
         const at = { group: header.group, object: object.object };
         if (!this.#largest || before(this.#largest, at)) this.#largest = at;
@@ -207,25 +403,35 @@ export class Track {
         this.#limits.kept(wire.length);
       },
       end: () => {
+        if (run.state !== "growing") return;
         run.state = "whole";
         for (const reader of this.#readers) reader.end(run);
       },
       gone: () => {
-        run.state = "broken";
-        for (const reader of this.#readers) reader.end(run);
+        run.from.delete(upstream);
+        // When all of the session goes, that is known by the end of this turn, and another may have the rest.
+        queueMicrotask(() => {
+          if (run.from.size === 0 && !upstream.over) this.#break(run);
+        });
       },
     };
+  }
+
+  /** The rest of it will not come. */
+  #break(run: Run): void {
+    if (run.state !== "growing") return;
+    run.state = "broken";
+    for (const reader of this.#readers) reader.end(run);
   }
 
   #end(code: number, reason: string): void {
     if (this.#ended) return;
     this.#ended = { code, reason };
+    this.#stop();
     this.#limits.over();
     this.#settle();
     for (const reader of [...this.#readers]) reader.done(code, reason);
-    for (const run of this.#runs) this.#limits.kept(-run.bytes);
-    this.#runs = [];
-    clearTimeout(this.#linger);
+    this.#forgetAll();
   }
 
   #leave(): void {
@@ -233,7 +439,6 @@ export class Track {
     if (this.#readers.size > 0 || this.#ended) return;
     this.#linger = setTimeout(() => {
       if (this.#readers.size > 0 || this.#ended) return;
-      this.#upstream.end();
       this.#end(doneCodes.subscriptionEnded, "Nobody reads it");
     }, lingerMs);
     this.#linger.unref();
@@ -248,31 +453,29 @@ export class Track {
       if (over === "end") reply?.end();
       else if (over === "gone") reply?.cancel(resetCodes.internal);
     };
-    const cancel = this.#peer.fetch(
-      { kind: "standalone", track: this.#name, start, end },
-      {},
-      {
-        ok: (answer) => {
-          reply = asked.accept(answer);
-          reply.onEnd = () => cancel();
-          for (const object of early.splice(0)) write(object);
-          finish();
-        },
-        refused: (why) => asked.reject(why),
-        object: (object) => {
-          if (reply) write(object);
-          else early.push(object);
-        },
-        end: () => {
-          over = "end";
-          finish();
-        },
-        gone: () => {
-          over = "gone";
-          finish();
-        },
+    const { peer, way } = this.#current ?? {};
+    if (!peer || !way) return asked.reject(away);
+    const cancel = peer.fetch({ kind: "standalone", track: this.#name, start, end }, hopsParams(way), {
+      ok: (answer) => {
+        reply = asked.accept(answer);
+        reply.onEnd = () => cancel();
+        for (const object of early.splice(0)) write(object);
+        finish();
       },
-    );
+      refused: (why) => asked.reject(why),
+      object: (object) => {
+        if (reply) write(object);
+        else early.push(object);
+      },
+      end: () => {
+        over = "end";
+        finish();
+      },
+      gone: () => {
+        over = "gone";
+        finish();
+      },
+    });
   }
 }
 

@@ -493,9 +493,11 @@ export async function connectWebTransport(options: {
   readonly port: number;
   readonly path: string;
   readonly protocols: readonly string[];
+  /** A server that says nothing for so long is gone; half a minute where it is not said. */
+  readonly aliveMs?: number;
 }): Promise<Session> {
-  const { host, port, path, protocols } = options;
-  const quic = await connectQuic({ host, port, alpn: ["h3"] });
+  const { host, port, path, protocols, aliveMs } = options;
+  const quic = await connectQuic({ host, port, alpn: ["h3"], aliveMs });
   const { connection } = quic;
   const opened = Promise.withResolvers<Session>();
   const request = connection.openBi();

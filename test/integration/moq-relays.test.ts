@@ -1,0 +1,165 @@
+import { createSocket } from "node:dgram";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { descendants } from "../bench/processes.ts";
+import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { MoqViewer, wayTo } from "../support/moq-viewer.ts";
+import { type OwnRedis, startRedis } from "../support/redis.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+
+// Three machines: one with everything, two with a relay each, in a row: the last takes from the second unless that is gone.
+const secret = "a long text that every machine knows";
+let redis: OwnRedis;
+let encoder: Publisher;
+let main: Sluice;
+let second: Sluice;
+let last: Sluice;
+let ports: readonly number[];
+let uid: string;
+const viewers: MoqViewer[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+  const [control, ...moq] = await freePorts(4);
+  ports = moq;
+  const node = (index: number) => `127.0.0.1:${moq[index]}`;
+  const machine = (index: number, costs: string, roles?: string) =>
+    startSluice({
+      args: ["--moq-port", `${moq[index]}`],
+      env: {
+        SLUICE_MOQ: "true",
+        SLUICE_CONTROL_ADDRESS: `http://127.0.0.1:${control}`,
+        SLUICE_REDIS_URL: redis.url,
+        SLUICE_INTERNAL_SECRET: secret,
+        SLUICE_RELAY_NODE: node(index),
+        ...(costs && { SLUICE_RELAY_COSTS: costs }),
+        ...(roles && { SLUICE_ROLES: roles }),
+      },
+    });
+  main = await machine(0, "");
+  uid = main.ready.uid!;
+  encoder = publish({ url: `${main.ready.rtmp}/${main.ready.streamKey}`, gop: 1 });
+  [second, last] = await Promise.all([
+    machine(1, `${node(0)}=1`, "relay"),
+    machine(2, `${node(0)}=1000,${node(1)}=1`, "relay"),
+  ]);
+  await wayTo(main.ready, uid);
+});
+afterAll(async () => {
+  for (const viewer of viewers) viewer.close();
+  await encoder?.stop();
+  for (const machine of [last, second, main]) await machine?.stop();
+  await redis?.stop();
+});
+beforeEach(({ onTestFailed }) =>
+  onTestFailed(() => {
+    for (const [name, machine] of Object.entries({ main, second, last })) console.error(name, machine.log());
+  }),
+);
+
+async function open(index: number): Promise<MoqViewer> {
+  const viewer = await MoqViewer.open({ port: ports[index]!, hashes: [], namespace: uid }, `/${uid}`);
+  viewers.push(viewer);
+  return viewer;
+}
+
+const objectsOf = (viewer: MoqViewer, name: string) =>
+  (viewer.tracks.get(name) ?? []).reduce((sum, { objects }) => sum + objects.length, 0);
+
+/** Subscribes, again where the relay has not heard of the broadcast yet. */
+async function watch(viewer: MoqViewer, name: string): Promise<void> {
+  for (;;) {
+    viewer.refused.delete(name);
+    viewer.subscribe(uid, name);
+    await viewer.until(() => objectsOf(viewer, name) > 0 || viewer.refused.has(name));
+    if (!viewer.refused.has(name)) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function figure({ ready }: Sluice, role: string, name: string): Promise<number> {
+  const text = await (await fetch(`${ready.metrics}/metrics`)).text();
+  const line = text.split("\n").find((one) => one.startsWith(`${name}{`) && one.includes(`"${role}"`));
+  return Number(line?.split(" ").at(-1) ?? Number.NaN);
+}
+
+/** No object is missing in the middle of a group, and none came twice. */
+function expectWhole(viewer: MoqViewer, name: string): void {
+  for (const { objects } of viewer.tracks.get(name)!)
+    expect(objects.map(({ object }) => object)).toEqual(objects.map((_, index) => index));
+}
+
+test("the origin gives one copy of each track, however many watch at how many relays", async () => {
+  const far = await open(2);
+  await Promise.all(["source.0", "audio.0"].map((name) => watch(far, name)));
+  const others = await Promise.all([0, 1, 1, 1, 2, 2, 2, 2].map(open));
+  for (const other of others) await Promise.all(["source.0", "audio.0"].map((name) => watch(other, name)));
+  const taken = () =>
+    Promise.all([
+      figure(main, "origin", "sluice_moq_published_tracks"),
+      figure(main, "relay", "sluice_moq_relays_served"),
+      figure(second, "relay", "sluice_moq_relays_served"),
+      figure(last, "relay", "sluice_moq_relays_served"),
+    ]);
+  // In a row: each takes from one.
+  expect(await taken()).toEqual([2, 1, 1, 0]);
+  await far.until(() => far.tracks.get("source.0")!.filter(({ state }) => state === "whole").length >= 2);
+  for (const name of ["source.0", "audio.0"]) expectWhole(far, name);
+  // The first viewer has had everything since the tracks began to be taken.
+  await expect
+    .poll(async () => {
+      const published = await figure(main, "origin", "sluice_moq_published_objects_total");
+      return published - objectsOf(far, "source.0") - objectsOf(far, "audio.0");
+    })
+    .toBe(0);
+  for (const other of others) other.close();
+});
+
+test("a relay that is killed is gone around in two seconds, and who watches behind it stays connected and misses nothing", async () => {
+  const far = await open(2);
+  await Promise.all(["source.0", "audio.0"].map((name) => watch(far, name)));
+  let longestMs = 0;
+  let lastMs = performance.now();
+  let seen = 0;
+  const watching = setInterval(() => {
+    const now = performance.now();
+    if (objectsOf(far, "source.0") > seen) {
+      seen = objectsOf(far, "source.0");
+      lastMs = now;
+    }
+    longestMs = Math.max(longestMs, now - lastMs);
+  }, 10);
+  const [pid] = descendants(second.pid, "role relay");
+  process.kill(second.pid, "SIGKILL");
+  process.kill(pid!, "SIGKILL");
+  const groups = far.tracks.get("source.0")!;
+  const newest = groups.at(-1)!.id;
+  await far.until(() => groups.some(({ id, state }) => id > newest + 3 && state === "whole"));
+  clearInterval(watching);
+  expect(longestMs).toBeLessThan(2_000);
+  expect(far.closed).toBeUndefined();
+  expect([...far.done.keys()]).toEqual([]);
+  for (const name of ["source.0", "audio.0"]) expectWhole(far, name);
+  expect(groups.every(({ state }, index) => state === "whole" || index >= groups.length - 2)).toBe(true);
+});
+
+test("with Redis away, a viewer who comes to a relay far away plays what it did not have yet", async () => {
+  await redis.stop();
+  const far = await open(2);
+  await Promise.all(["source.0", "catalog"].map((name) => watch(far, name)));
+  await far.until(() => objectsOf(far, "source.0") > 30);
+});
+
+function freePorts(count: number): Promise<number[]> {
+  return Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<number>((resolve) => {
+          const socket = createSocket("udp4").bind(0, "127.0.0.1", () => {
+            const { port } = socket.address();
+            socket.close(() => resolve(port));
+          });
+        }),
+    ),
+  );
+}
