@@ -236,7 +236,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         openSnapshot<Input>({
           ...fromControl(config, "relay", "json", log),
           role: slice,
-          node: `${hostname()} (relay)`,
+          node: `${config.relayNode ?? hostname()} (relay)`,
           file: join(config.data, "snapshot", `relay-${slice}.json`),
         }),
       );

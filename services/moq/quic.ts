@@ -30,7 +30,6 @@ interface NativeClient extends Native {
   streamSend(stream: number, bytes: Buffer, fin: boolean): Sent;
   streamClose(stream: number, code: number): boolean;
   close(code: number, reason: string): boolean;
-  ping(): boolean;
 }
 
 interface Event {
@@ -541,7 +540,7 @@ function late(): Promise<void> {
 
 /**
  * Connects to a QUIC server without looking at its certificate, which the binding does not show. Rejects when there is no answer within
- * the idle time. With `aliveMs` that is short, and a peer that is gone is known to be after it.
+ * the idle time. With `aliveMs` that is short: who sends something more often than that knows by it that a peer is gone.
  */
 export async function connectQuic(options: {
   readonly host: string;
@@ -586,12 +585,9 @@ export async function connectQuic(options: {
     options.host.includes(":") ? `[${options.host}]:${options.port}` : `${options.host}:${options.port}`,
     "localhost",
   );
-  // What it answers is a sign of life, and so is that it does not.
-  const asking = options.aliveMs ? setInterval(() => native.ping(), options.aliveMs / 4) : undefined;
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= (async () => {
-      clearInterval(asking);
       connection.close(0x100, "");
       native.requestShutdown();
       await Promise.race([done.promise, late()]);

@@ -50,6 +50,9 @@ const settings: readonly (readonly [id: number, value: number])[] = [
 /** RFC 9114 7.2.4.1: of the form 0x1f * N + 0x21, which nobody may know. */
 const grease = 0x1f * 0x2a + 0x21;
 
+/** A frame that says nothing. */
+const nothing = new Writer().varint(grease).varint(0).done();
+
 const maxFieldBytes = 16 << 10;
 const maxSettingsBytes = 4 << 10;
 const maxCapsuleBytes = 4 << 10;
@@ -229,13 +232,14 @@ class Http3 {
   }
 }
 
-function openControl(connection: Connection): void {
+function openControl(connection: Connection): SendStream {
   const values = new Writer();
   for (const [id, value] of settings) values.varint(id).varint(value);
   values.varint(grease).varint(7);
   const control = connection.openUni();
   control.write(joined(Uint8Array.of(streams.control), frame(frames.settings, values.done())));
-  control.write(frame(grease, new Uint8Array(0)));
+  control.write(nothing);
+  return control;
 }
 
 type Kind =
@@ -507,11 +511,14 @@ export async function connectWebTransport(options: {
       kind?.type === "session" ? session?.takes(receive, send) : undefined,
     );
   connection.onClosed = (reason) => {
+    clearInterval(asking);
     void quic.close();
     opened.reject(new Error(reason));
     session?.end({ code: 0, reason });
   };
-  openControl(connection);
+  const control = openControl(connection);
+  // It is acknowledged, or it is known by the silence that nobody is there. The binding has a ping, which waits for its thread.
+  const asking = aliveMs === undefined ? undefined : setInterval(() => control.write(nothing), aliveMs / 4);
   const capsules = capsuleReader((how) => session?.end(how));
   const read = frameReader({
     limit: () => 1 << 20,
