@@ -257,6 +257,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         certificates,
         address: address(config, "relay"),
         secret: config.internalSecret,
+        ingest: config.ingestAddress,
         network: config.redisUrl
           ? {
               redis: config.redisUrl,

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import type { Duplex } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
 import { Failure } from "../lib/errors.ts";
 import { type InternalServer, listenInternal, readJson, sendJson } from "../lib/http.ts";
@@ -14,6 +15,7 @@ import type { IngestInput, Snapshot } from "../live/snapshot.ts";
 import { accountOf, createDoorman, createGuesses } from "./admission.ts";
 import { announce } from "./announce.ts";
 import { createFeed, type Feed, type FeedLimits, feedLimits } from "./feed.ts";
+import { RelayedSession } from "./relayed.ts";
 import { type Certificates, listenRtmp, type RtmpListeners } from "./rtmp.ts";
 import {
   type EndReason,
@@ -66,6 +68,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       "feeds",
       await listenInternal(options.address, (request, response) => desk.route(request, response), {
         secret: options.secret,
+        upgrade: (request, socket) => desk.relayed(request, socket),
       }),
     );
     desk.serveAt(internal);
@@ -201,6 +204,16 @@ class Desk {
       log,
       onRefused: this.#refused,
     });
+    this.#sessions.add(session);
+    socket.once("close", () => this.#sessions.delete(session));
+    if (this.#closing) session.cut();
+  }
+
+  /** An encoder's session that the relay holds. */
+  relayed(request: IncomingMessage, socket: Duplex): void {
+    const session = new RelayedSession(request, socket, (asking, app, name) =>
+      this.#decide(asking, app, name),
+    );
     this.#sessions.add(session);
     socket.once("close", () => this.#sessions.delete(session));
     if (this.#closing) session.cut();

@@ -13,6 +13,7 @@ import { visitorOf } from "../live/visitor.ts";
 import { Admission, clientOf } from "./admission.ts";
 import { Audience } from "./audience.ts";
 import { sessionErrors } from "./codec/wire.ts";
+import { contribution } from "./contribution.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
 import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts";
 import { PipeSession } from "./pipe.ts";
@@ -30,6 +31,8 @@ export interface RelayRoleOptions {
   /** Own internal address. */
   readonly address: string;
   readonly secret: string | undefined;
+  /** Where publishes of encoders that speak MoQ go; undefined where none are taken. */
+  readonly ingest: string | undefined;
   /** With which other relays there is a network; undefined where this one is alone. */
   readonly network: Pick<NetworkOptions, "redis" | "node" | "costs"> | undefined;
   readonly gate: Omit<GroundOptions, "changed" | "ownerOf">;
@@ -87,6 +90,8 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       metrics.gauge("sluice_moq_links", "Relays that tracks are taken from", { read: () => network.links });
       relay.join(network);
     }
+    const encoders = new Set<Peer>();
+    metrics.gauge("sluice_moq_encoders", "Sessions of encoders", { read: () => encoders.size });
     const others = new Set<Peer>();
     metrics.gauge("sluice_moq_relays_served", "Relays that take tracks from here", {
       read: () => others.size,
@@ -102,6 +107,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
         ...{ port, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) },
         onSession: (incoming) => {
           const { path } = incoming;
+          if (path.startsWith(publishPath)) return serveEncoder(incoming, options, { encoders, left });
           if (path.startsWith(`${networkPath}?`))
             return serveRelay(incoming, options, { relay, others, left });
           serve(incoming, { relay, admission, audience, peers, log, left });
@@ -115,7 +121,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       log.warn(`no Media over QUIC, everything else goes on: ${messageOf(error)}`);
     }
     const port = listener?.port;
-    const all = () => [...peers, ...others];
+    const all = () => [...peers, ...others, ...encoders];
     const door = () => listener && doorOf(listener.port, shown);
     /** Answers that are held until the door is another. */
     const waiting = new Set<() => void>();
@@ -263,6 +269,50 @@ function serveRelay(
   });
   others.add(peer);
   log.info({ peer: incoming.remote.host }, "relay's session opened");
+}
+
+/** Where encoders ask for a session: `/publish/KEY`, or the key as `?key=`. */
+const publishPath = "/publish";
+
+/** An encoder that speaks MoQ. */
+function serveEncoder(
+  incoming: Incoming,
+  { ingest, secret, log }: RelayRoleOptions,
+  { encoders, left }: { readonly encoders: Set<Peer>; readonly left: () => void },
+): void {
+  const protocol = protocols.find((one) => incoming.offered.includes(one));
+  const session = incoming.accept(protocol);
+  if (!protocol)
+    return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);
+  if (ingest === undefined)
+    return session.close(sessionErrors.unauthorized, "No publishes are taken here; ingestAddress is not set");
+  const [path = "", query = ""] = incoming.path.split("?", 2);
+  const key = new URLSearchParams(query).get("key") ?? decoded(path.slice(publishPath.length + 1));
+  const { remote, agent } = incoming;
+  const events = contribution({ ingest, secret, key, remote, agent, log });
+  const peer: Peer = new Peer({
+    transport: session,
+    side: "server",
+    on: {
+      ...events,
+      closed: (how) => {
+        encoders.delete(peer);
+        left();
+        events.closed?.(how);
+        log.info({ peer: remote.host, code: how.code, reason: how.reason }, "encoder's session closed");
+      },
+    },
+  });
+  encoders.add(peer);
+  log.info({ peer: remote.host, protocol }, "encoder's session opened");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
 }
 
 interface House {

@@ -1,3 +1,5 @@
+import { BadMedia } from "./bad-media.ts";
+import { fromBase64 } from "./base64.ts";
 import { shownSize, type Track } from "./track.ts";
 
 /** One track of a catalog. */
@@ -63,3 +65,52 @@ export function renderCatalog({ nowMs, tracks, targetLatencyMs, epochMs }: Catal
 export function renderEndedCatalog(nowMs: number): string {
   return JSON.stringify({ version: "draft-01", generatedAt: nowMs, isComplete: true, tracks: [] });
 }
+
+/** What a publisher's catalog offers that can be taken apart: whole CMAF, with its init segment. */
+export interface OfferedTrack {
+  readonly name: string;
+  readonly role: "video" | "audio";
+  readonly bitsPerSecond: number;
+  readonly init: Uint8Array;
+}
+
+const maxCatalogTracks = 64;
+
+/**
+ * Reads the tracks of a publisher's whole catalog (MSF 5.1, CMSF 3), init segments in either place that the drafts have had. Throws
+ * BadMedia with what the publisher must change.
+ */
+export function readCatalog(text: string): OfferedTrack[] {
+  const root = objectOf(parsed(text));
+  const tracks = Array.isArray(root.tracks) ? root.tracks.slice(0, maxCatalogTracks).map(objectOf) : [];
+  const inits = new Map<unknown, unknown>();
+  if (Array.isArray(root.initDataList))
+    for (const one of root.initDataList.slice(0, maxCatalogTracks).map(objectOf)) inits.set(one.id, one.data);
+  const found: OfferedTrack[] = [];
+  for (const { name, packaging, role, mimeType, bitrate, initRef, initData } of tracks) {
+    if (typeof name !== "string" || packaging !== "cmaf") continue;
+    const kind = typeof role === "string" ? role : typeof mimeType === "string" ? mimeType.split("/")[0] : "";
+    const said = typeof initData === "string" ? initData : inits.get(initRef);
+    const init = typeof said === "string" ? fromBase64(said) : undefined;
+    if ((kind !== "video" && kind !== "audio") || !init) continue;
+    const bitsPerSecond = typeof bitrate === "number" && Number.isFinite(bitrate) ? bitrate : 0;
+    found.push({ name, role: kind, bitsPerSecond, init });
+  }
+  if (found.length === 0)
+    throw new BadMedia(
+      "unsupported_codec",
+      "The catalog has no track with packaging cmaf and its init segment; publish CMAF (CMSF), not LOC",
+    );
+  return found;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new BadMedia("bad_config", "The catalog is not JSON");
+  }
+}
+
+const objectOf = (value: unknown): Readonly<Record<string, unknown>> =>
+  value !== null && typeof value === "object" ? (value as Record<string, unknown>) : {};

@@ -1,8 +1,8 @@
-import { createSocket } from "node:dgram";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { descendants } from "../bench/processes.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqViewer, wayTo } from "../support/moq-viewer.ts";
+import { freeUdpPorts } from "../support/ports.ts";
 import { type OwnRedis, startRedis } from "../support/redis.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
@@ -19,7 +19,7 @@ const viewers: MoqViewer[] = [];
 
 beforeAll(async () => {
   redis = await startRedis();
-  const [control, ...moq] = await freePorts(4);
+  const [control, ...moq] = await freeUdpPorts(4);
   ports = moq;
   const node = (index: number) => `127.0.0.1:${moq[index]}`;
   const machine = (index: number, costs: string, roles?: string) =>
@@ -148,18 +148,3 @@ test("with Redis away, a viewer who comes to a relay far away plays what it did 
   await Promise.all(["source.0", "catalog"].map((name) => watch(far, name)));
   await far.until(() => objectsOf(far, "source.0") > 30);
 });
-
-function freePorts(count: number): Promise<number[]> {
-  return Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<number>((resolve) => {
-          const socket = createSocket("udp4").bind(0, "127.0.0.1", () => {
-            const { port } = socket.address();
-            socket.close(() => resolve(port));
-          });
-        }),
-    ),
-  );
-}
