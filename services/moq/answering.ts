@@ -88,7 +88,7 @@ export class Answering {
     this.#wire = {
       draft: options.draft,
       send: options.send,
-      openUni: () => options.wire.openUni(),
+      openUni: (rank) => options.wire.openUni(rank),
       get queued() {
         return options.wire.queued;
       },

@@ -118,10 +118,11 @@ export class Connection {
     return this.#queued;
   }
 
-  openUni(): SendStream {
+  /** Of streams that wait, the one of lower `rank` goes first. */
+  openUni(rank = 0): SendStream {
     const id = this.#nextUni;
     this.#nextUni += 4;
-    return this.#send(id);
+    return this.#send(id, rank);
   }
 
   openBi(): { readonly id: number; readonly send: SendStream; readonly receive: ReceiveStream } {
@@ -148,9 +149,9 @@ export class Connection {
       case events.blocked:
         return this.#sending.get(id)?.block();
       case events.drain:
-        return this.#sending.get(id)?.flush();
+        return this.#ready(this.#sending.get(id));
       case events.writeReady:
-        for (const stream of [...this.#sending.values()]) stream.flush();
+        for (const stream of this.#sending.values()) this.#ready(stream);
         return;
       case events.error: {
         // Kinds of it are told apart by text alone.
@@ -177,7 +178,22 @@ export class Connection {
     this.onClosed?.(reason);
   }
 
-  #send(id: number): Sending {
+  /** Streams that may go on, until the end of this turn: then the first in rank goes first, in whatever order it was heard. */
+  readonly #drained = new Set<Sending>();
+
+  #ready(stream: Sending | undefined): void {
+    if (!stream) return;
+    if (stream.queued === 0) return stream.flush();
+    if (this.#drained.size === 0)
+      queueMicrotask(() => {
+        const all = [...this.#drained].sort((a, b) => a.rank - b.rank);
+        this.#drained.clear();
+        for (const one of all) one.flush();
+      });
+    this.#drained.add(stream);
+  }
+
+  #send(id: number, rank = 0): Sending {
     const wire: Wire = {
       send: (bytes, fin) => {
         if (this.#ended) return bytes.length;
@@ -191,7 +207,7 @@ export class Connection {
       over: () => this.#sending.delete(id),
     };
     // A stream of the peer needs no credit of his to be answered.
-    const stream = new Sending(wire, (id & 1) === (this.#server ? 1 : 0));
+    const stream = new Sending(wire, (id & 1) === (this.#server ? 1 : 0), rank);
     this.#sending.set(id, stream);
     return stream;
   }
@@ -288,9 +304,12 @@ class Sending implements SendStream {
   #resetWith: number | undefined;
   onStopped: (() => void) | undefined;
 
+  readonly rank: number;
+
   /** `mayBeRefused`: the peer has to allow it first. */
-  constructor(to: Wire, mayBeRefused: boolean) {
+  constructor(to: Wire, mayBeRefused: boolean, rank: number) {
     this.#to = to;
+    this.rank = rank;
     if (mayBeRefused) this.#kept = [];
   }
 

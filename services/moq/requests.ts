@@ -83,7 +83,8 @@ export interface FetchEvents {
 export interface Wire {
   readonly draft: Draft;
   send(message: Message): void;
-  openUni(): SendStream;
+  /** See `Session.openUni`. */
+  openUni(rank?: number): SendStream;
   /** Bytes that wait in all streams of the session. */
   readonly queued: number;
   /** The request is over. */
@@ -164,7 +165,7 @@ export class Outgoing {
    * stream is reset (draft 16 9.2.2.2, draft 18 8).
    */
   open(header: Omit<SubgroupHeader, "alias">): SendStream {
-    const stream = this.#wire.openUni();
+    const stream = this.#wire.openUni(rankOf(header, this.#params));
     this.#opened++;
     let timer: NodeJS.Timeout | undefined;
     const opened = performance.now();
@@ -247,6 +248,18 @@ export class Outgoing {
     for (const stream of [...this.#streams]) stream.reset(reset);
     this.#streams.clear();
   }
+}
+
+const highest = 2 ** 32;
+
+/** What goes first (draft 16 7): the subscriber's priority, then the publisher's, then the order of groups. Below 2^48, above 0. */
+function rankOf(
+  { priority, group }: Pick<SubgroupHeader, "priority" | "group">,
+  params: Pick<Params, "priority" | "order">,
+): number {
+  const age = group % highest;
+  const inOrder = params.order === "descending" ? highest - 1 - age : age;
+  return ((params.priority ?? 128) * 256 + (priority ?? 128)) * highest + inOrder + 1;
 }
 
 /** The answer to a FETCH: objects in order on one stream. */

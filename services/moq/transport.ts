@@ -40,8 +40,8 @@ export interface Session {
   /** What both sides speak, like `moqt-16`; empty when nobody said. */
   readonly protocol: string;
   readonly remote: { readonly host: string; readonly port: number };
-  /** Opened at once; what is written waits until the peer allows the stream. */
-  openUni(): SendStream;
+  /** Opened at once; what is written waits until the peer allows the stream. Of streams that wait, the one of lower `rank` goes first. */
+  openUni(rank?: number): SendStream;
   openBi(): BiStream;
   /** Bytes that wait in all streams. */
   readonly queued: number;

@@ -395,8 +395,8 @@ class WebSession implements Session {
     return this.#connection.queued;
   }
 
-  openUni(): SendStream {
-    return begun(this.#connection.openUni(), this.#uniPrefix);
+  openUni(rank?: number): SendStream {
+    return begun(this.#connection.openUni(rank), this.#uniPrefix);
   }
 
   openBi(): BiStream {

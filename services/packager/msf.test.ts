@@ -1,6 +1,7 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { readCatalog } from "../../player/engines/moq/catalog.ts";
-import { renderCatalog, renderEndedCatalog } from "./msf.ts";
+import { BadMedia } from "./bad-media.ts";
+import { readCatalog as offeredBy, renderCatalog, renderEndedCatalog } from "./msf.ts";
 import type { AudioTrack, VideoTrack } from "./track.ts";
 
 const video: VideoTrack = {
@@ -93,4 +94,37 @@ test("the player reads it, best picture first, and leaves out what the browser c
 test("a broadcast that is over has a catalog that says so", () => {
   const ended = readCatalog(new TextEncoder().encode(renderEndedCatalog(2_000)), () => true);
   expect(ended).toMatchObject({ complete: true, video: [], audio: [] });
+});
+
+describe("what a publisher's catalog offers", () => {
+  test("is what we say of our own tracks", () => {
+    expect(offeredBy(text).map(({ name, role, init }) => [name, role, init.length])).toEqual([
+      ["360p.0", "video", 3],
+      ["source.0", "video", 3],
+      ["audio.0", "audio", 3],
+    ]);
+  });
+
+  test("may have its init segment with the track, as the first draft did, and no role", () => {
+    const track = { name: "v", packaging: "cmaf", mimeType: "video/mp4", initData: "AAAA" };
+    expect(offeredBy(JSON.stringify({ tracks: [track] }))).toEqual([
+      { name: "v", role: "video", bitsPerSecond: 0, init: new Uint8Array(3) },
+    ]);
+  });
+
+  test.for([
+    { name: "nothing", text: "" },
+    { name: "no object", text: "7" },
+    {
+      name: "tracks of another packaging",
+      text: '{"tracks":[{"name":"v","packaging":"loc","role":"video"}]}',
+    },
+    {
+      name: "an init segment that is no base64",
+      text: '{"tracks":[{"name":"v","packaging":"cmaf","role":"video","initData":"?"}]}',
+    },
+    { name: "tracks that are no list", text: '{"tracks":{"length":1e9},"initDataList":3}' },
+  ])("is refused with a sentence when it is $name", ({ text }) =>
+    expect(() => offeredBy(text)).toThrow(BadMedia),
+  );
 });

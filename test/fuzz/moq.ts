@@ -2,6 +2,8 @@ import { ControlReader, encodeMessage, type Place } from "../../services/moq/cod
 import { decodeDatagram, encodeDatagram } from "../../services/moq/codec/datagrams.ts";
 import { type Draft, draft14, draft16, draft18 } from "../../services/moq/codec/drafts.ts";
 import { DataReader } from "../../services/moq/codec/objects.ts";
+import { readRecord } from "../../services/moq/routes.ts";
+import { readCatalog } from "../../services/packager/msf.ts";
 import { bytesOf } from "../support/bytes.ts";
 import type { Target } from "./target.ts";
 
@@ -111,5 +113,31 @@ export const moqDatagrams: Target = {
     const again = decodeDatagram(encodeDatagram(datagram, draft), draft);
     if (again?.payload.length !== datagram.payload.length || again.object !== datagram.object)
       throw new Error("a datagram reads differently when it was written again");
+  },
+};
+
+/** The catalog of an encoder that speaks MoQ. */
+export const moqCatalog: Target = {
+  name: "moq-catalog",
+  seeds: [
+    '{"version":"draft-01","tracks":[{"name":"v","packaging":"cmaf","role":"video","bitrate":1,"initRef":"v"}],"initDataList":[{"id":"v","type":"inline","data":"AAAA"}]}',
+    '{"tracks":[{"name":"a","packaging":"cmaf","mimeType":"audio/mp4","initData":"AAAA"}]}',
+  ].map((text) => Buffer.from(text)),
+  run: (bytes) => {
+    for (const { name, init } of readCatalog(Buffer.from(bytes).toString("utf8")))
+      if (init.length > bytes.length || name.length > bytes.length)
+        throw new Error("more came out than went in");
+  },
+};
+
+/** What another relay wrote on the board. */
+export const moqRecord: Target = {
+  name: "moq-record",
+  seeds: [
+    '{"node":"a.example:8443","costs":{"b.example:8443":10},"namespaces":[{"namespace":["live"],"epoch":5}]}',
+  ].map((text) => Buffer.from(text)),
+  run: (bytes) => {
+    const record = readRecord(Buffer.from(bytes).toString("utf8"));
+    for (const cost of Object.values(record?.costs ?? {})) if (!(cost >= 1)) throw new Error("a hop is free");
   },
 };

@@ -16,6 +16,7 @@ import { flv } from "./flv.ts";
 import { fmp4 } from "./fmp4.ts";
 import { journal } from "./journal.ts";
 import {
+  moqCatalog,
   moqControl,
   moqControl14,
   moqControl18,
@@ -23,6 +24,7 @@ import {
   moqObjects,
   moqObjects14,
   moqObjects18,
+  moqRecord,
 } from "./moq.ts";
 import { rtmp } from "./rtmp.ts";
 import { s3 } from "./s3.ts";
@@ -48,6 +50,8 @@ export const targets: readonly Target[] = [
   moqControl18,
   moqDatagrams,
   moqObjects,
+  moqCatalog,
+  moqRecord,
   moqObjects14,
   moqObjects18,
   s3,
