@@ -128,7 +128,8 @@ function sample(publishers: number, seconds: number, before: Both, after: Both):
   };
 }
 
-async function createInput({ ready }: Sluice, name: string): Promise<string> {
+/** Makes a live input and returns its stream key. */
+export async function createInput({ ready }: Sluice, name: string): Promise<string> {
   const response = await fetch(`${ready.http}/client/v4/accounts/local/stream/live_inputs`, {
     method: "POST",
     headers: { authorization: `Bearer ${ready.apiToken}`, "content-type": "application/json" },

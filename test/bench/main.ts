@@ -15,6 +15,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   "moq-link": async () => (await import("./moq-link.ts")).moqLink,
   density: async () => (await import("./density.ts")).density,
   gate: async () => (await import("./gate.ts")).gate,
+  api: async () => (await import("./api.ts")).api,
   fanout: async () => (await import("./fanout.ts")).fanout,
   packager: async () => (await import("./packager.ts")).packager,
   drops: async () => (await import("./drops.ts")).drops,

@@ -1,0 +1,76 @@
+import { Agent, request } from "node:http";
+import { setTimeout as wait } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
+
+/** One kind of request; `share` of all of them. */
+export interface Kind {
+  readonly name: string;
+  readonly share: number;
+  readonly method: string;
+  readonly path: string;
+  readonly body?: object;
+}
+
+export interface LoadOrder {
+  readonly base: string;
+  readonly token: string;
+  readonly kinds: readonly Kind[];
+  readonly perSecond: number;
+  readonly seconds: number;
+}
+
+/** From the moment at which a request was due to the end of its answer, whether or not those before it had theirs. */
+export interface Timed {
+  readonly name: string;
+  readonly ms: number;
+  readonly status: number;
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+
+/** Sends requests at their times, however long answers take. */
+async function run({ base, token, kinds, perSecond, seconds }: LoadOrder): Promise<Timed[]> {
+  const done: Promise<Timed>[] = [];
+  const began = performance.now();
+  const count = Math.round(perSecond * seconds);
+  let due = 0;
+  for (let i = 0; i < count; i++) {
+    // In turn by their shares, so that each second has the same of each.
+    due = began + (i * 1_000) / perSecond;
+    const ahead = due - performance.now();
+    if (ahead > 0) await wait(ahead);
+    done.push(ask(pick(kinds, i), due));
+  }
+  return Promise.all(done);
+
+  function ask({ name, method, path, body }: Kind, dueMs: number): Promise<Timed> {
+    return new Promise((resolve, reject) => {
+      const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+      const sent = request(`${base}${path}`, { agent, method, headers }, (response) => {
+        response.resume();
+        response.once("end", () =>
+          resolve({ name, ms: performance.now() - dueMs, status: response.statusCode ?? 0 }),
+        );
+      });
+      sent.on("error", reject);
+      sent.end(body && JSON.stringify(body));
+    });
+  }
+}
+
+function pick(kinds: readonly Kind[], i: number): Kind {
+  // The golden ratio spreads them evenly in any stretch of the run.
+  let at = (i * 0.618_033_988_75) % 1;
+  for (const kind of kinds) {
+    at -= kind.share;
+    if (at < 0) return kind;
+  }
+  return kinds.at(-1)!;
+}
+
+run(workerData as LoadOrder).then(
+  (timed) => parentPort!.postMessage(timed),
+  (error: unknown) => {
+    throw error;
+  },
+);

@@ -1,0 +1,89 @@
+import { afterEach, expect, test } from "vitest";
+import { family } from "../support/family.ts";
+import { publish } from "../support/ffmpeg.ts";
+import { long } from "../support/long.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openViewer, untilLive } from "../support/viewer.ts";
+
+const awaySeconds = long ? 60 : 4;
+const source = "source";
+
+let sluice: Sluice;
+const running: { kill(): Promise<unknown> }[] = [];
+afterEach(async () => {
+  for (const encoder of running.splice(0)) await encoder.kill();
+  await sluice?.stop();
+});
+
+function encode(key: string) {
+  const encoder = publish({ url: `${sluice.ready.rtmp}/${key}` });
+  running.push(encoder);
+  return encoder;
+}
+
+async function api(path: string, body?: object) {
+  const { http, apiToken } = sluice.ready;
+  const answer = await fetch(`${http}/client/v4/accounts/any/stream${path}`, {
+    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
+    ...(body && { method: "POST", body: JSON.stringify(body) }),
+  });
+  return { status: answer.status, json: (await answer.json()) as { result: unknown } };
+}
+
+/** Kills control, and each that the supervisor starts in its place, until it is told to stop. */
+function keepAway(): () => number {
+  const killed = new Set<number>();
+  const look = () => {
+    const { control } = family(sluice.pid);
+    if (control === undefined || killed.has(control)) return;
+    killed.add(control);
+    process.kill(control, "SIGKILL");
+  };
+  look();
+  const timer = setInterval(look, 10);
+  return () => {
+    clearInterval(timer);
+    return killed.size;
+  };
+}
+
+test(`control is killed for ${awaySeconds} s: who publishes and who watches goes on, others may begin, and it learns of all`, {
+  timeout: (awaySeconds + 60) * 1_000,
+}, async () => {
+  sluice = await startSluice();
+  const { uid, streamKey, http } = sluice.ready;
+  const made = (await api("/live_inputs", { recording: { requireSignedURLs: true } })).json.result as {
+    uid: string;
+    rtmps: { streamKey: string };
+  };
+  const { token } = (await api(`/${made.uid}/token`, {})).json.result as { token: string };
+  const encoder = encode(streamKey);
+  const viewer = await openViewer(`${http}/${uid}`);
+  const before = await viewer.follow(source, (segments) => segments.length >= 2);
+
+  const comeBack = keepAway();
+  const beganMs = Date.now();
+  await expect.poll(async () => (await api("/live_inputs")).status, { timeout: 5_000 }).toBe(503);
+  // One that was not on air yet: its key and its viewers' tokens are known without control.
+  const second = encode(made.rtmps.streamKey);
+  await untilLive(`${http}/${token}`);
+  const signed = await openViewer(`${http}/${token}`);
+  const during = await viewer.follow(
+    source,
+    (segments) => segments.at(-1)!.dateMs >= beganMs + awaySeconds * 1_000,
+    (awaySeconds + 20) * 1_000,
+  );
+  expect((await fetch(`${http}/${made.uid}/manifest/video.m3u8`)).status).toBe(403);
+  const [newest] = (await signed.follow(source, (segments) => segments.length >= 2)).slice(-1);
+  expect((await signed.fetch(source, newest!)).length).toBeGreaterThan(1_000);
+  expect(comeBack()).toBeGreaterThan(1);
+
+  await sluice.said(/control is back/);
+  expect(during.filter(({ gap }) => gap)).toEqual([]);
+  expect(during.at(-1)!.number).toBeGreaterThan(before.at(-1)!.number);
+  expect(viewer.judge.violations).toEqual([]);
+  for (const one of [encoder, second]) expect(one.log()).not.toMatch(/error|failed/i);
+  await expect
+    .poll(async () => (await api(`/live_inputs/${made.uid}`)).json.result, { timeout: 20_000 })
+    .toMatchObject({ status: { current: { state: "connected" } } });
+});
