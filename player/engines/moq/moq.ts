@@ -66,7 +66,7 @@ class MoqEngine implements Engine {
   readonly #picture = this.#lanes("video");
   readonly #sound = this.#lanes("audio");
   /** What came lately. */
-  #came: { readonly ms: number; readonly bytes: number }[] = [];
+  #came: readonly { readonly ms: number; readonly bytes: number }[] = [];
   #stalledMs = Number.NEGATIVE_INFINITY;
   /** The picture was begun anew where it plays: a seek to that place makes the browser show it. */
   #mending = false;
@@ -318,7 +318,10 @@ class MoqEngine implements Engine {
         this.#heardAt = performance.now();
         this.#feeds[role]?.append(track, bytes);
       },
-      came: (bytes) => this.#came.push({ ms: performance.now(), bytes }),
+      came: (bytes) => {
+        const now = performance.now();
+        this.#came = [...this.#came.filter(({ ms }) => now - ms < RATE_MS), { ms: now, bytes }];
+      },
       took: () => this.#leaveFormer(),
       lost: (client, reason) => {
         if (client === this.#client) this.#fail(reason);
@@ -353,7 +356,6 @@ class MoqEngine implements Engine {
     if (this.#ending) return this.#drain();
     if (this.#startedAt === undefined || video.paused || video.seeking) return;
     const now = performance.now();
-    this.#came = this.#came.filter(({ ms }) => now - ms < RATE_MS);
     if (this.#mending && (this.#feeds.video?.range?.end ?? 0) > video.currentTime + 0.1) {
       this.#mending = false;
       video.currentTime = Math.max(video.currentTime, edge - this.#target);
@@ -455,7 +457,8 @@ class MoqEngine implements Engine {
 
   /** What the link carried lately. */
   get #bitsPerSecond(): number {
-    const bytes = this.#came.reduce((sum, one) => sum + one.bytes, 0);
+    const since = performance.now() - RATE_MS;
+    const bytes = this.#came.reduce((sum, one) => sum + (one.ms > since ? one.bytes : 0), 0);
     return (bytes * 8000) / RATE_MS;
   }
 
