@@ -3,7 +3,14 @@ import type { Duplex } from "node:stream";
 import { BadMedia } from "../packager/bad-media.ts";
 import { audioTag, FlvReader, readScript, scriptTag, videoTag } from "../packager/flv.ts";
 import { tagHeadBytes, tagTailBytes } from "./protocol.ts";
-import type { Decide, EndReason, Refusal, Session, Sink } from "./session.ts";
+import {
+  type Decide,
+  type EndReason,
+  type Refusal,
+  type Session,
+  type Sink,
+  sessionLimits,
+} from "./session.ts";
 
 const types = { audio: audioTag, video: videoTag, script: scriptTag } as const;
 
@@ -17,6 +24,7 @@ export class RelayedSession implements Session {
   #sink: Sink | undefined;
   #open = true;
   #clean = false;
+  #silence: NodeJS.Timeout | undefined;
   received = 0;
   lastMediaMs = performance.now();
 
@@ -60,8 +68,17 @@ export class RelayedSession implements Session {
     }
     if (!this.#open) return verdict.end("lost", "gone before the answer");
     this.#sink = verdict;
+    this.lastMediaMs = performance.now();
+    this.#listen();
     this.#say("ok");
     this.#socket.on("data", (bytes: Buffer) => this.#take(bytes));
+  }
+
+  /** As for RTMP: a publish without media for so long is over. */
+  #listen(): void {
+    const leftMs = this.lastMediaMs + sessionLimits.idleMs - performance.now();
+    if (leftMs <= 0) return this.end("lost", "No media came in time");
+    this.#silence = setTimeout(() => this.#listen(), Math.ceil(leftMs));
   }
 
   #say(line: string): void {
@@ -91,6 +108,7 @@ export class RelayedSession implements Session {
   #over(reason: EndReason, detail: string): void {
     if (!this.#open) return;
     this.#open = false;
+    clearTimeout(this.#silence);
     const sink = this.#sink;
     this.#sink = undefined;
     sink?.end(reason, detail);

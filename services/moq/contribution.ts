@@ -11,7 +11,6 @@ import type { StreamObject } from "./codec/objects.ts";
 import type { NamespaceAsked, Subscription } from "./requests.ts";
 import type { Peer, PeerEvents } from "./session.ts";
 
-/** What an encoder's session is told when the server ends its publish. */
 const maxCatalogBytes = 4 << 20;
 /** Bytes of groups that came before the one ahead of them was over, and how long that one may take. */
 const maxEarlyBytes = 16 << 20;
@@ -26,7 +25,7 @@ export interface ContributionOptions {
   /** Ingest's internal address. */
   readonly ingest: string;
   readonly secret: string | undefined;
-  /** Stream keys that came with the session, the first that looks like one counts. */
+  /** The stream key that came with the session. */
   readonly key: string;
   /** The encoder's address and port. */
   readonly remote: { readonly host: string; readonly port: number };
@@ -44,7 +43,7 @@ export function contribution(options: ContributionOptions): PeerEvents {
       peer = ready;
     },
     publishNamespace: (asked) => {
-      if (!peer || publish)
+      if (!peer || publish?.open)
         return asked.reject({
           code: requestErrors.uninterested,
           reason: "One namespace is published a session",
@@ -128,6 +127,11 @@ class Publish {
       if (!this.#over) this.#refuse(said || "The server ended the publish");
     });
     if (this.#over) this.#stop();
+  }
+
+  /** False once it is over, or was refused. */
+  get open(): boolean {
+    return !this.#over;
   }
 
   /** The encoder has stopped, or is gone. */
@@ -233,6 +237,8 @@ interface Waiting {
 class GroupOrder {
   readonly #take: (object: StreamObject) => void;
   #groups: Waiting[] = [];
+  /** What comes of it or of those before is too late. */
+  #passed = -1;
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -242,7 +248,7 @@ class GroupOrder {
 
   begin(group: number) {
     const one: Waiting = { group, objects: [], over: false };
-    this.#groups.push(one);
+    if (group > this.#passed) this.#groups.push(one);
     this.#groups.sort((a, b) => a.group - b.group);
     const over = () => {
       one.over = true;
@@ -273,7 +279,7 @@ class GroupOrder {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     while (this.#groups[0]?.over) {
-      this.#groups.shift();
+      this.#passed = this.#groups.shift()!.group;
       const next = this.#groups[0];
       for (const object of next?.objects.splice(0) ?? []) {
         this.#bytes -= object.payload.length;

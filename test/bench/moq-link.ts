@@ -8,6 +8,11 @@ import type { BenchOptions, Report } from "./report.ts";
 const RTT_MS = 50;
 const LOSS = 0.05;
 const KBPS = 800;
+/** Of the sound in `makeFlv`. */
+const SAMPLE_RATE = 48_000;
+/** What the catalog asks players to stay behind. */
+const BEHIND_MS = 300;
+const SILENT_MS = 200;
 
 /** What a viewer has over a line that loses packets, and of one whose address changes. */
 export async function moqLink({ seconds = 60 }: BenchOptions): Promise<Report> {
@@ -20,8 +25,8 @@ export async function moqLink({ seconds = 60 }: BenchOptions): Promise<Report> {
     lines: [
       ["packets lost", `${lossy.lost} of ${lossy.packets}`],
       [
-        "gaps in sound over 200 ms, a minute",
-        `${(lossy.audioGaps / minutes).toFixed(1)}, the longest ${lossy.longestAudioMs.toFixed(0)} ms`,
+        `silence over ${SILENT_MS} ms in a player ${BEHIND_MS} ms behind, a minute`,
+        `${(lossy.silences / minutes).toFixed(1)}; sound came up to ${lossy.latestMs.toFixed(0)} ms later than at best`,
         "0",
       ],
       ["groups of pictures", `${lossy.whole} whole, ${lossy.cut} dropped`],
@@ -53,6 +58,24 @@ export async function overLines(seconds: number) {
   }
 }
 
+/** When the sound of a chunk is due, by its tfdt (ISO/IEC 14496-12 8.8.12). */
+function decodeMs(chunk: Uint8Array): number {
+  const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const at = bytes.indexOf("tfdt") + 4;
+  const ticks = bytes[at] === 1 ? Number(bytes.readBigUInt64BE(at + 4)) : bytes.readUInt32BE(at + 4);
+  return (ticks / SAMPLE_RATE) * 1000;
+}
+
+/** How often a player that stays behind the soonest arrival has nothing to play for too long. */
+function silences(lags: readonly number[]) {
+  const soonest = Math.min(...lags);
+  const late = lags.map((lag) => lag - soonest);
+  const starts = late.filter(
+    (ms, i) => ms > BEHIND_MS + SILENT_MS && !((late[i - 1] ?? 0) > BEHIND_MS + SILENT_MS),
+  );
+  return { silences: starts.length, latestMs: Math.max(...late) };
+}
+
 async function watchOver(options: {
   readonly to: number;
   readonly uid: string;
@@ -64,11 +87,14 @@ async function watchOver(options: {
   const link = await openUdpLink({ to, rttMs: RTT_MS, loss });
   const last = new Map<string, number>();
   const gaps = new Map<string, number[]>();
+  /** Of each object of sound: its arrival less its media time. */
+  let lags: number[] = [];
   let [whole, cut] = [0, 0];
   const peer = await subscribe({
     ...{ port: link.port, uid, tracks: ["source.0", "audio.0"] },
-    heard: ({ track }) => {
+    heard: ({ track, payload }) => {
       const now = performance.now();
+      if (track === "audio.0") lags.push(now - decodeMs(payload));
       const before = last.get(track);
       if (before !== undefined) gaps.set(track, [...(gaps.get(track) ?? []), now - before]);
       last.set(track, now);
@@ -82,6 +108,7 @@ async function watchOver(options: {
   try {
     await wait(2_000);
     for (const one of gaps.values()) one.length = 0;
+    lags = [];
     await wait((seconds * 1000) / 2);
     if (moves) link.move();
     await wait((seconds * 1000) / 2);
@@ -93,7 +120,7 @@ async function watchOver(options: {
     };
     return {
       ...{ lost: link.lost, packets: link.packets, whole, cut },
-      audioGaps: (gaps.get("audio.0") ?? []).filter((gap) => gap > 200).length,
+      ...silences(lags),
       longestAudioMs: longest("audio.0"),
       longestVideoMs: longest("source.0"),
       over: peer.closed,

@@ -43,7 +43,10 @@ export async function moqRelay({ seconds = 20 }: BenchOptions): Promise<Report> 
     };
     peers.push(await join());
     const alone = await measure();
-    while (peers.length < SUBSCRIBERS) peers.push(await join());
+    while (peers.length < SUBSCRIBERS)
+      peers.push(
+        ...(await Promise.all(Array.from({ length: Math.min(20, SUBSCRIBERS - peers.length) }, join))),
+      );
     const all = await measure();
     const each = all.cpuPercent / SUBSCRIBERS;
     return {

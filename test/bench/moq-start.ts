@@ -38,6 +38,8 @@ export async function moqStart(_: BenchOptions): Promise<Report> {
         engines.add((await seen(page)).stats.engine ?? "none");
         await page.goto("about:blank");
       }
+      // A lifecycle answer may be held.
+      await page.unrouteAll({ behavior: "ignoreErrors" });
       await close();
     }
   } finally {

@@ -26,9 +26,10 @@ export async function openUdpLink(options: {
 }): Promise<UdpLink> {
   const { to, rttMs = 0, loss = 0, kbps, queueMs = 200 } = options;
   const random = randomOf(1);
-  const near = createSocket("udp4");
+  // Browsers take localhost for ::1.
+  const near = createSocket("udp6");
   let far: Socket | undefined;
-  let client: number | undefined;
+  let client: { readonly address: string; readonly port: number } | undefined;
   let freeAt = 0;
   let [lost, packets, closed] = [0, 0, false];
   const pass = (send: () => void, waitMs: number) => {
@@ -59,17 +60,17 @@ export async function openUdpLink(options: {
         waitMs += freeAt - now;
       }
       const at = client;
-      pass(() => near.send(bytes, at, "127.0.0.1"), waitMs);
+      pass(() => near.send(bytes, at.port, at.address), waitMs);
     });
     // What is on its way to the old port still comes.
     setTimeout(() => old?.close(), rttMs + 50).unref();
   };
   dial();
-  near.on("message", (bytes, { port }) => {
-    client = port;
+  near.on("message", (bytes, from) => {
+    client = from;
     pass(() => far?.send(bytes, to, "127.0.0.1"), rttMs / 2);
   });
-  await new Promise<void>((resolve) => near.bind(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => near.bind(0, "::", resolve));
   return {
     port: near.address().port,
     move: dial,
