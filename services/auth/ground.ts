@@ -7,6 +7,8 @@ type Fact = { readonly uid: string } & (
   | { readonly kind: "key"; readonly alg: string; readonly jwk: Readonly<Record<string, string>> }
   | { readonly kind: "token" }
   | { readonly kind: "viewer"; readonly version: number }
+  /** Nothing that lets anybody in. */
+  | { readonly kind: "captions" }
   | {
       readonly kind: "video";
       readonly requireSignedURLs: boolean | null;

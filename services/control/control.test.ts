@@ -308,6 +308,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "delete /v1/webhooks/{id}",
     "delete /webhook",
     "delete /{uid}",
+    "delete /{uid}/captions/{language}",
     "get ",
     "get /keys",
     "get /live_inputs",
@@ -328,6 +329,9 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "get /v1/webhooks/{id}/deliveries",
     "get /webhook",
     "get /{uid}",
+    "get /{uid}/captions",
+    "get /{uid}/captions/{language}",
+    "get /{uid}/captions/{language}/vtt",
     "get /{uid}/downloads",
     "get /{uid}/embed",
     "post /clip",
@@ -350,6 +354,7 @@ test("every call is in the OpenAPI document and on the page, which needs no toke
     "put /live_inputs/{uid}/outputs/{output}",
     "put /v1/admin/password",
     "put /webhook",
+    "put /{uid}/captions/{language}",
   ]);
   const body = json.paths["/client/v4/accounts/{account}/stream/live_inputs"].post.requestBody;
   expect(

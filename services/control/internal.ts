@@ -148,6 +148,11 @@ export function internalCalls(records: Records, links: Links, log: Log, ended: (
       await records.write((tx) => keepWatched(tx, tallies as readonly Tally[]));
       return sendJson(response, 204);
     }
+    const [, caption] = /^GET \/internal\/captions\/([0-9a-f]{12})$/.exec(call) ?? [];
+    if (caption) {
+      const found = await records.caption({ id: caption });
+      return sendJson(response, found ? 200 : 404, found ? { webvtt: found.webvtt } : {});
+    }
     throw new Failure("not_found", `${call} is not an internal call of control`);
   };
 }

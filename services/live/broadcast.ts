@@ -118,6 +118,10 @@ export class Broadcast {
     return this.#subtitles;
   }
 
+  get texts(): ReadonlyMap<string, Subtitles> {
+    return new Map(this.#subtitles && [[textName, this.#subtitles]]);
+  }
+
   /**
    * Where words go in: those of its publisher, of speech recognition, of a person. Times are milliseconds of its clock, which at 0
    * stands where `epochMs` of its windows says. There is one text rendition: a later language than the first is not another one.

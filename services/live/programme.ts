@@ -31,8 +31,8 @@ export interface Programme {
   };
   /** What its publisher has said of moments of it. */
   readonly cues?: Cues | undefined;
-  /** Its words. */
-  readonly subtitles?: Subtitles | undefined;
+  /** Its words, by the name of their rendition. */
+  readonly texts: ReadonlyMap<string, Subtitles>;
   /** Whose numbers and times these have. */
   readonly reference?: Readable | undefined;
   /** True where its lists show no parts. */

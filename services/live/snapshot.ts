@@ -45,6 +45,15 @@ export type GateRecord = { readonly uid: string } & (
   | { readonly kind: "token"; readonly until: number }
   /** A viewer whose permissions up to this version are revoked. */
   | { readonly kind: "viewer"; readonly version: number; readonly until: number }
+  /** Captions that were uploaded for a video, by language. */
+  | {
+      readonly kind: "captions";
+      readonly captions: readonly {
+        readonly id: string;
+        readonly language: string;
+        readonly label: string;
+      }[];
+    }
   /** A video that has something of its own; a policy of null is as its live input says. */
   | {
       readonly kind: "video";

@@ -4,7 +4,7 @@ import type { Programme } from "../live/programme.ts";
 import { manifest, type Representation } from "../packager/dash.ts";
 import { type Listed, Schedule } from "../packager/periods.ts";
 import type { Track } from "../packager/track.ts";
-import { textBits, textName, textTrack } from "../packager/webvtt.ts";
+import { textBits, textTrack } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Mode } from "./playlists.ts";
@@ -103,19 +103,19 @@ function textOf(
 }
 
 /** The words have the numbers and times of the reference, which comes first. */
-function withText(
-  { subtitles }: Pick<Programme, "subtitles">,
-  list: readonly Representation[],
-): Representation[] {
+function withText({ texts }: Pick<Programme, "texts">, list: readonly Representation[]): Representation[] {
   const [reference] = list;
-  if (!subtitles || !reference) return [...list];
+  if (!reference) return [];
   const { window, past } = reference;
-  const track = textTrack(subtitles, window.timescale);
-  return [...list, { name: textName, window, past, track: () => track }];
+  const words = [...texts].map(([name, subtitles]): Representation => {
+    const track = textTrack(subtitles, window.timescale);
+    return { name, window, past, track: () => track };
+  });
+  return [...list, ...words];
 }
 
 async function recordedText(programme: Programme): Promise<Buffer> {
-  const { renditions, video, subtitles } = programme;
+  const { renditions, video, texts } = programme;
   const reference = renditions.get("source") ?? [...renditions.values()][0];
   if (!reference) return Buffer.alloc(0);
   const listed: Listed[] = [reference, ...[...renditions.values()].filter((one) => one !== reference)].map(
@@ -124,7 +124,7 @@ async function recordedText(programme: Programme): Promise<Buffer> {
       return { name, window, version, kind: track.kind, bits: bandwidth.peak || 1 };
     },
   );
-  if (subtitles) listed.push({ ...listed[0]!, name: textName, kind: "text", bits: textBits });
+  for (const name of texts.keys()) listed.push({ ...listed[0]!, name, kind: "text", bits: textBits });
   const schedule = new Schedule(listed[0]!.window.timescale);
   schedule.follow(listed);
   const tracks = new Map<string, Track>();

@@ -7,7 +7,7 @@ import type { Certificates } from "../../infra/certs.ts";
 import { openGeo } from "../auth/geo.ts";
 import { clientAddress, networksOf } from "../lib/address.ts";
 import { Failure } from "../lib/errors.ts";
-import { listenInternal, readJson, sendJson } from "../lib/http.ts";
+import { listenInternal, readJson, requestInternal, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
@@ -38,6 +38,7 @@ import { Stage } from "./stage.ts";
 import { statusOf } from "./status.ts";
 import { Tallies } from "./tallies.ts";
 import { Thumbnails } from "./thumbnails.ts";
+import { Uploads } from "./uploads.ts";
 import { clockMs, Viewers } from "./viewers.ts";
 
 export interface OriginOptions {
@@ -264,7 +265,19 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       pages: new Pages(options.playerDir),
       control: options.controlAddress,
       secret,
-      recordings: options.recordings,
+      recordings: new Uploads({
+        recordings: options.recordings,
+        captionsOf: (video) => {
+          const record = options.records.get(`captions:${video}`);
+          return record?.kind === "captions" ? record : undefined;
+        },
+        load: async (id) => {
+          const path = `/internal/captions/${id}`;
+          const { status, json } = await requestInternal(options.controlAddress, path, { secret });
+          return status === 200 ? z.object({ webvtt: z.string() }).parse(json).webvtt : undefined;
+        },
+        failed: (error, video) => log.warn({ err: error, video }, "uploaded captions cannot be had now"),
+      }),
       thumbnails: options.pictures && new Thumbnails({ pictures: options.pictures, momentOf }),
       movies: new MovieDoor({ recordings: options.recordings, failed }),
       failed,

@@ -16,7 +16,6 @@ import {
 import { iframePlaylist } from "../packager/iframes.ts";
 import { answerFor, type Directives } from "../packager/reload.ts";
 import { shownSize } from "../packager/track.ts";
-import { textName } from "../packager/webvtt.ts";
 import { acceptsGzip, cacheControl } from "./caching.ts";
 import { clipOf, nothingThere } from "./clips.ts";
 import type { Exchange } from "./exchange.ts";
@@ -35,8 +34,8 @@ export interface Mode {
   readonly parameter: string | undefined;
   /** Single pictures to search in. */
   readonly pictures?: boolean;
-  /** The words, at the numbers and times of this rendition. */
-  readonly text?: boolean;
+  /** Words of this name, at the numbers and times of this rendition. */
+  readonly text?: string | undefined;
   /** Only this stretch, as a recording. */
   readonly clip?: Stretch | undefined;
 }
@@ -173,14 +172,16 @@ export class Playlists {
       uri: `${broadcast.video}/${listUri(`${of.name}.pictures`, mode)}`,
       peak: Math.ceil((broadcast.renditions.get(of.name)?.picturePeak ?? 0) * headroom) || of.peak,
     }));
-    const { subtitles } = broadcast;
-    const words = { uri: `${broadcast.video}/${listUri(textName, mode)}`, language: subtitles?.language };
+    const texts = [...broadcast.texts].map(([name, { language, label }]) => ({
+      ...{ name, language, label },
+      uri: `${broadcast.video}/${listUri(name, mode)}`,
+    }));
     const list = multivariant({
       video,
       audio,
       voices,
       pictures,
-      text: mode.clip ? undefined : subtitles && words,
+      texts: mode.clip ? [] : texts,
     });
     const text = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
     this.#send(
@@ -205,7 +206,7 @@ export class Playlists {
     let text = rendered.texts.get(key);
     if (!text) {
       const options = {
-        name: mode.text ? textName : rendition.name,
+        name: mode.text ?? rendition.name,
         plain: broadcast.plain,
         past: mode.dvr ? rendition.past : undefined,
         cues: cuesOf(broadcast, mode),
@@ -248,8 +249,8 @@ export class Playlists {
 function reports(broadcast: Programme, own: Readable | undefined, mode: Mode): Report[] {
   const list: Report[] = [];
   const others = [...broadcast.renditions.values()].map((other) => ({ name: other.name, is: other }));
-  const { reference, subtitles } = broadcast;
-  if (own && subtitles && reference) others.push({ name: textName, is: reference });
+  const { reference, texts } = broadcast;
+  if (own && reference) for (const name of texts.keys()) others.push({ name, is: reference });
   for (const { name, is } of others) {
     if (name === own?.name) continue;
     const { shown: window } = is;

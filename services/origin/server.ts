@@ -5,7 +5,6 @@ import type { Directory } from "../live/directory.ts";
 import type { Programme, Readable } from "../live/programme.ts";
 import type { Recordings } from "../live/recordings.ts";
 import { parseDirectives } from "../packager/reload.ts";
-import { textName } from "../packager/webvtt.ts";
 import type { Attendance } from "./attendance.ts";
 import { cacheControl } from "./caching.ts";
 import type { Challenges } from "./challenges.ts";
@@ -170,12 +169,12 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "playlist": {
       const broadcast = await find(exchange, options, to.playback, to.video);
       if (!broadcast) return;
-      const text = to.rendition === textName && !to.pictures && broadcast.subtitles !== undefined;
+      const text = !to.pictures && broadcast.texts.has(to.rendition) ? to.rendition : undefined;
       const rendition =
-        (text ? broadcast.reference : broadcast.renditions.get(to.rendition)) ??
+        (text !== undefined ? broadcast.reference : broadcast.renditions.get(to.rendition)) ??
         (await firstOf(exchange, broadcast, to.rendition, directory));
       if (!rendition) return;
-      if (!text && new URLSearchParams(exchange.query).has("duration")) {
+      if (text === undefined && new URLSearchParams(exchange.query).has("duration")) {
         const clip = stretchOf(exchange.query);
         if (typeof clip === "string") return refuse(exchange, 400, clip);
         return options.playlists.clip(exchange, broadcast, rendition, {
@@ -194,9 +193,11 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       const broadcast = await find(exchange, options, to.playback, to.video);
       const rendition = broadcast?.renditions.get(to.rendition);
       if (!broadcast) return;
-      if (to.rendition === textName) {
+      const words = broadcast.texts.get(to.rendition);
+      if (words) {
         const wanted = to.to === "init" ? to : { ...to, form: to.form ?? ("m4s" as const) };
-        if (!(await answerText(exchange, broadcast, wanted))) missing(exchange, broadcast.targetDuration);
+        if (!(await answerText(exchange, broadcast, words, wanted)))
+          missing(exchange, broadcast.targetDuration);
         return;
       }
       if ("form" in to) return missing(exchange, broadcast.targetDuration);

@@ -1,6 +1,7 @@
 import type { Programme, Readable } from "../live/programme.ts";
 import { emptySegment, initSegment } from "../packager/cmaf.ts";
 import { firstOf } from "../packager/search.ts";
+import type { Subtitles } from "../packager/subtitles.ts";
 import type { Segment, TextTrack } from "../packager/track.ts";
 import { linesIn, stretchesOf, textTrack, webvtt, wvttChunk } from "../packager/webvtt.ts";
 import { cacheControl } from "./caching.ts";
@@ -20,9 +21,13 @@ export type Wanted =
 /**
  * Answers with words. Like media a segment or part is held until it is whole when it comes next. False when there is none.
  */
-export async function answerText(exchange: Exchange, programme: Programme, wanted: Wanted): Promise<boolean> {
-  const { subtitles, reference, targetDuration } = programme;
-  if (!subtitles || !reference) return false;
+export async function answerText(
+  exchange: Exchange,
+  { reference, targetDuration }: Programme,
+  subtitles: Subtitles,
+  wanted: Wanted,
+): Promise<boolean> {
+  if (!reference) return false;
   const { timescale } = reference.shown;
   const track = textTrack(subtitles, timescale);
   const headers = (type: string) => ({
@@ -58,7 +63,7 @@ export async function answerText(exchange: Exchange, programme: Programme, wante
     ...headers("application/mp4"),
     "cache-control": cacheControl("held playlist", targetDuration),
   };
-  exchange.reply(200, about, [chunkOf(programme, segment, track)]);
+  exchange.reply(200, about, [chunkOf({ subtitles, reference }, segment, track)]);
   return true;
 }
 
@@ -66,16 +71,20 @@ export async function answerText(exchange: Exchange, programme: Programme, wante
  * For DASH, whose players load whole segments of words and are closer to live than a segment is long: while it is live each
  * has the words of the one before, so that it can be had when it begins and not when it is over.
  */
-function chunkOf({ subtitles, reference }: Programme, segment: Segment, track: TextTrack): Uint8Array {
-  const { timescale, ended } = reference!.shown;
+function chunkOf(
+  { subtitles, reference }: { readonly subtitles: Subtitles; readonly reference: Readable },
+  segment: Segment,
+  track: TextTrack,
+): Uint8Array {
+  const { timescale, ended } = reference.shown;
   if (segment.gap) return emptySegment(track, segment.dts, segment.duration);
-  if (ended) return wvttChunk(track, segment, linesIn(subtitles!, segment, timescale));
-  const before = find(reference!, segment.number - 1);
+  if (ended) return wvttChunk(track, segment, linesIn(subtitles, segment, timescale));
+  const before = find(reference, segment.number - 1);
   // How long the open one will be nobody knows yet.
   const stretch = { dts: segment.dts, duration: before?.duration || segment.duration || timescale };
   if (!before || before.gap) return wvttChunk(track, stretch, []);
   const lateMs = Math.round(((segment.dts - before.dts) * 1000) / timescale);
-  const lines = linesIn(subtitles!, before, timescale).map((line) => ({
+  const lines = linesIn(subtitles, before, timescale).map((line) => ({
     ...line,
     startMs: line.startMs + lateMs,
     endMs: line.endMs + lateMs,

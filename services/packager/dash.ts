@@ -162,8 +162,9 @@ function setsOf({ renditions }: Presentation, { members }: Period): Set[] {
     const rendition = renditions.find((one) => one.name === member.name);
     const track = rendition?.track(member.version);
     if (!rendition || !track) continue;
-    const language = track.kind === "video" ? undefined : track.language;
-    const key = `${track.kind} ${track.entry} ${language ?? ""}`;
+    // Words of another hand are other words, also in the same language.
+    const apart = track.kind === "text" ? member.name : track.kind === "audio" ? track.language : undefined;
+    const key = `${track.kind} ${track.entry} ${apart ?? ""}`;
     groups.set(key, [...(groups.get(key) ?? []), { member, rendition, track }]);
   }
   const kinds = [...groups.values()].map((entries) => entries[0]!.track.kind);

@@ -2,7 +2,7 @@ import type { Channel } from "./captions.ts";
 import { type Cue, cueLine } from "./cues.ts";
 import type { Past } from "./past.ts";
 import type { Colour, Part, Segment, VideoTrack } from "./track.ts";
-import { textName } from "./webvtt.ts";
+import { isTextName, textName } from "./webvtt.ts";
 import type { Window } from "./window.ts";
 
 /** Where another rendition's playlist stands at this moment. `uri` is relative to the playlist that carries the report. */
@@ -46,7 +46,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   // 10 is for skipped EXT-X-DATERANGE tags, so `v2` gets the same answer as `YES` where there are none.
   const { listed: cues = [], removed = [] } = options.cues ?? {};
   const skipsCues = options.skip === "v2" && skipped > 0 && cues.length + removed.length > 0;
-  let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : name === textName ? 3 : 6}\n`;
+  let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : isTextName(name) ? 3 : 6}\n`;
   text += header(window, { deltas, plain });
   // 4.4.2.2
   if (options.startSeconds !== undefined)
@@ -59,7 +59,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   // the long GOPs in the window: a wrong promise breaks a client that joins or switches at such a segment, a missing one
   // costs it nothing, since INDEPENDENT=YES on the parts says the same.
   const clean = (past?.clean ?? true) && segments.every(startsClean);
-  if (name === textName || (clean && (!open || startsClean(open)))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
+  if (isTextName(name) || (clean && (!open || startsClean(open)))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
 
   // 4.4.5.2
   const ids = skipsCues ? `,RECENTLY-REMOVED-DATERANGES="${removed.join("\t")}"` : "";
@@ -128,12 +128,12 @@ function initUri(name: string, version: number): string {
 
 /** A segment, relative to the media playlist of rendition `name`. */
 export function segmentUri(name: string, version: number, number: number): string {
-  return `${name}/${version}/${number}.${name === textName ? "vtt" : "m4s"}`;
+  return `${name}/${version}/${number}.${isTextName(name) ? "vtt" : "m4s"}`;
 }
 
 /** Part `part` of segment `number`, relative to the media playlist of rendition `name`. */
 function partUri(name: string, version: number, number: number, part: number): string {
-  return `${name}/${version}/${number}.${part}.${name === textName ? "vtt" : "m4s"}`;
+  return `${name}/${version}/${number}.${part}.${isTextName(name) ? "vtt" : "m4s"}`;
 }
 
 /** The tags that are constant for a broadcast and the same in all its renditions (6.2.1, 6.2.4). */
@@ -211,7 +211,7 @@ const keptMedia = new WeakMap<Segment, Lines>();
 const keptText = new WeakMap<Segment, Lines>();
 
 function linesOf(segment: Segment, window: Window, name: string): Lines {
-  const kept = name === textName ? keptText : keptMedia;
+  const kept = isTextName(name) ? keptText : keptMedia;
   const known = kept.get(segment);
   if (known && known.name === name && known.epochMs === window.epochMs) return known;
   const start = date(segment, window);
@@ -304,6 +304,14 @@ export interface AudioRendition {
   readonly label?: string | undefined;
 }
 
+export interface TextRendition {
+  readonly name: string;
+  readonly uri: string;
+  /** RFC 5646, and what a person may call it, where they are known. */
+  readonly language: string | undefined;
+  readonly label: string | undefined;
+}
+
 /** What a broadcast offers. Video in the order of preference for a first choice; one audio for all of it. */
 export interface Offer {
   readonly video: readonly VideoRendition[];
@@ -311,8 +319,8 @@ export interface Offer {
   /** Further tracks of sound to choose from: other languages. */
   readonly voices?: readonly AudioRendition[] | undefined;
   readonly pictures?: readonly Pictures[] | undefined;
-  /** The words of it. */
-  readonly text?: { readonly uri: string; readonly language: string | undefined } | undefined;
+  /** The words of it, each in another language or of another hand. */
+  readonly texts?: readonly TextRendition[] | undefined;
 }
 
 /**
@@ -330,9 +338,10 @@ export function multivariant(offer: Offer): string {
   // hls.js calls a channel of CEA-608 by the last name that its number has.
   for (const channel of channels.toSorted((a, b) => Number(b.startsWith("S")) - Number(a.startsWith("S"))))
     text += captionsTag(channel);
-  if (offer.text) text += subtitlesTag(offer.text);
+  const { texts = [] } = offer;
+  for (const [i, one] of texts.entries()) text += subtitlesTag(one, texts.slice(0, i));
   // 4.4.6.2.1: whatever a viewer plays goes with the words.
-  const words = offer.text ? `,SUBTITLES="${textName}"` : "";
+  const words = texts.length > 0 ? `,SUBTITLES="${textName}"` : "";
   const captions = (one: VideoRendition | undefined): string => {
     // 4.4.6.2: NONE on all or on none, so that players do not look for captions that nobody sends.
     if (channels.length === 0) return `${words},CLOSED-CAPTIONS=NONE`;
@@ -413,11 +422,18 @@ function captionsTag(channel: Channel): string {
 }
 
 /** 4.4.6.1: not DEFAULT, because a viewer says whether to read. */
-function subtitlesTag({ uri, language }: NonNullable<Offer["text"]>): string {
+function subtitlesTag(one: TextRendition, before: readonly TextRendition[]): string {
+  const { name, uri, language } = one;
   const spoken = language ? `,LANGUAGE="${language}"` : "";
-  return `#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="${textName}",NAME="${language ?? "Subtitles"}"${spoken},DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,STABLE-RENDITION-ID="${textName}",URI="${uri}"\n`;
+  // 4.4.6.1.1: no two of a group have one name, and AUTOSELECT stands at one of a language at the most.
+  const called = labelOf(one);
+  const twins = before.filter((other) => labelOf(other) === called).length;
+  const selected = before.every((other) => other.language !== language) ? "YES" : "NO";
+  return `#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="${textName}",NAME="${called}${twins > 0 ? ` ${twins + 1}` : ""}"${spoken},DEFAULT=NO,AUTOSELECT=${selected},FORCED=NO,STABLE-RENDITION-ID="${name}",URI="${uri}"\n`;
 }
 
+const labelOf = ({ label, language }: TextRendition): string =>
+  (label ?? language ?? "Subtitles").replace(/["\r\n]/g, "");
 /** VIDEO-RANGE of a track (rfc8216bis 4.4.6.2): what transfer characteristics of ISO/IEC 23091-2 stand for. */
 export function rangeOf(colour: Colour | undefined): "SDR" | "HLG" | "PQ" {
   if (colour?.transfer === 18) return "HLG";

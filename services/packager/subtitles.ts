@@ -7,6 +7,8 @@ export interface Line {
   readonly text: string;
   /** Nobody knew at its beginning how long it lasts: it is told in pieces, each within a part. */
   readonly pieces?: boolean | undefined;
+  /** Where it stands on the picture, as a cue has it (WebVTT 4.4). Its text is that of a cue, too: with spans, and escaped. */
+  readonly settings?: string | undefined;
 }
 
 /** Where the words of a broadcast go in: from its publisher, from speech recognition, from a person at a keyboard. */
@@ -20,7 +22,7 @@ export interface Writer {
 /** About as much as one shows on a picture. */
 const maxLetters = 400;
 /** Of one broadcast: ten hours of a line a second. */
-const maxLines = 36_000;
+export const maxLines = 36_000;
 /** Longer than anybody reads on. */
 const maxLineMs = 60_000;
 /** In a second; more are of no use to anybody. */
@@ -38,6 +40,8 @@ interface Kept extends Line {
 export class Subtitles implements Writer {
   /** RFC 5646, where it is known. */
   readonly language: string | undefined;
+  /** What a person may call it. */
+  readonly label: string | undefined;
   readonly #edgeMs: () => number;
   readonly #over: (line: Line) => void;
   /** By the time at which they begin. */
@@ -47,10 +51,12 @@ export class Subtitles implements Writer {
   /** Before `edgeMs` everything is listed; `over` is told of each line that stays as it is. */
   constructor(options: {
     readonly language?: string | undefined;
+    readonly label?: string | undefined;
     readonly edgeMs: () => number;
     readonly over?: ((line: Line) => void) | undefined;
   }) {
     this.language = options.language;
+    this.label = options.label;
     this.#edgeMs = options.edgeMs;
     this.#over = options.over ?? (() => {});
   }
@@ -92,13 +98,13 @@ export class Subtitles implements Writer {
   between(fromMs: number, toMs: number): Line[] {
     const found: Line[] = [];
     for (let i = this.#first(fromMs - maxLineMs); i < this.#lines.length; i++) {
-      const { startMs, endMs, text, pieces } = this.#lines[i]!;
+      const { startMs, endMs, text, pieces, settings } = this.#lines[i]!;
       if (startMs >= toMs) break;
       if (endMs <= fromMs) continue;
       found.push(
         pieces
           ? { startMs: Math.max(startMs, fromMs), endMs: Math.min(endMs, toMs), text, pieces }
-          : { startMs, endMs, text },
+          : { startMs, endMs, text, ...(settings !== undefined && { settings }) },
       );
     }
     return found.slice(0, maxEachSecond * Math.ceil((toMs - fromMs) / 1000));

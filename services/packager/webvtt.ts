@@ -1,10 +1,15 @@
 import { box } from "./boxes.ts";
 import { makeChunk } from "./cmaf.ts";
-import type { Line, Subtitles } from "./subtitles.ts";
+import { type Line, maxLines, type Subtitles } from "./subtitles.ts";
 import type { Sample, Segment, TextTrack } from "./track.ts";
 
 /** The rendition of a broadcast's words. It has the numbers, parts and times of the reference rendition, and no bytes of its own. */
 export const textName = "text";
+
+/** Whether a rendition is words: the names of all such begin alike. */
+export const isTextName = (name: string): boolean => name.startsWith(textName);
+
+const utf8 = new TextEncoder();
 
 /** Bits per second that it is declared with. */
 export const textBits = 4_000;
@@ -16,8 +21,10 @@ export const textBits = 4_000;
 export function webvtt(lines: readonly Line[]): string {
   // 3.1.4: cue time 0 is media time 0, so that no two segments of a broadcast differ in it.
   let text = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n";
-  for (const { startMs, endMs, text: words } of lines)
-    text += `\n${timestamp(startMs)} --> ${timestamp(endMs)}\n${escaped(words)}\n`;
+  for (const line of lines) {
+    const settings = line.settings ? ` ${line.settings}` : "";
+    text += `\n${timestamp(line.startMs)} --> ${timestamp(line.endMs)}${settings}\n${cueText(line)}\n`;
+  }
   return text;
 }
 
@@ -33,6 +40,50 @@ export function timestamp(ms: number): string {
 function escaped(text: string): string {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
+
+/** What a cue has below its times. */
+const cueText = ({ text, settings }: Pick<Line, "text" | "settings">): string =>
+  settings === undefined ? escaped(text) : text;
+
+/**
+ * The cues of a WebVTT file (WebVTT 4.1), in its order; or what is wrong with it, as the end of a sentence about it. Style sheets,
+ * regions and comments are left out, and so is a cue without words or without a time.
+ */
+export function readWebvtt(file: string): Line[] | string {
+  if (!/^\ufeff?WEBVTT(?:[ \t]|\r|\n|$)/.test(file)) return "is not WebVTT: its first line has to be WEBVTT";
+  const lines: Line[] = [];
+  const rows = file.replace(/\0/g, "\ufffd").split(/\r\n|\r|\n/);
+  for (let at = 1; at < rows.length; at++) {
+    const found = timing.exec(rows[at]!);
+    if (!found) continue;
+    const [, fromHours, fromMinutes, fromSeconds, toHours, toMinutes, toSeconds, rest = ""] = found;
+    const startMs = msOf(fromHours, fromMinutes!, fromSeconds!);
+    const endMs = msOf(toHours, toMinutes!, toSeconds!);
+    const words: string[] = [];
+    while (rows[at + 1] && !rows[at + 1]!.includes("-->")) words.push(rows[++at]!);
+    if (words.length === 0 || endMs <= startMs) continue;
+    if (lines.length === maxLines) return `has more than ${maxLines} cues`;
+    const settings = rest.split(/[ \t]+/).filter((setting) => knownSetting.test(setting));
+    lines.push({
+      startMs,
+      endMs,
+      text: words.join("\n").slice(0, maxCueLetters),
+      settings: settings.join(" "),
+    });
+  }
+  return lines.length > 0
+    ? lines
+    : "has no cue: each has a line like 00:01.000 --> 00:04.000 above its words";
+}
+
+const clockTime = String.raw`(?:(\d{2,4}):)?([0-5]\d):([0-5]\d\.\d{3})`;
+const timing = new RegExp(`^[ \\t]*${clockTime}[ \\t]*-->[ \\t]*${clockTime}(?:[ \\t]+(.{0,500}))?$`);
+/** Those that need no region. */
+const knownSetting = /^(vertical|line|position|size|align):[\w.%,-]{1,40}$/;
+const maxCueLetters = 2_000;
+
+const msOf = (hours = "0", minutes: string, seconds: string): number =>
+  (Number(hours) * 60 + Number(minutes)) * 60_000 + Math.round(Number(seconds) * 1000);
 
 /** The words as a track of CMAF, in the ticks of the reference rendition. */
 export function textTrack({ language }: Pick<Subtitles, "language">, timescale: number): TextTrack {
@@ -64,15 +115,23 @@ export function wvttChunk(track: TextTrack, stretch: Stretch, lines: readonly Li
   const { dts, duration } = stretch;
   const end = dts + duration;
   const ticks = (ms: number): number => Math.round((ms * track.timescale) / 1000);
-  const cues = lines.map(({ startMs, endMs, text }) => ({ from: ticks(startMs), to: ticks(endMs), text }));
+  const cues = lines.map((line) => ({
+    from: ticks(line.startMs),
+    to: ticks(line.endMs),
+    text: cueText(line),
+    settings: line.settings,
+  }));
   const inside = cues.flatMap(({ from, to }) => [from, to]).filter((at) => at > dts && at < end);
   const times = [...new Set([dts, ...inside, end])].sort((a, b) => a - b);
   const samples = times.slice(0, -1).map((from, i): Sample => {
     const to = times[i + 1]!;
     const shown = cues.filter((cue) => cue.from < to && cue.to > from);
     // One cue in a sample: Shaka reads no further where all samples are of one size.
-    const words = new TextEncoder().encode(shown.map(({ text }) => escaped(text)).join("\n"));
-    const data = shown.length > 0 ? box("vttc", box("payl", words)) : box("vtte");
+    const words = box("payl", utf8.encode(shown.map(({ text }) => text).join("\n")));
+    // Of several in one the place of the first is taken.
+    const settings = shown[0]?.settings;
+    const place = settings ? [box("sttg", utf8.encode(settings))] : [];
+    const data = shown.length > 0 ? box("vttc", ...place, words) : box("vtte");
     return { dts: from, pts: from, duration: to - from, key: true, data };
   });
   return makeChunk(track, samples, 1).bytes;

@@ -211,8 +211,13 @@ test("words and the channels of captions are in the recording, and come back wit
   await play(broadcast, arrivals, 20);
   await broadcast.end(startMs + 20_000);
   const later = (await recorder.find(video))!;
-  expect(later.subtitles?.between(0, 60_000)).toEqual(broadcast.subtitles?.between(0, 60_000));
-  expect(later.subtitles?.between(0, 60_000).map(({ text }) => text)).toEqual(["kept", "the last word"]);
+  expect(later.texts.get("text")?.between(0, 60_000)).toEqual(broadcast.subtitles?.between(0, 60_000));
+  expect(
+    later.texts
+      .get("text")
+      ?.between(0, 60_000)
+      .map(({ text }) => text),
+  ).toEqual(["kept", "the last word"]);
   expect(later.reference?.name).toBe("source");
   expect(later.renditions.get("source")!.captions).toEqual(["CC1"]);
 });

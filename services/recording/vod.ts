@@ -1,6 +1,7 @@
 import type { Programme, Readable } from "../live/programme.ts";
 import type { Init } from "../live/rendition.ts";
 import { Subtitles } from "../packager/subtitles.ts";
+import { textName } from "../packager/webvtt.ts";
 import type { Window } from "../packager/window.ts";
 import type { Contents, Reel } from "./contents.ts";
 import { type Place, readRange, readRow } from "./read.ts";
@@ -14,7 +15,7 @@ export function recorded(place: Place, contents: Contents): Programme {
   const subtitles = contents.words && new Subtitles({ ...contents.words, edgeMs: () => 0 });
   subtitles?.restore(contents.words?.lines ?? []);
   return {
-    subtitles,
+    texts: new Map(subtitles && [[textName, subtitles]]),
     reference: renditions.get("source") ?? renditions.get("audio"),
     input: begin.input,
     video: begin.video,

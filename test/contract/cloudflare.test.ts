@@ -275,6 +275,28 @@ const served: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
   },
   "stream.videos.storageUsage": async (cf) =>
     expect(await cf.videos.storageUsage(acc)).toEqual({ totalStorageMinutes: 0, videoCount: 0 }),
+  "stream.captions.language.update": async (cf) => {
+    const file = new File(["WEBVTT\n\n00:01.000 --> 00:02.000\nMerhaba"], "tr.vtt", { type: "text/vtt" });
+    const put = await cf.captions.language.update("tr", { ...acc, identifier: video, file } as never);
+    expect(put).toEqual({ language: "tr", label: "Türkçe", generated: false, status: "ready" });
+    const bad = cf.captions.language.update("tr", { ...acc, identifier: video, file: "1\n00:01" } as never);
+    await expect(bad).rejects.toThrow("The file is not WebVTT: its first line has to be WEBVTT.");
+  },
+  "stream.captions.get": async (cf) =>
+    expect((await cf.captions.get(video, acc)).result).toMatchObject([{ language: "tr" }]),
+  "stream.captions.language.get": async (cf) =>
+    expect(await cf.captions.language.get("tr", { ...acc, identifier: video })).toMatchObject({
+      label: "Türkçe",
+    }),
+  "stream.captions.language.vtt.get": async (cf) =>
+    expect(await cf.captions.language.vtt.get("tr", { ...acc, identifier: video })).toBe(
+      "WEBVTT\n\n00:01.000 --> 00:02.000\nMerhaba",
+    ),
+  "stream.captions.language.delete": async (cf) => {
+    const which = { ...acc, identifier: video };
+    expect(await cf.captions.language.delete("tr", which)).toBe("");
+    await expect(cf.captions.language.get("tr", which)).rejects.toThrow("no captions in this language");
+  },
 };
 
 /** Answers 501 and says why. */
@@ -292,14 +314,7 @@ const refused: Readonly<Record<string, (cf: Stream) => Promise<unknown>>> = {
   "stream.watermarks.list": async (cf) => cf.watermarks.list(acc),
   "stream.watermarks.get": (cf) => cf.watermarks.get("a", acc),
   "stream.watermarks.delete": (cf) => cf.watermarks.delete("a", acc),
-  "stream.captions.get": async (cf) => cf.captions.get(video, acc),
-  "stream.captions.language.get": (cf) => cf.captions.language.get("en", { ...acc, identifier: video }),
   "stream.captions.language.create": (cf) => cf.captions.language.create("en", { ...acc, identifier: video }),
-  "stream.captions.language.update": (cf) =>
-    cf.captions.language.update("en", { ...acc, identifier: video, file: "WEBVTT" } as never),
-  "stream.captions.language.delete": (cf) => cf.captions.language.delete("en", { ...acc, identifier: video }),
-  "stream.captions.language.vtt.get": (cf) =>
-    cf.captions.language.vtt.get("en", { ...acc, identifier: video }),
 };
 
 /** Every method that the client has, however deep. */

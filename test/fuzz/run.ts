@@ -30,6 +30,7 @@ import { rtmp } from "./rtmp.ts";
 import { s3 } from "./s3.ts";
 import type { Target } from "./target.ts";
 import { url } from "./url.ts";
+import { webvttFile } from "./webvtt.ts";
 
 export const targets: readonly Target[] = [
   flv,
@@ -43,6 +44,7 @@ export const targets: readonly Target[] = [
   chunks,
   url,
   cmcd,
+  webvttFile,
   feed,
   journal,
   moqControl,

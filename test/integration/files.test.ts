@@ -361,3 +361,52 @@ test("Chromium plays the file from its address and seeks in it", async () => {
     await browser.close();
   }
 });
+
+test("captions that are uploaded are offered in HLS and DASH from then on, at their times, and gone when they are deleted", async () => {
+  const put = (language: string, file: string) => {
+    const form = new FormData();
+    form.set("file", new File([file], "captions.vtt"));
+    return fetch(`${http}/client/v4/accounts/0/stream/${video}/captions/${language}`, {
+      method: "PUT",
+      headers: { authorization: `Bearer ${sluice.ready.apiToken}` },
+      body: form,
+    });
+  };
+  const list = async (): Promise<string[]> => {
+    const text = await (await fetch(`${http}/${video}/manifest/video.m3u8`)).text();
+    return text.split("\n").filter((line) => line.includes("TYPE=SUBTITLES"));
+  };
+  const manifest = async () => await (await fetch(`${http}/${video}/manifest/video.mpd`)).text();
+  const words = async (line: string): Promise<string> => {
+    const url = new URL(/URI="([^"]+)"/.exec(line)![1]!, `${http}/${video}/manifest/`);
+    const uris = (await (await fetch(url)).text()).split("\n").filter((uri) => uri && !uri.startsWith("#"));
+    const texts = await Promise.all(uris.map(async (uri) => (await fetch(new URL(uri, url))).text()));
+    return texts.join("\n");
+  };
+  expect(await list()).toEqual([]);
+  expect((await put("en", "SubRip")).status).toBe(400);
+  const cue = "00:00.500 --> 00:01.500 line:0%\n<i>Hello</i> of the file";
+  expect((await put("en", `WEBVTT\n\n${cue}\n`)).status).toBe(200);
+  expect((await put("tr", "WEBVTT\n\n00:00.500 --> 00:01.500\nMerhaba\n")).status).toBe(200);
+  const [english, turkish] = await list();
+  expect([english, turkish]).toEqual([
+    expect.stringContaining('NAME="English",LANGUAGE="en"'),
+    expect.stringContaining('NAME="Türkçe",LANGUAGE="tr"'),
+  ]);
+  expect(await words(english!)).toMatch(
+    /00:00:\d\d\.\d{3} --> 00:00:\d\d\.\d{3} line:0%\n<i>Hello<\/i> of the file\n/,
+  );
+  const text = await manifest();
+  expect([...text.matchAll(/codecs="wvtt"/g)].length).toBeGreaterThanOrEqual(2);
+  expect(createMpdJudge().manifest(text, Date.now())).toEqual([]);
+
+  // Other words have another address, so that no cache shows the old ones.
+  expect((await put("en", "WEBVTT\n\n00:00.500 --> 00:01.500\nHello again\n")).status).toBe(200);
+  const [again] = await list();
+  expect(again).not.toBe(english);
+  expect(await words(again!)).toContain("Hello again");
+  for (const language of ["en", "tr"])
+    expect((await api(`/${video}/captions/${language}`, { method: "DELETE" })).status).toBe(200);
+  expect(await list()).toEqual([]);
+  expect(await manifest()).not.toContain("wvtt");
+});

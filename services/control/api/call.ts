@@ -47,7 +47,7 @@ export interface Note {
 export type Reply<R> =
   | { readonly status: 200; readonly result: R; readonly notes?: readonly Note[]; readonly counts?: Counts }
   /** Text of another kind than the envelope. */
-  | { readonly status: 200; readonly html: string }
+  | { readonly status: 200; readonly text: string; readonly type: string }
   /** No body at all: the official client cannot read an empty one that is called JSON. */
   | { readonly status: 204; readonly behind: readonly string[] }
   | Refusal;
@@ -109,6 +109,8 @@ export interface Call<P = unknown, Q = unknown, B = unknown, R = unknown> {
   readonly params: z.ZodType<P>;
   readonly query: z.ZodType<Q>;
   readonly body?: z.ZodType<B>;
+  /** How large it may be, where it is a file. */
+  readonly bodyBytes?: number;
   /** Makes something, and only once for an Idempotency-Key: `answer` by what it keeps, `itself` by what it looks up. */
   readonly idempotent?: "answer" | "itself";
   /** undefined when it answers 204. */

@@ -27,16 +27,9 @@ const later: readonly { readonly what: string; readonly why: string; readonly ca
     ],
   },
   {
-    what: "Captions",
-    why: "Captions are not offered by this version.",
-    calls: [
-      "GET /:uid/captions",
-      "GET /:uid/captions/:language",
-      "PUT /:uid/captions/:language",
-      "DELETE /:uid/captions/:language",
-      "POST /:uid/captions/:language/generate",
-      "GET /:uid/captions/:language/vtt",
-    ],
+    what: "Generated captions",
+    why: "Captions are not made from speech here; upload a WebVTT file, or have the encoder send them.",
+    calls: ["POST /:uid/captions/:language/generate"],
   },
   {
     what: "Deleting downloads",

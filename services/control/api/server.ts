@@ -7,6 +7,7 @@ import { accessCalls } from "./access.ts";
 import { adminCalls } from "./admin.ts";
 import { analyticsCalls } from "./analytics.ts";
 import { type Call, codes, type Deps, type Problem, type Refusal, type Reply } from "./call.ts";
+import { captionCalls } from "./captions.ts";
 import { addDashboard, sessionOf } from "./dashboard.ts";
 import { fileCalls } from "./files.ts";
 import { inputCalls } from "./inputs.ts";
@@ -36,6 +37,7 @@ export async function openApi(
     ...outputCalls(deps),
     ...fileCalls(deps),
     ...videoCalls(deps),
+    ...captionCalls(deps),
     ...accessCalls(deps),
     ...webhookCalls(deps),
     ...operatorCalls(deps),
@@ -55,9 +57,15 @@ export async function openApi(
   // curl without a header and the official client's empty JSON bodies are both meant as JSON.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "string" }, (request, body, done) => {
-    // Files are for calls that are not served, and those have to be reached to say so.
-    if (/^(multipart\/|application\/offset)/.test(request.headers["content-type"] ?? ""))
-      return done(null, undefined);
+    const type = request.headers["content-type"] ?? "";
+    if (/^text\/vtt\b/i.test(type)) return done(null, { file: body });
+    if (/^multipart\/form-data\b/i.test(type))
+      return void fieldsOf(body.toString(), type).then(
+        (fields) => done(null, fields),
+        () => done(Object.assign(new Error("The body is not a form."), { statusCode: 400 })),
+      );
+    // Other files are for calls that are not served, and those have to be reached to say so.
+    if (/^(multipart\/|application\/offset)/.test(type)) return done(null, undefined);
     try {
       done(null, body.length ? JSON.parse(body.toString()) : undefined);
     } catch {
@@ -77,6 +85,7 @@ export async function openApi(
     app.route({
       method: one.method,
       url: one.path,
+      ...(one.bodyBytes !== undefined && { bodyLimit: one.bodyBytes }),
       handler: async (request, reply) => send(reply, await answer(one, request, run)),
     });
   }
@@ -109,7 +118,10 @@ export async function openApi(
   );
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     if (error.statusCode === 413)
-      return send(reply, refusal(413, codes.tooLarge, `The body is larger than ${maxBodyBytes} bytes.`));
+      return send(
+        reply,
+        refusal(413, codes.tooLarge, `The body is larger than ${request.routeOptions.bodyLimit} bytes.`),
+      );
     if (error.statusCode && error.statusCode < 500)
       return send(reply, refusal(400, codes.badRequest, error.message));
     log.error({ err: error, method: request.method, route: request.routeOptions.url }, "API call failed");
@@ -130,6 +142,15 @@ export async function openApi(
     if (holder) return holder;
     return (await sessionOf(request, records)) && { name: dashboardActor, scopes: ["admin"] };
   }
+}
+
+/** The fields of a form (RFC 7578), files as text. Rejects when it is none. */
+async function fieldsOf(body: string, type: string): Promise<Record<string, string>> {
+  const form = await new Response(body, { headers: { "content-type": type } }).formData();
+  const fields = await Promise.all(
+    [...form].map(async ([name, value]) => [name, typeof value === "string" ? value : await value.text()]),
+  );
+  return Object.fromEntries(fields) as Record<string, string>;
 }
 
 const unauthorized = refusal(
@@ -189,7 +210,7 @@ function send(reply: FastifyReply, said: Reply<unknown>): FastifyReply {
     if (said.behind.length) reply.header("x-sluice-behind", said.behind.join(", "));
     return reply.send();
   }
-  if ("html" in said) return reply.header("content-type", "text/html; charset=utf-8").send(said.html);
+  if ("text" in said) return reply.header("content-type", said.type).send(said.text);
   if ("errors" in said) {
     // The official client repeats a 409 and a 501 unless told that it is final.
     if (said.status === 409 || said.status === 501) reply.header("x-should-retry", "false");

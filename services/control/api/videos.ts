@@ -119,7 +119,7 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
         if (!known) return notFound;
         const src = `${(urls.http ?? "").replace(/\/+$/, "")}/${uid}/iframe`;
         const html = `<iframe src="${src}" style="border: none" height="720" width="1280" allow="accelerometer; gyroscope; autoplay; encrypted-media; picture-in-picture" allowfullscreen="true"></iframe>`;
-        return { status: 200, html };
+        return { status: 200, text: html, type: "text/html; charset=utf-8" };
       },
     }),
     call({

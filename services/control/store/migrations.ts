@@ -263,6 +263,20 @@ const migrations: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  "0013_captions": {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable("captions")
+        .addColumn("id", "text", (c) => c.primaryKey())
+        .addColumn("video", "text", (c) => c.notNull())
+        .addColumn("language", "text", (c) => c.notNull())
+        .addColumn("label", "text", (c) => c.notNull())
+        .addColumn("webvtt", "text", (c) => c.notNull())
+        .addColumn("created", "text", (c) => c.notNull())
+        .addUniqueConstraint("captions_of_video", ["video", "language"])
+        .execute();
+    },
+  },
 };
 
 /** Brings the store to this version's shape. Throws when a newer version wrote it: there is no way back. */

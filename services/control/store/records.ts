@@ -7,6 +7,7 @@ import type { FoundRecording } from "../../live/recordings.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
 import type { Tally } from "../../live/tally.ts";
 import type { ProfileName } from "../../packager/profiles.ts";
+import { captionOf, captionRecords, captionsOf, removeCaptions } from "./captions.ts";
 import { gateRecords, restoreVideo } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
@@ -198,7 +199,8 @@ export class Records {
     return this.#inTurn(() =>
       this.#db.transaction().execute(async (tx) => {
         const rows = await tx.selectFrom("live_inputs").selectAll().where("deleted", "is", null).execute();
-        const [gate, outputs] = [await gateRecords(tx), await outputRecords(tx)];
+        const gate = [...(await gateRecords(tx)), ...(await captionRecords(tx))];
+        const outputs = await outputRecords(tx);
         return { version: await versionOf(tx), inputs: rows.map(inputOf), gate, outputs };
       }),
     );
@@ -256,6 +258,16 @@ export class Records {
   /** The outputs of a live input, oldest first, each with its states, newest first. */
   outputs(liveInput: string): ReturnType<typeof outputsOf> {
     return outputsOf(this.#db, liveInput);
+  }
+
+  /** The captions that were uploaded for a video, by language. */
+  captions(video: string): ReturnType<typeof captionsOf> {
+    return captionsOf(this.#db, video);
+  }
+
+  /** One of them, with its text. */
+  caption(which: Parameters<typeof captionOf>[1]): ReturnType<typeof captionOf> {
+    return captionOf(this.#db, which);
   }
 
   /** Videos that can be watched: those on air and those recorded. */
@@ -600,6 +612,7 @@ export class Inputs {
   /** Its files are gone. */
   async forget(video: string): Promise<void> {
     await this.tx.deleteFrom("video_gaps").where("video", "=", video).execute();
+    await removeCaptions(this, video);
     await this.tx.deleteFrom("videos").where("uid", "=", video).where("recorded", "=", doomed).execute();
   }
 

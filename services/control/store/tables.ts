@@ -10,6 +10,7 @@ export interface Tables {
   readonly input_status: StatusRow;
   readonly videos: VideoRow;
   readonly video_gaps: GapRow;
+  readonly captions: CaptionRow;
   /** Events that took effect, so that one delivered twice takes effect once. */
   readonly events_seen: { readonly node: string; readonly id: string; readonly received: string };
   readonly api_tokens: {
@@ -117,6 +118,18 @@ export interface VideoRow {
   readonly public_details: string | null;
   /** The video that this one is a stretch of. */
   readonly clipped_from: string | null;
+}
+
+/** Captions that were uploaded for a video. */
+export interface CaptionRow {
+  readonly id: string;
+  readonly video: string;
+  /** RFC 5646, and as its speakers call it. */
+  readonly language: string;
+  readonly label: string;
+  /** The file. */
+  readonly webvtt: string;
+  readonly created: string;
 }
 
 /** Segments of a rendition that a recording lacks. */
