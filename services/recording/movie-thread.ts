@@ -1,20 +1,19 @@
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { messageOf } from "../lib/errors.ts";
+import type { Stretch } from "../live/recordings.ts";
 import { planClip } from "./clip.ts";
-import { planMovie } from "./movie.ts";
+import { type MoviePlan, planMovie } from "./movie.ts";
 import type { MovieAnswer, MovieTask } from "./movies.ts";
-import { madeUpJournal } from "./rehearsal.ts";
+import { keepPlan, keptPlan } from "./plans.ts";
 
 // The thread on which movies are planned, one after the other.
 
 const port = parentPort as MessagePort;
-// Somebody who is here already goes first.
-const rehearsing = setTimeout(() => planMovie(madeUpJournal()), 200);
 
-port.on("message", ({ id, folder, stretch, clip }: MovieTask) => {
-  clearTimeout(rehearsing);
+port.on("message", ({ id, video, folder, stretch, clip }: MovieTask) => {
   try {
     const path = join(folder, "journal");
     const journal = existsSync(path) ? readFileSync(path) : undefined;
@@ -23,12 +22,27 @@ port.on("message", ({ id, folder, stretch, clip }: MovieTask) => {
       const plan = journal && planClip(journal, about);
       return port.postMessage({ id, plan } satisfies MovieAnswer);
     }
-    const plan = journal && planMovie(journal, stretch);
-    const { head, name, at, file, offset, bytes, skip, prefix } = plan ?? {};
-    const lists = [head, name, at, file, offset, bytes, skip, prefix];
-    const buffers = lists.flatMap((list) => (list ? [list.buffer] : []));
-    port.postMessage({ id, plan } satisfies MovieAnswer, buffers);
+    const plan = journal && planned(folder, journal, stretch);
+    if (!plan) return port.postMessage({ id, plan: undefined } satisfies MovieAnswer);
+    // Its index says where every sample is and how long: what has the same index is the same.
+    const etag = `"${createHash("sha256").update(video).update(plan.head).digest("base64url").slice(0, 22)}"`;
+    port.postMessage({ id, plan: { ...plan, etag } } satisfies MovieAnswer);
   } catch (error) {
     port.postMessage({ id, error: messageOf(error) } satisfies MovieAnswer);
   }
 });
+
+/** All of a recording that is over is planned once. */
+function planned(folder: string, journal: Uint8Array, stretch: Stretch | undefined): MoviePlan | undefined {
+  const kept = stretch ? undefined : keptPlan(folder, journal);
+  if (kept) return kept;
+  const plan = planMovie(journal, stretch);
+  if (plan?.settled && !stretch) {
+    try {
+      keepPlan(folder, journal, plan);
+    } catch {
+      // The disk is full, or the recording is gone: then it is planned again.
+    }
+  }
+  return plan;
+}

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -9,6 +9,8 @@ import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Movie } from "../live/recordings.ts";
 import { profiles } from "../packager/profiles.ts";
+import { planMovie } from "./movie.ts";
+import { keptPlan, planName } from "./plans.ts";
 import { Recorder } from "./recorder.ts";
 import { verify } from "./tend.ts";
 
@@ -20,15 +22,19 @@ let folder: string;
 let recorder: Recorder;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "movies-"));
-  recorder = await Recorder.open({
-    ...{ folder, durability: "none", floorBytes: 0, log: createLog("test", "silent", false) },
-    patienceMs: 30_000,
-  });
+  recorder = await openRecorder();
 });
 afterEach(async () => {
   await recorder.close();
   rmSync(folder, { recursive: true });
 });
+
+function openRecorder(): Promise<Recorder> {
+  return Recorder.open({
+    ...{ folder, durability: "none", floorBytes: 0, log: createLog("test", "silent", false) },
+    patienceMs: 30_000,
+  });
+}
 
 /** Records one publish after the other, each beginning at its second; the last end is clean unless it stays on air. */
 async function record(publishes: readonly { at: number; source: Source }[], { onAir = false } = {}) {
@@ -217,6 +223,34 @@ test("a clip of two publishes has both, and what is between them as a gap", asyn
   const { segments } = (await recorder.find(uid))!.renditions.get("source")!.shown;
   expect(segments.some(({ gap }) => gap)).toBe(true);
   expect(segments.at(-1)!.discontinuity).toBe(segments[0]!.discontinuity + 1);
+});
+
+test("the plan of a recording that is over stays beside it, and counts for that very journal alone", async () => {
+  await record([{ at: 0, source: { gop: 2, seconds: 8, audio: 48_000 } }]);
+  // Nobody has asked yet.
+  const place = join(folder, video);
+  await expect.poll(() => readdirSync(place), { timeout: 30_000 }).toContain(planName);
+  const journal = readFileSync(join(place, "journal"));
+  const kept = keptPlan(place, journal)!;
+  expect(kept).toEqual(planMovie(journal));
+  expect(keptPlan(place, journal.subarray(0, -20))).toBeUndefined();
+  expect(verify(folder, video).state).toBe("whole");
+  const whole = await bytesOf((await recorder.movie(video))!);
+
+  // Whatever becomes of it, the movie is the same.
+  const file = readFileSync(join(place, planName));
+  for (const at of [0, 5, 9, 14, file.length - 3]) {
+    const bad = Buffer.from(file);
+    bad[at]! ^= 1;
+    writeFileSync(join(place, planName), bad);
+    expect(keptPlan(place, journal)).toBeUndefined();
+  }
+  writeFileSync(join(place, planName), file.subarray(0, 10));
+  expect(keptPlan(place, journal)).toBeUndefined();
+  await recorder.close();
+  recorder = await openRecorder();
+  expect(Buffer.compare(await bytesOf((await recorder.movie(video))!), whole)).toBe(0);
+  expect(Buffer.compare(readFileSync(join(place, planName)), file)).toBe(0);
 });
 
 test("what is not recorded has no movie, and what was removed has none any more", async () => {

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../lib/errors.ts";
 import type { Movie, Stretch } from "../live/recordings.ts";
@@ -10,28 +9,34 @@ import { type Place, readRange } from "./read.ts";
 /** What the thread is asked about the recording in `folder`, and what it answers: a movie, or a recording of its own where `clip` names one. */
 export interface MovieTask {
   readonly id: number;
+  readonly video: string;
   readonly folder: string;
   readonly stretch: Stretch | undefined;
   readonly clip?: string | undefined;
 }
 export type MovieAnswer =
-  | { readonly id: number; readonly plan: MoviePlan | ClipPlan | undefined }
+  | { readonly id: number; readonly plan: TaggedPlan | ClipPlan | undefined }
   | { readonly id: number; readonly error: string };
+
+type TaggedPlan = MoviePlan & { readonly etag: string };
 
 /** Plans that are kept for who asks for the next range, by their bytes. */
 const maxKeptBytes = 64 << 20;
 /** Reads for all movies together: the threads that read also serve those who watch live. */
 const readsAtOnce = 2;
 const readyMs = 3_000;
+/** What ends with others has its plan when they have ended, too. */
+const prepareMs = 2_000;
 
 /** Movies of recordings: planned on a thread of its own, because an hour has half a million samples, and read where they lie. */
 export class Movies {
   readonly #place: (video: string) => Place;
-  readonly #kept = new Map<string, { plan: MoviePlan; etag: string }>();
-  readonly #waiting = new Map<number, PromiseWithResolvers<MoviePlan | ClipPlan | undefined>>();
+  readonly #kept = new Map<string, TaggedPlan>();
+  readonly #waiting = new Map<number, PromiseWithResolvers<TaggedPlan | ClipPlan | undefined>>();
   readonly #turns = new Turns(readsAtOnce);
   #keptBytes = 0;
   #tasks = 0;
+  #closed = false;
   #worker: Worker | undefined;
   readonly #ready: NodeJS.Timeout;
 
@@ -47,29 +52,31 @@ export class Movies {
   /** A movie of what is recorded of this video. Undefined where nothing is. */
   async movie(video: string, stretch?: Stretch): Promise<Movie | undefined> {
     const key = `${video} ${stretch?.from} ${stretch?.to} ${stretch?.exact}`;
-    let found = this.#kept.get(key);
-    if (found) {
+    let plan = this.#kept.get(key);
+    if (plan) {
       // The one that was asked for last goes last.
       this.#kept.delete(key);
-      this.#kept.set(key, found);
+      this.#kept.set(key, plan);
     } else {
-      const plan = (await this.#plan({ folder: this.#place(video).folder, stretch })) as
-        | MoviePlan
-        | undefined;
+      plan = (await this.#plan({ video, stretch })) as TaggedPlan | undefined;
       if (!plan) return undefined;
-      // Its index says where every sample is and how long: what has the same index is the same.
-      const etag = `"${createHash("sha256").update(video).update(plan.head).digest("base64url").slice(0, 22)}"`;
-      found = { plan, etag };
-      if (plan.settled) this.#keep(key, found);
+      if (plan.settled) this.#keep(key, plan);
     }
-    const { plan, etag } = found;
-    const { length, seconds, settled } = plan;
-    return { length, seconds, settled, etag, read: (from, to) => this.#read(video, plan, from, to) };
+    const { length, seconds, settled, etag } = plan;
+    const found = plan;
+    return { length, seconds, settled, etag, read: (from, to) => this.#read(video, found, from, to) };
+  }
+
+  /** A recording is over: soon whoever asks for all of it finds it planned, also after a restart. */
+  prepare(video: string): void {
+    setTimeout(() => {
+      if (!this.#closed) this.#plan({ video, stretch: undefined }).catch(() => undefined);
+    }, prepareMs).unref();
   }
 
   /** How a stretch of this video becomes the recording `clip`. Undefined where nothing is recorded there. */
   async clip(video: string, stretch: Stretch, clip: string): Promise<ClipPlan | undefined> {
-    return (await this.#plan({ folder: this.#place(video).folder, stretch, clip })) as ClipPlan | undefined;
+    return (await this.#plan({ video, stretch, clip })) as ClipPlan | undefined;
   }
 
   /** A recording is gone. */
@@ -78,14 +85,15 @@ export class Movies {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#ready);
     await this.#worker?.terminate();
   }
 
-  #keep(key: string, found: { plan: MoviePlan; etag: string }): void {
+  #keep(key: string, plan: TaggedPlan): void {
     this.#drop(key);
-    this.#kept.set(key, found);
-    this.#keptBytes += sizeOf(found.plan);
+    this.#kept.set(key, plan);
+    this.#keptBytes += sizeOf(plan);
     while (this.#keptBytes > maxKeptBytes && this.#kept.size > 1) this.#drop(this.#kept.keys().next().value!);
   }
 
@@ -93,15 +101,16 @@ export class Movies {
     const found = this.#kept.get(key);
     if (!found) return;
     this.#kept.delete(key);
-    this.#keptBytes -= sizeOf(found.plan);
+    this.#keptBytes -= sizeOf(found);
   }
 
-  #plan(task: Omit<MovieTask, "id">): Promise<MoviePlan | ClipPlan | undefined> {
+  #plan(task: Omit<MovieTask, "id" | "folder">): Promise<TaggedPlan | ClipPlan | undefined> {
     const id = this.#tasks++;
-    const waiting = Promise.withResolvers<MoviePlan | ClipPlan | undefined>();
+    const waiting = Promise.withResolvers<TaggedPlan | ClipPlan | undefined>();
     this.#waiting.set(id, waiting);
     this.#worker ??= this.#open();
-    this.#worker.postMessage({ id, ...task } satisfies MovieTask);
+    const { folder } = this.#place(task.video);
+    this.#worker.postMessage({ id, folder, ...task } satisfies MovieTask);
     return waiting.promise;
   }
 

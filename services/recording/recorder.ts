@@ -316,6 +316,7 @@ export class Recorder implements Running, Recordings {
       },
       gap: (gap) => this.#options.gap?.(about, gap),
       sealed: () => this.#forwarder?.look(about.video),
+      over: () => this.#movies.prepare(about.video),
       gone: () => this.#tapes.delete(id),
     });
     this.#tapes.set(id, tape);

@@ -36,6 +36,8 @@ export interface DiskTapeOptions {
   readonly gap: (gap: Gap) => void;
   /** A file is written that nothing will be added to. */
   readonly sealed: () => void;
+  /** All of it is written, and it stays. */
+  readonly over: () => void;
   readonly gone: () => void;
 }
 
@@ -133,7 +135,10 @@ export class DiskTape implements Tape {
       if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs: nowMs });
       this.#items.push({ type: "end", atMs: nowMs });
       void this.#flush();
-      void this.#options.ended().then(this.#options.gone);
+      void this.#options.ended().then(() => {
+        if (this.lasting) this.#options.over();
+        this.#options.gone();
+      });
     } else this.#options.gone();
   }
 

@@ -4,6 +4,7 @@ import { faultOfObject } from "../storage/confirm.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { listName, readForwarded } from "./forwarded.ts";
 import { encodeEntry } from "./journal.ts";
+import { freshPlanName, planName } from "./plans.ts";
 import { fileName, markerOf, mediaFile } from "./read.ts";
 import { readRecording, truncateRecording } from "./recovery.ts";
 
@@ -55,6 +56,9 @@ export async function verifyForwarded(
   return whole;
 }
 
+/** What a recording has besides its media. */
+const known = ["journal", listName, planName, freshPlanName];
+
 const whole: Tended = { state: "whole", message: "" };
 
 function faultOf(root: string, uid: string): string | undefined {
@@ -68,7 +72,7 @@ function faultOf(root: string, uid: string): string | undefined {
   for (const name of readdirSync(folder)) {
     const [, rendition, number] = mediaFile.exec(name) ?? [];
     const reel = rendition === undefined ? undefined : contents.reel(rendition);
-    if (name === "journal" || name === listName || (reel && Number(number) <= reel.file)) continue;
+    if (known.includes(name) || (reel && Number(number) <= reel.file)) continue;
     return `${name} is not in the journal`;
   }
   const forwarded = readForwarded(folder).files;

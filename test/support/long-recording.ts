@@ -1,6 +1,9 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { createLog } from "../../services/lib/log.ts";
 import { Broadcast } from "../../services/live/broadcast.ts";
 import { profiles } from "../../services/packager/profiles.ts";
+import { planName } from "../../services/recording/plans.ts";
 import { Recorder } from "../../services/recording/recorder.ts";
 import { makeFlv } from "./flv.ts";
 
@@ -34,6 +37,11 @@ export async function recordLong(folder: string, input: string, seconds: number)
     await broadcast.shown();
   }
   await broadcast.end(startMs + seconds * 1000);
+  // A while after its end it is ready to be had as one file.
+  for (let tries = 0; !existsSync(join(folder, video, planName)); tries++) {
+    if (tries > 600) throw new Error("the recording was not planned");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
   await recorder.close();
   return video;
 }
