@@ -5,12 +5,17 @@ import { recordLong } from "../support/long-recording.ts";
 import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { untilLive } from "../support/viewer.ts";
+import { hashOf, openWitness, type Witness } from "../support/witness.ts";
 import { descendants, usage } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 import { slowDisk } from "./slow-disk.ts";
+import { watching } from "./watching.ts";
 
 const AT_ONCE = 50;
-const KILLS = 10;
+const KILLS = 3;
+/** One that dies again and again is started ever later: half a minute counts as well behaved. */
+const BETWEEN_KILLS_SECONDS = 31;
+const WATCHED_SECONDS = 24;
 const ON_SECONDS = 8;
 const HOUR_SECONDS = 3_600;
 const RANGES = 20;
@@ -21,10 +26,9 @@ interface Input {
   readonly streamKey: string;
 }
 
-/** Many broadcasts that end at the same moment, an origin that is killed under one, an hour that is downloaded, and what a slow disk costs. */
+/** The targets of recordings: many that end at once, who watches when one ends, kills of the origin, an hour as a file, and what a disk costs. */
 export async function recording({ seconds }: BenchOptions): Promise<Report> {
-  // A kill takes about three seconds.
-  const kills = seconds === undefined ? KILLS : Math.max(1, Math.round(seconds / 3));
+  const kills = seconds === undefined ? KILLS : Math.max(1, Math.round(seconds / BETWEEN_KILLS_SECONDS));
   const { tags } = await makeFlv({ seconds: 10, width: 320, height: 180, kbps: 300 });
   const sluice = await startSluice({ args: ["--limits-connections-per-address", "100"] });
   const { rtmp, http } = sluice.ready;
@@ -49,14 +53,28 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
     const back: number[] = [];
     await untilLive(`${http}/${uid}`);
     const address = await renditionOf(`${http}/${uid}`);
+    const witness = await openWitness(`${http}/${uid}`);
     for (let i = 0; i < kills; i++) {
-      await pause(3_000);
+      await pause(i === 0 ? 3_000 : BETWEEN_KILLS_SECONDS * 1_000);
       const from = performance.now();
       process.kill(descendants(sluice.pid, "role origin")[0]!, "SIGKILL");
       await until(address);
       back.push(performance.now() - from);
     }
+    await pause(3_000);
     await sender.close();
+    await witness.done;
+    // What was announced before a kill is there after it, with the same bytes.
+    const lost = await lostOf(witness);
+    const [{ uid: watched, streamKey: watchedKey }] = inputs.slice(1) as [Input];
+    const shown = await startSender(`${rtmp}/${watchedKey}`, tags);
+    await untilLive(`${http}/${watched}`);
+    const began = performance.now();
+    await pause(WATCHED_SECONDS * 1_000);
+    const whole = await watching(`${http}/${watched}`, {
+      seconds: (performance.now() - began) / 1000,
+      end: () => shown.close(),
+    });
     const hour = await download(sluice, uid);
     const slow = await slowDisk(tags, seconds ?? SLOW_SECONDS);
     const alone = ends.slice(0, 1);
@@ -64,11 +82,20 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
     const killed = spread(back);
     return {
       name: "recording",
-      load: `1 and then ${AT_ONCE} broadcasts of 180p30 that end at once after ${ON_SECONDS} s; ${kills} kills of the origin under one; 1 h of 180p30 downloaded`,
+      load: `1 and then ${AT_ONCE} broadcasts of 180p30 that end at once after ${ON_SECONDS} s; ${kills} kills of the origin under one; four players when one ends; 1 h of 180p30 downloaded`,
       lines: [
         ["end of one -> ENDLIST served", `${alone[0]!.toFixed(0)} ms`, "<= 250 ms"],
         [`end of ${AT_ONCE} at once -> ENDLIST served`, showSpread(together), "p99 <= 250 ms"],
+        ...whole.map(
+          ({ player, ms, intervalMs }) =>
+            [`end -> all of it seekable in ${player}`, `${ms} ms`, `<= ${intervalMs + 1_000} ms`] as const,
+        ),
         ["kill -9 -> same URL served", showSpread(killed), "<= 2000 ms"],
+        [
+          "lost at kill -9",
+          `${lost} of ${witness.seen.size} segments and parts that were listed`,
+          "0; at power loss: services/recording/power.test.ts",
+        ],
         ["MP4 of 1 h, first byte of the first who asks", `${hour.firstMs.toFixed(0)} ms`, "<= 150 ms"],
         ["MP4 of 1 h, first byte of any range", showSpread(hour.rangesMs), "<= 150 ms"],
         [
@@ -83,12 +110,32 @@ export async function recording({ seconds }: BenchOptions): Promise<Report> {
               ...(disk.includes("sync") ? ["p99 as without"] : []),
             ] as [string, string, string?],
         ),
+        ...slow
+          .slice(1)
+          .map(
+            ({ disk, core }) =>
+              [
+                `CPU of a rendition, ${disk}`,
+                `${((core - slow[0]!.core) * 100).toFixed(2)} % of a core`,
+                "<= 0.5 %",
+              ] as const,
+          ),
       ],
-      figures: { atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, killedMs: killed, hour, slow },
+      figures: {
+        ...{ atOnce: AT_ONCE, aloneMs: alone[0], togetherMs: together, wholeMs: whole, killedMs: killed },
+        ...{ lost, listed: witness.seen.size, hour, slow },
+      },
     };
   } finally {
     await sluice.stop();
   }
+}
+
+/** How many of the URLs that a witness saw have other bytes now, or none. */
+async function lostOf({ seen, faults }: Witness): Promise<number> {
+  let lost = faults.length;
+  for (const [url, hash] of seen) if ((await hashOf(url)) !== hash) lost++;
+  return lost;
 }
 
 /** An hour as one file: how long the first byte takes, without and with its index at hand, and what sending it costs in memory. */

@@ -11,12 +11,16 @@ import { Recorder } from "../../services/recording/recorder.ts";
 /** What a part waits for before it is listed: from the frame that completed it to the playlist that shows it, in milliseconds. */
 export interface Lateness {
   readonly disk: string;
+  /** What a rendition takes of a core, all threads together. */
+  readonly core: number;
   readonly parts: number;
   readonly p50: number;
   readonly p99: number;
 }
 
 const BROADCASTS = 8;
+/** Picture and sound of each. */
+const RENDITIONS = 2;
 const disks = [
   { disk: "no recording", through: undefined },
   { disk: "recording", through: "" },
@@ -33,12 +37,15 @@ export async function slowDisk(tags: readonly FlvTag[], seconds: number): Promis
       ...{ folder, durability: "part", floorBytes: 0, log: createLog("bench", "silent", false) },
       ...(module && { through: module }),
     });
+    const [before, from] = [process.cpuUsage(), performance.now()];
     const waits = await play(tags, seconds, through === undefined ? undefined : recorder);
+    const { user, system } = process.cpuUsage(before);
+    const core = (user + system) / 1000 / (performance.now() - from) / (BROADCASTS * RENDITIONS);
     await recorder.close();
     await rm(folder, { recursive: true, force: true });
     const sorted = waits.toSorted((a, b) => a - b);
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-    found.push({ disk, parts: sorted.length, p50: at(0.5), p99: at(0.99) });
+    found.push({ disk, core, parts: sorted.length, p50: at(0.5), p99: at(0.99) });
   }
   return found;
 }
