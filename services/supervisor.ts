@@ -175,8 +175,9 @@ class Supervisor {
         const child = fork(main, ["role", name], {
           env: { ...allocator, ...process.env, SLUICE_CONFIG: JSON.stringify(config) },
           stdio: ["ignore", "pipe", "pipe", "ipc"],
-          // Little of what the origin makes is small: a large nursery only delays the return of media that nobody needs.
-          execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=4"] : [])],
+          // A nursery that a thousand held requests fit into: a smaller one copies them again with every part, a larger one
+          // delays the return of media that nobody needs.
+          execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=16"] : [])],
         });
         child.on("message", (message) => this.#heard(name, message as RoleMessage));
         return child;

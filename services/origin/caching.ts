@@ -1,3 +1,5 @@
+import { remembered } from "../lib/remembered.ts";
+
 /** What an answer is, as far as caches are concerned. */
 export type Kind =
   | "multivariant"
@@ -63,6 +65,11 @@ export function cacheControl(kind: Kind, targetDuration: number): string {
 
 /** True when an answer may be gzipped (RFC 9110 12.5.3); where it may differ by that, it says so in `vary`. */
 export function acceptsGzip(acceptEncoding: string | string[] | undefined): boolean {
-  const found = /\b(?:x-)?gzip\b(?:\s*;\s*q=([\d.]+))?/i.exec(String(acceptEncoding ?? ""));
-  return found !== null && Number(found[1] ?? 1) > 0;
+  return namesGzip(String(acceptEncoding ?? ""));
 }
+
+/** There are as many of these headers as there are kinds of clients. */
+const namesGzip = remembered(64, (header) => {
+  const found = /\b(?:x-)?gzip\b(?:\s*;\s*q=([\d.]+))?/i.exec(header);
+  return found !== null && Number(found[1] ?? 1) > 0;
+});

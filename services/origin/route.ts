@@ -1,4 +1,5 @@
 import { looksLikeToken } from "../auth/token.ts";
+import { remembered } from "../lib/remembered.ts";
 
 /** What a path asks for. `playback` is a uid or, where the path has one in its place, a token. Everything that is not on this list is nothing. */
 export type Route =
@@ -99,7 +100,11 @@ export function routeOf(path: string): Route {
   return route && "playback" in route ? { ...route, playback: first } : undefined;
 }
 
-function plainRouteOf(path: string): Route {
+/** All who watch a broadcast ask for the same addresses. */
+const routesKept = 512;
+const plainRouteOf = remembered(routesKept, readRoute);
+
+function readRoute(path: string): Route {
   if (path.length > 512) return undefined;
   let found = media.exec(path);
   if (found) {

@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import { Failure } from "../lib/errors.ts";
+import { remembered } from "../lib/remembered.ts";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Programme, Readable } from "../live/programme.ts";
@@ -174,7 +175,8 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
         (text !== undefined ? broadcast.reference : broadcast.renditions.get(to.rendition)) ??
         (await firstOf(exchange, broadcast, to.rendition, directory));
       if (!rendition) return;
-      if (text === undefined && new URLSearchParams(exchange.query).has("duration")) {
+      const { directives, isClip } = wishOf(exchange.query);
+      if (text === undefined && isClip) {
         const clip = stretchOf(exchange.query);
         if (typeof clip === "string") return refuse(exchange, 400, clip);
         return options.playlists.clip(exchange, broadcast, rendition, {
@@ -182,7 +184,6 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
           clip,
         });
       }
-      const directives = parseDirectives(exchange.query);
       if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
       attendance.saw(exchange, { programme: broadcast, protocol: "hls", viewer });
       if (to.pictures && rendition.track.kind !== "video") return missing(exchange, broadcast.targetDuration);
@@ -334,9 +335,22 @@ function until(
 
 /** As at Cloudflare: `dvrEnabled=true` gives the broadcast so far. A `t` is carried on to every address. */
 function modeOf(query: string, { dvr }: Pick<ServerOptions, "dvr">): Mode {
-  const asked = new URLSearchParams(query);
-  return { dvr: dvr && asked.get("dvrEnabled") === "true", parameter: asked.has("t") ? "t" : undefined };
+  const asked = wishOf(query);
+  return { dvr: dvr && asked.dvr, parameter: asked.parameter };
 }
+
+/** All who are held for a part ask for it in the same words. */
+const wishesKept = 512;
+/** What a query asks of a list. */
+const wishOf = remembered(wishesKept, (query) => {
+  const asked = new URLSearchParams(query);
+  return {
+    directives: parseDirectives(query),
+    dvr: asked.get("dvrEnabled") === "true",
+    parameter: asked.has("t") ? "t" : undefined,
+    isClip: asked.has("duration"),
+  };
+});
 
 /** The video, live or recorded, if this playback may show it; else answers and returns undefined. */
 async function find(
