@@ -15,7 +15,7 @@ export interface Init {
 
 const none = new Uint8Array();
 
-/** How many numbers a player may run ahead before it hears of the end. */
+/** How many numbers a player may run ahead, by its clock or before it hears of the end. */
 const pastEnd = 4;
 
 export type Waited = "ready" | "late" | "gone";
@@ -212,6 +212,13 @@ export class Rendition {
   isPastEnd(number: number, version: number): boolean {
     const last = this.window.segments.at(-1)?.number ?? 0;
     return this.window.ended && version === this.version && number > last && number <= last + pastEnd;
+  }
+
+  /** Whether it comes soon, and not next. */
+  isAhead(number: number): boolean {
+    const { open, segments, ended } = this.window;
+    const last = open ?? segments.at(-1);
+    return !ended && last !== undefined && number > last.number + 1 && number <= last.number + pastEnd;
   }
 
   /** The bytes of a complete part in pieces, for as long as its segment's. */

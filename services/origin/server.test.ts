@@ -370,6 +370,17 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     expect((await get(path(`${oldest}`))).status).toBe(404);
   });
 
+  test("who asks for a segment two too early is told so, and no cache keeps that", async () => {
+    const { open } = set.broadcast.renditions.get("source")!.window;
+    const at = (ahead: number) => `/${input}/manifest/${video}/source/0/${open!.number + ahead}.m4s`;
+    const early = await get(at(2));
+    expect([early.status, early.headers["cache-control"]]).toEqual([404, "no-store"]);
+    const next = get(at(1));
+    set.play(set.now + 7);
+    expect((await next).status).toBe(200);
+    expect((await get(at(2))).status).toBe(200);
+  });
+
   test("a list of pictures names ranges of segments and waits for whole segments", async () => {
     const offer = (await get(`/${input}/manifest/video.m3u8`)).body.toString();
     expect(offer).toContain(`URI="${video}/source.pictures.m3u8"`);

@@ -277,6 +277,22 @@ describe("a multivariant playlist", () => {
   });
 
   test.for([
+    { name: "the one of about 2 Mb/s", kbps: [6_000, 2_400, 900], listed: ["r1", "r0", "r2"] },
+    { name: "the best of two that are as far from it", kbps: [4_000, 1_000], listed: ["r0", "r1"] },
+    { name: "the best where none is near", kbps: [9_000, 800], listed: ["r0", "r1"] },
+    { name: "the best where nothing is measured yet", kbps: [0, 0], listed: ["r0", "r1"] },
+  ])("lists first $name, and the score stays that of the quality", ({ kbps, listed }) => {
+    const video = kbps.map((each, i) => ({
+      ...source,
+      ...{ name: `r${i}`, uri: `v/r${i}.m3u8`, peak: each * 1_200, average: each * 1_000 },
+    }));
+    const text = multivariant({ video, audio });
+    expect([...text.matchAll(/^v\/(r\d)\.m3u8$/gm)].map(([, name]) => name)).toEqual(listed);
+    for (const [i, { name }] of video.entries())
+      expect(text).toMatch(new RegExp(`SCORE=${video.length + 1 - i}\\.0,STABLE-VARIANT-ID="${name}"`));
+  });
+
+  test.for([
     { name: "HDR10+", transfer: 16, dynamic: true, supplemental: "hvc1.2.4.L153.b0/cdm4" },
     { name: "HDR10", transfer: 16, dynamic: false, supplemental: undefined },
     { name: "what says HDR10+ and is no PQ", transfer: 18, dynamic: true, supplemental: undefined },

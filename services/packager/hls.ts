@@ -350,7 +350,7 @@ export function multivariant(offer: Offer): string {
   // 4.4.6.2: VIDEO-RANGE on all as soon as one is not SDR.
   const ranges = video.some((one) => one.range && one.range !== "SDR");
   for (const group of groups.length > 0 ? groups : [undefined])
-    for (const [i, one] of video.entries()) {
+    for (const { i, one } of firstOnesFirst(video)) {
       // Of whatever in the group a viewer chooses.
       const peak = one.peak + Math.max(0, ...(group?.members ?? []).map((member) => member.peak));
       const average = one.average + Math.max(0, ...(group?.members ?? []).map((member) => member.average));
@@ -379,6 +379,23 @@ export function multivariant(offer: Offer): string {
     text += `,SCORE=${(offer.pictures?.length ?? 0) - i}.0,STABLE-VARIANT-ID="${of.name}-pictures",URI="${uri}"\n`;
   }
   return text;
+}
+
+/** Bits per second of what a player that knows nothing of its link yet should begin with. */
+const firstBits = 2_000_000;
+
+/**
+ * As they are listed, with their place in the order of preference. Apple's authoring specification: the first is the default, and is
+ * one of about 2 Mb/s where there is one between half and twice that.
+ */
+function firstOnesFirst(
+  video: readonly VideoRendition[],
+): { readonly i: number; readonly one: VideoRendition }[] {
+  const listed = video.map((one, i) => ({ i, one }));
+  const off = ({ one }: (typeof listed)[number]): number => Math.abs(Math.log2(one.average / firstBits));
+  const [nearest] = listed.toSorted((a, b) => off(a) - off(b));
+  if (!nearest || !(off(nearest) <= 1)) return listed;
+  return [nearest, ...listed.filter((one) => one !== nearest)];
 }
 
 interface Group {

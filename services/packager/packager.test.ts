@@ -69,6 +69,28 @@ test("a source of 2 s GOPs becomes segments of 2 s and parts of half a second wi
   }
 });
 
+test.for([
+  { gop: 0.4, parts: [0.4, 0.4, 0.4], whole: true },
+  { gop: 0.7, parts: [0.5, 0.5, 0.5], whole: false },
+  { gop: 1 / 30, parts: [0.5, 0.5], whole: true },
+])(
+  "keyframes every $gop s: whatever contains one says so, and begins with it where it may",
+  ({ gop, parts, whole }) => {
+    const aired = simulate(broadcast([{ atMs: 0, source: { gop, seconds: 8 } }]), { keepAll: true });
+    const [, second] = segments(aired, "source");
+    expect(second!.parts.map(({ duration }) => Math.round(duration / 9_000) / 10)).toEqual(parts);
+    for (const segment of segments(aired, "source"))
+      for (const part of segment.parts) {
+        const keys = part.chunks.flatMap(({ bytes }) =>
+          readChunks(bytes).flatMap(({ samples }) => samples.map(({ key }) => key)),
+        );
+        expect(part.independent).toBe(keys.includes(true));
+        if (whole && part.independent) expect(keys[0]).toBe(true);
+      }
+    checkBroadcast(aired);
+  },
+);
+
 test("no frame is lost and none comes twice, whatever the distances of frames and keyframes", () => {
   const seconds = fc.double({ min: 0.2, max: 5, noNaN: true });
   const frames = fc.array(fc.double({ min: 0.005, max: 0.2, noNaN: true }), { minLength: 1, maxLength: 8 });

@@ -11,8 +11,8 @@ const open = (change: Partial<Open>): Open => ({
   boundary: 50,
   ...change,
 });
-const key = { duration: 3, boundary: true, guessed: true };
-const delta = { duration: 3, boundary: false, guessed: true };
+const key = { duration: 3, boundary: true, key: true, guessed: true };
+const delta = { duration: 3, boundary: false, key: false, guessed: true };
 
 test.for([
   { name: "keyframe after a second", open: { duration: 192 }, next: key, cut: "segment" },
@@ -46,7 +46,7 @@ test.for([
   {
     name: "a short part that the next frame does make too long",
     open: { duration: 40, partDuration: 40 },
-    next: { duration: 13, boundary: false, guessed: false },
+    next: { ...delta, duration: 13, guessed: false },
     cut: "part",
   },
   {
@@ -54,6 +54,24 @@ test.for([
     open: { duration: 20, partDuration: 20, partIndependent: true, boundary: 20 },
     next: delta,
     cut: "part",
+  },
+  {
+    name: "a keyframe behind half a part that has one, too early for a segment",
+    open: { duration: 70, partDuration: 30, partIndependent: true, boundary: 100 },
+    next: key,
+    cut: "part",
+  },
+  {
+    name: "a keyframe in a part that would be too short without it",
+    open: { duration: 70, partDuration: 30, boundary: 100 },
+    next: key,
+    cut: "none",
+  },
+  {
+    name: "a keyframe after the next",
+    open: { duration: 43, partDuration: 3, partIndependent: true, boundary: 100 },
+    next: key,
+    cut: "none",
   },
   { name: "a part that has only begun", open: { duration: 50, boundary: 50 }, next: delta, cut: "none" },
 ] as const)("$name -> $cut", (c) => expect(cutBefore(c.next, open(c.open), limits)).toBe(c.cut));

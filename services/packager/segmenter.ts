@@ -34,6 +34,7 @@ export interface Open {
   readonly duration: number;
   readonly independent: boolean;
   readonly partDuration: number;
+  /** A decoder can begin in it. */
   readonly partIndependent: boolean;
   /** Distance from the segment's start at which the open part should end. */
   readonly boundary: number;
@@ -46,6 +47,8 @@ export interface Next {
   readonly duration: number;
   /** A segment should begin here. */
   readonly boundary: boolean;
+  /** A decoder can begin here, and not with the one before: sound and pictures that are all keyframes have no such place. */
+  readonly key: boolean;
   readonly guessed: boolean;
 }
 
@@ -54,11 +57,17 @@ export function cutBefore(next: Next, open: Open, limits: Limits): Cut {
   if (next.boundary && (open.duration >= limits.minTicks || !open.independent)) return "segment";
   // rfc8216bis 4.4.3.1: EXTINF rounded MUST NOT exceed TARGETDURATION, which never changes.
   if (open.duration + next.duration > limits.maxTicks) return "segment";
+  // rfc8216bis 4.4.4.9: a part with a keyframe may be short, so the next keyframe begins a part, where joining is best.
+  if (next.key && open.partIndependent && open.partDuration >= limits.nominalTicks / 2) return "part";
   return cutPart(next, open, limits) ? "part" : "none";
 }
 
 /** Whether the open part ends before the sample joins it. */
-export function cutPart({ duration, guessed }: Omit<Next, "boundary">, open: Open, limits: Limits): boolean {
+export function cutPart(
+  { duration, guessed }: Pick<Next, "duration" | "guessed">,
+  open: Open,
+  limits: Limits,
+): boolean {
   if (open.partDuration === 0) return false;
   // rfc8216bis 4.4.4.9: a part MUST NOT exceed PART-TARGET, so close early.
   const full = open.partDuration + duration > limits.partTicks;
@@ -87,6 +96,8 @@ export class Writer implements Open {
   partDuration = 0;
   partIndependent = false;
   boundary = 0;
+  /** A decoder can begin with the last sample. */
+  endsWithKey = false;
   readonly #mux: Mux;
   #spacing = 0;
   #steps: Step[] = [];
@@ -111,7 +122,9 @@ export class Writer implements Open {
 
   /** Accounts for a sample that a chunk will carry. */
   count(duration: number, independent: boolean): void {
-    if (this.partDuration === 0) this.partIndependent = independent;
+    // rfc8216bis 4.4.4.9: INDEPENDENT is for a part that contains an independent frame, wherever in it.
+    this.partIndependent = independent || (this.partDuration > 0 && this.partIndependent);
+    this.endsWithKey = independent;
     this.partDuration += duration;
     this.duration += duration;
   }
@@ -265,7 +278,12 @@ export class Reference {
       this.#gapUntil(frame.dts);
     if (this.silent || this.#discontinuous) this.#out.close();
     if (this.#out.row)
-      this.#cut(frame, { duration: this.#frameTicks, boundary: frame.boundary, guessed: true });
+      this.#cut(frame, {
+        duration: this.#frameTicks,
+        boundary: frame.boundary,
+        key: frame.key && !this.#out.endsWithKey,
+        guessed: true,
+      });
     else this.#open(frame);
     this.#held = frame;
     this.#table.advance(frame.dts);
@@ -291,7 +309,7 @@ export class Reference {
     const duration = shownFor(end - frame.dts, this.#frameTicks, this.#out.limits);
     this.#frameTicks = duration;
     // Its true length may be more than was assumed when it arrived.
-    if (this.#out.duration > 0) this.#cut(frame, { duration, boundary: false, guessed: false });
+    if (this.#out.duration > 0) this.#cut(frame, { duration, boundary: false, key: false, guessed: false });
     this.#out.count(duration, frame.key);
     const { dts, pts, key, data, version } = frame;
     this.#out.emit([{ dts, pts, duration, key, data }], version);

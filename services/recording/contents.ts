@@ -142,7 +142,7 @@ export class Contents {
         // A segment that lacks a part cannot be had whole.
         open.gap ||= entry.gap;
         open.byteLength += entry.byteLength;
-        if (open.lengths.length === 0 && entry.independent && reel.inits.at(-1)?.track.kind === "video")
+        if (open.lengths.length === 0 && open.independent && reel.inits.at(-1)?.track.kind === "video")
           open.keyBytes = entry.samples ? pictureBytes(entry.samples) : entry.keyBytes;
         open.lengths.push(entry.byteLength);
         reel.fileBytes += entry.byteLength;

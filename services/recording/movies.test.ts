@@ -225,7 +225,9 @@ test("a clip of two publishes has both, and what is between them as a gap", asyn
   expect(segments.at(-1)!.discontinuity).toBe(segments[0]!.discontinuity + 1);
 });
 
-test("the plan of a recording that is over stays beside it, and counts for that very journal alone", async () => {
+test("the plan of a recording that is over stays beside it, and counts for that very journal alone", {
+  timeout: 60_000,
+}, async () => {
   await record([{ at: 0, source: { gop: 2, seconds: 8, audio: 48_000 } }]);
   // Nobody has asked yet.
   const place = join(folder, video);

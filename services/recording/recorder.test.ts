@@ -300,7 +300,7 @@ test.for([
     expect(segments.map(({ number }) => number)).toEqual(segments.map((_, i) => i + 1));
     expect(segments.filter(({ gap }) => gap).length).toBeGreaterThan(0);
     expect(segments.filter(({ gap }) => !gap).length).toBeGreaterThan(10);
-    await vi.waitFor(() => expect(readdirSync(join(folder, "open"))).toEqual([]));
+    await vi.waitFor(() => expect(readdirSync(join(folder, "open"))).toEqual([]), 10_000);
     expect(readRecording(join(folder, video), { all: true })!.torn).toBeUndefined();
     for (const [name, rendition] of broadcast.renditions) {
       const told = gaps.filter((gap) => gap.rendition === name);

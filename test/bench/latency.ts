@@ -87,7 +87,7 @@ export async function glass({
   }
 }
 
-async function chooseProfile({ ready }: Sluice, profile: ProfileName): Promise<void> {
+export async function chooseProfile({ ready }: Sluice, profile: ProfileName): Promise<void> {
   const { http, uid, apiToken } = ready;
   const response = await fetch(`${http}/client/v4/accounts/local/stream/live_inputs/${uid}`, {
     method: "PUT",

@@ -1,4 +1,6 @@
 import { parseArgs } from "node:util";
+import { profileNames } from "../../services/packager/profiles.ts";
+import { chooseProfile } from "../bench/latency.ts";
 import { showSpread, spread } from "../bench/report.ts";
 import { openBrowser, seen, untilState } from "../support/browser.ts";
 import { publishClock } from "../support/clock-publisher.ts";
@@ -8,14 +10,21 @@ import { startSluice } from "../support/sluice.ts";
 import { untilLive } from "../support/viewer.ts";
 
 // `node infra/launch.mjs test/conformance/soak.ts --player dash|shaka|shaka-hls|hls --seconds 300`: one player in Chromium for
-// that long, encoder to glass. `hls` is our own player. Fails when the picture stood still once.
+// that long, encoder to glass. `hls` is our own player. `--profile ultra` is of the live input. Fails when the picture stood
+// still once.
 
 const warmSeconds = 10;
 const { values } = parseArgs({
-  options: { player: { type: "string", default: "dash" }, seconds: { type: "string", default: "300" } },
+  options: {
+    player: { type: "string", default: "dash" },
+    seconds: { type: "string", default: "300" },
+    profile: { type: "string", default: "low" },
+  },
 });
 const names: readonly string[] = [...players, "hls"];
 if (!names.includes(values.player)) throw new Error(`--player must be one of ${names.join(", ")}`);
+const profile = profileNames.find((one) => one === values.profile);
+if (!profile) throw new Error(`--profile must be one of ${profileNames.join(", ")}`);
 const seconds = Number(values.seconds);
 if (!(seconds > 0)) throw new Error("--seconds must be a number above 0");
 
@@ -23,6 +32,7 @@ const sluice = await startSluice();
 const browser = await openBrowser();
 const site = await openSite();
 const { rtmp, http, uid, streamKey } = sluice.ready;
+await chooseProfile(sluice, profile);
 const publisher = publishClock({ url: `${rtmp}/${streamKey}` });
 try {
   await untilLive(`${http}/${uid}`);
@@ -46,7 +56,7 @@ try {
   const after = await figures();
   const { delays, unread } = await delaysOf(opened.page, publisher.startedAt);
   const stalls = after.stalls - before.stalls;
-  console.log(`${values.player}, ${seconds} s after ${warmSeconds} s of warm-up`);
+  console.log(`${values.player}, profile ${profile}, ${seconds} s after ${warmSeconds} s of warm-up`);
   console.log(`  encoder to glass  ${showSpread(spread(delays))}, ${unread} unreadable`);
   console.log(`  stalls            ${stalls}`);
   console.log(`  dropped frames    ${after.droppedFrames - before.droppedFrames}`);
