@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readMovie } from "../../test/support/movie.ts";
 import { readChunks } from "../../test/support/mp4.ts";
 import { publish, type Source } from "../../test/support/simulate.ts";
@@ -13,6 +13,9 @@ import { planMovie } from "./movie.ts";
 import { keptPlan, planName } from "./plans.ts";
 import { Recorder } from "./recorder.ts";
 import { verify } from "./tend.ts";
+
+// A recording is muxed, written and read back in each of them.
+vi.setConfig({ testTimeout: 60_000 });
 
 const input = "0123456789abcdef0123456789abcdef";
 const video = "fedcba9876543210fedcba9876543210";
@@ -225,9 +228,7 @@ test("a clip of two publishes has both, and what is between them as a gap", asyn
   expect(segments.at(-1)!.discontinuity).toBe(segments[0]!.discontinuity + 1);
 });
 
-test("the plan of a recording that is over stays beside it, and counts for that very journal alone", {
-  timeout: 60_000,
-}, async () => {
+test("the plan of a recording that is over stays beside it, and counts for that very journal alone", async () => {
   await record([{ at: 0, source: { gop: 2, seconds: 8, audio: 48_000 } }]);
   // Nobody has asked yet.
   const place = join(folder, video);
