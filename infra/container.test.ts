@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { loadConfig, readYaml, settings } from "../services/config.ts";
 
@@ -46,6 +46,20 @@ test("everything that the image copies is there, and it runs as an ordinary user
   expect(dockerfile).toMatch(/^VOLUME \/data$/m);
   expect(dockerfile).toContain("SLUICE_DATA=/data");
   expect(sluice.volumes).toContain("data:/data");
+});
+
+test("the stage that builds the player has everything that its code imports", () => {
+  const [stage = ""] = dockerfile.split("AS packages");
+  const sources = readdirSync(at("player"), { recursive: true, encoding: "utf8" }).filter(
+    (file) => /\.tsx?$/.test(file) && !file.startsWith("dist"),
+  );
+  for (const file of sources)
+    for (const [, outside] of readFileSync(at(`player/${file}`), "utf8").matchAll(
+      /^(?:import|export) (?!type)[^;]*?"(?:\.\.\/)+(services\/[^"]+)\/[^"/]+"/gm,
+    ))
+      expect(stage, `player/${file}`).toContain(`COPY ${outside} ${outside}`);
+  // How JSX becomes code is said there.
+  expect(stage).toContain("tsconfig.json");
 });
 
 test("the health check asks where the image says that health answers", () => {
