@@ -1,5 +1,6 @@
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
+import type { Recordings } from "../live/recordings.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -59,15 +60,27 @@ function lacksOf(broadcast: Broadcast | undefined): ("captions" | "languages")[]
   return [...(captions ? (["captions"] as const) : []), ...(languages ? (["languages"] as const) : [])];
 }
 
+/** A video whose broadcast is long over, or a clip: only the recording knows it. */
+function recordedOf(video: string): Lifecycle {
+  return { isInput: false, videoUID: video, live: false, status: "ended", message: null, startedAt: null };
+}
+
 /** Answers at once, or with `wait=STATUS` when the status is another one, for no longer than a proxy would wait. */
 export async function answerLifecycle(
   exchange: Exchange,
   directory: Directory,
   playback: string,
-  moq: () => Way | undefined = () => undefined,
+  {
+    moq = () => undefined,
+    recordings,
+  }: {
+    readonly moq?: (() => Way | undefined) | undefined;
+    readonly recordings?: Pick<Recordings, "find"> | undefined;
+  } = {},
 ): Promise<void> {
-  const find = (): Lifecycle =>
-    lifecycleOf(playback, directory.current(playback) ?? directory.video(playback), moq());
+  const here = () => directory.current(playback) ?? directory.video(playback);
+  const isRecorded = here() === undefined && (await recordings?.find(playback)) !== undefined;
+  const find = (): Lifecycle => (isRecorded ? recordedOf(playback) : lifecycleOf(playback, here(), moq()));
   const waitFor = new URLSearchParams(exchange.query).get("wait");
   if (waitFor !== null && find().status === waitFor) {
     await new Promise<void>((resolve) => {

@@ -118,7 +118,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "sdk":
       return pages.script(exchange, to.name);
     case "lifecycle":
-      return answerLifecycle(exchange, directory, to.playback, options.moq);
+      return answerLifecycle(exchange, directory, to.playback, options);
     case "views":
       return attendance.answerViews(exchange, to.playback);
     case "report":

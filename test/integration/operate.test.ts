@@ -104,6 +104,23 @@ test("from the command line outputs, videos and webhooks come, are listed and go
   expect(await inside("webhook", "rm", hook.id)).toBe(null);
 });
 
+test("a link into the dashboard is had from the command line, and a password that is none is refused", async () => {
+  const { url } = await inside("admin", "link");
+  expect(url).toMatch(/\/dashboard#link=[\w-]{32}$/);
+  const code = new URL(url).hash.slice("#link=".length);
+  const login = await fetch(`${base()}/dashboard/api/session`, {
+    method: "POST",
+    body: JSON.stringify({ link: code }),
+  });
+  expect(login.status).toBe(200);
+  expect(login.headers.getSetCookie()).toEqual([
+    expect.stringMatching(/^sluice=.*HttpOnly; SameSite=Strict$/),
+  ]);
+  const empty = await type("admin", "password");
+  expect(empty.code).toBe(1);
+  expect(empty.output).toMatch(/at least 10 characters/);
+});
+
 test("what is not known or not complete says what there is", async () => {
   const unknown = await type("keys", "melt");
   expect(unknown.code).toBe(2);
