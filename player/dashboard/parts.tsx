@@ -1,6 +1,6 @@
 import { signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Refused, sentenceOf } from "./api.ts";
 import { Icon, type IconName } from "./icons.tsx";
 import type { Loaded } from "./load.ts";
@@ -439,7 +439,8 @@ export function Dialog(
 ): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  // Open with its first frame: a key that is pressed then is meant for it.
+  useLayoutEffect(() => {
     ref.current?.showModal();
     // Where a person goes on: the first field, or the button that changes nothing.
     ref.current

@@ -164,7 +164,7 @@ describe("an operator at the dashboard", { timeout: 2 * MINUTE }, () => {
     await page.getByText("must be hosts like").first().waitFor();
     await page.getByLabel("Sites that may show it").fill("");
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Saved.").waitFor();
+    await page.getByText("Saved.", { exact: true }).waitFor();
     const uid = page.url().split("/").at(-2)!;
     expect((await fetch(`${sluice.ready.http}/${uid}/lifecycle`)).status).toBe(403);
 
@@ -214,7 +214,7 @@ describe("an operator at the dashboard", { timeout: 2 * MINUTE }, () => {
     await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "Revoke token website" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Revoke token" }).click();
-    await page.getByText("Revoked.").waitFor();
+    await page.getByText("Revoked.", { exact: true }).waitFor();
     expect((await ask("GET")).status).toBe(401);
   });
 
