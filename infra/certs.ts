@@ -119,6 +119,8 @@ function follow(source: Source, first: Certificate, log: Log): Certificates {
   const watchers: FSWatcher[] = [...new Set(source.files.map(dirname))].map((folder) => watch(folder, soon));
   for (const watcher of watchers)
     watcher.on("error", (error) => log.warn({ problem: error.message }, "certificate files are not watched"));
+  // What came between the first look and the watch.
+  soon();
   const daily = setInterval(reload, day);
   daily.unref();
   return {

@@ -85,7 +85,8 @@ export function clientOf({ remote, agent, origin, authority }: Incoming): Client
   return {
     address: remote.host,
     agent,
-    page: page?.origin,
+    // A page that hides where it is from (`null`) is some page all the same, and no client without one.
+    page: origin === undefined ? undefined : (page?.origin ?? "null"),
     // Our own pages are on another port of the same name.
     host: page && page.hostname === own ? page.host : authority,
   };

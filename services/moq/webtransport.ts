@@ -499,8 +499,10 @@ export async function connectWebTransport(options: {
   readonly protocols: readonly string[];
   /** A server that says nothing for so long is gone; half a minute where it is not said. */
   readonly aliveMs?: number;
+  /** Of the page that asks, where there is one. */
+  readonly origin?: string | undefined;
 }): Promise<Session> {
-  const { host, port, path, protocols, aliveMs } = options;
+  const { host, port, path, protocols, aliveMs, origin } = options;
   const quic = await connectQuic({ host, port, alpn: ["h3"], aliveMs });
   const { connection } = quic;
   const opened = Promise.withResolvers<Session>();
@@ -554,6 +556,7 @@ export async function connectWebTransport(options: {
         [":path", path],
         [":protocol", "webtransport"],
         ["sec-webtransport-http3-draft02", "1"],
+        ...(origin === undefined ? [] : [["origin", origin] as const]),
         ["wt-available-protocols", protocols.map((one) => `"${one}"`).join(", ")],
       ]),
     ),

@@ -56,6 +56,15 @@ const everywhere: OutgoingHttpHeaders = {
 export type ClientAddress = (peer: string, forwarded: string | undefined) => string;
 const byPeer: ClientAddress = (peer) => peer;
 
+/** What all names and values of a request's header may come to. */
+export const maxHeaderBytes = 16_384;
+
+function bytesIn(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const name in headers) bytes += name.length + String(headers[name]).length;
+  return bytes;
+}
+
 /** A listener for node:http. */
 export function http1(handle: Handler, client = byPeer): RequestListener {
   return (request: IncomingMessage, response: ServerResponse) => {
@@ -116,6 +125,11 @@ export function http2(
     const [path, query] = split(String(headers[":path"] ?? "/"));
     // A client that resets its stream is no error of ours.
     stream.on("error", () => {});
+    // Node says the limit to the client and does not hold him to it.
+    if (bytesIn(headers) > maxHeaderBytes) {
+      stream.respond({ ":status": 431 }, { endStream: true });
+      return stream.session?.close();
+    }
     void handle({
       method,
       path,

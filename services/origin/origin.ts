@@ -23,7 +23,7 @@ import type { LiveStatus } from "../live/status.ts";
 import { protocols } from "../live/tally.ts";
 import { Attendance } from "./attendance.ts";
 import { Challenges, shownShape } from "./challenges.ts";
-import { type ClientAddress, http1, http2 } from "./exchange.ts";
+import { type ClientAddress, http1, http2, maxHeaderBytes } from "./exchange.ts";
 import { Guard } from "./guard.ts";
 import { type Asked, History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
@@ -136,6 +136,14 @@ async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Prom
 /** A connection that says nothing for this long goes; longer than any held answer. */
 const idleMs = 60_000;
 const handshakeMs = 5_000;
+/** Whoever sends a header or a body drop by drop goes after this; looked at every two seconds. */
+const patience = {
+  keepAliveTimeout: idleMs,
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 2_000,
+  maxHeaderSize: maxHeaderBytes,
+};
 
 /** Live core, packaging and delivery of what is on air here, on the public ports. */
 export async function startOrigin(options: OriginOptions): Promise<Origin> {
@@ -333,10 +341,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     );
     scope.own("internal", internal);
 
-    const plain = http.createServer(
-      { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 },
-      http1(handler, client),
-    );
+    const plain = http.createServer(patience, http1(handler, client));
     // Also ends clients that stop reading: what they were promised would stay in memory.
     plain.setTimeout(idleMs);
     const secure = secureServer({
@@ -380,13 +385,12 @@ function secureServer(options: {
   readonly streams: ReturnType<typeof http2>;
 }): { server: Server; end: () => void } {
   const { certificates, challenges, plain, streams } = options;
-  const first = http.createServer(
-    { keepAliveTimeout: idleMs, headersTimeout: 10_000, requestTimeout: 30_000 },
-    plain,
-  );
+  const first = http.createServer(patience, plain);
   first.setTimeout(idleMs);
+  // It is handed its connections and never listens, which is when Node begins to look at who is late.
+  first.emit("listening");
   const second = http2api.createServer({
-    settings: { maxConcurrentStreams: 128, maxHeaderListSize: 16_384 },
+    settings: { maxConcurrentStreams: 128, maxHeaderListSize: maxHeaderBytes },
     maxSessionMemory: 16,
   });
   second.on("stream", streams);

@@ -1,4 +1,5 @@
 import http from "node:http";
+import { constants } from "node:http2";
 import { parseAddress } from "../lib/http.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -14,6 +15,8 @@ const hopByHop = new Set([
   "host",
 ]);
 const answerMs = 30_000;
+/** A body has to be here by then; over HTTP/1.1 the server itself sees to that. */
+const bodyMs = 30_000;
 
 /** Hands a request to control as it is, and its answer back. With control away the answer is 503 and a sentence. */
 export function passToControl(exchange: Exchange, address: string, secret: string | undefined): void {
@@ -66,6 +69,17 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
       answer.pipe(http1);
     }
   });
-  exchange.onGone(() => upstream.destroy());
+  const { request, http2: stream } = exchange.raw;
+  const late = setTimeout(() => {
+    if (!stream) return;
+    upstream.destroy();
+    stream.session?.close();
+    stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }, bodyMs);
+  request.once("end", () => clearTimeout(late));
+  exchange.onGone(() => {
+    clearTimeout(late);
+    upstream.destroy();
+  });
   exchange.raw.request.pipe(upstream);
 }

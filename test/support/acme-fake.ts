@@ -32,6 +32,8 @@ export interface AcmeFake {
   readonly directory: string;
   /** PEM. */
   readonly root: string;
+  /** What the root vouches for, and what signs; PEM. */
+  readonly middle: string;
   readonly faults: Faults;
   /** Every certificate that it gave out, newest last, PEM. */
   readonly issued: string[];
@@ -100,6 +102,7 @@ export async function openAcmeFake(options: AcmeFakeOptions): Promise<AcmeFake> 
   const fake: AcmeFake = {
     directory: "",
     root: root.certificate.toString("pem"),
+    middle: middle.certificate.toString("pem"),
     faults: {},
     issued: [],
     requests: [],

@@ -45,9 +45,14 @@ export class MoqViewer {
   }
 
   /** `path` is what stands after the host: a uid or a token. Rejects where there is no session to be had. */
-  static async open(way: Way, path: string, protocol = "moqt-16"): Promise<MoqViewer> {
+  static async open(
+    way: Way,
+    path: string,
+    protocol = "moqt-16",
+    from: { readonly host?: string; readonly origin?: string } = {},
+  ): Promise<MoqViewer> {
     const transport = await connectWebTransport({
-      ...{ host: "127.0.0.1", port: way.port, path, protocols: [protocol] },
+      ...{ host: "127.0.0.1", port: way.port, path, protocols: [protocol], ...from },
     });
     return new MoqViewer(
       (viewer) =>
