@@ -88,9 +88,10 @@ class Keeper {
     this.#forgive();
     while (!this.#signal.aborted) {
       const due = Math.max(await this.#due(), this.#state.notBefore);
-      const ms = due - Date.now();
-      if (ms > 0) await pause(Math.min(ms, longestMs), this.#signal);
-      else await this.#try();
+      const now = Date.now();
+      const look = Math.min(due, now + longestMs, this.#plan?.askAgain ?? due);
+      if (now >= due) await this.#try();
+      else await pause(Math.max(look - now, 1), this.#signal);
     }
   }
 
@@ -111,7 +112,7 @@ class Keeper {
     if (!issued || !covers(issued.cert, domains)) return 0;
     if (this.#plan?.cert !== issued.cert || Date.now() >= this.#plan.askAgain)
       this.#plan = await this.#planned(issued);
-    return Math.min(this.#plan.at, Math.max(this.#plan.askAgain, Date.now()));
+    return this.#plan.at;
   }
 
   /** The authority's own wish where it has one (RFC 9773), but never so late that there is no time to try again. */
@@ -212,7 +213,12 @@ class Keeper {
 
   async #remember(more: Partial<AcmeState>): Promise<void> {
     this.#state = { ...this.#state, ...more };
-    await keepState(this.#options.dir, this.#state);
+    try {
+      await keepState(this.#options.dir, this.#state);
+    } catch (error) {
+      // A full disk: what is remembered holds for as long as this runs.
+      this.#options.log.warn({ problem: messageOf(error) }, "what was tried for a certificate is not kept");
+    }
   }
 }
 

@@ -57,7 +57,7 @@ export async function startPebble(
   writeFileSync(join(folder, "pebble.json"), JSON.stringify({ pebble: config }));
   const args = ["-config", join(folder, "pebble.json"), "-dnsserver", `127.0.0.1:${dns.port}`];
   const child: ChildProcess = spawn(program, args, {
-    env: { ...process.env, PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "15" },
+    env: { ...process.env, PEBBLE_VA_NOSLEEP: "1", PEBBLE_AUTHZREUSE: "100", PEBBLE_WFE_NONCEREJECT: "15" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let printed = "";
