@@ -254,6 +254,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
       await startRelay({
         host: config.host,
         port: config.moqPort,
+        nativePort: config.moqNativePort,
         certificates,
         address: address(config, "relay"),
         secret: config.internalSecret,

@@ -99,6 +99,11 @@ const schema = z.strictObject({
     8443,
     "UDP port for Media over QUIC; it is opened on all addresses unless host is a loopback one",
   ),
+  moqNativePort: setting(z.number().int().min(0).max(65535).optional(), {
+    about: "UDP port for Media over QUIC without WebTransport (moqt://); none when not set",
+    kind: "number",
+    allowed: "a whole number from 0 to 65535 (0 takes a free port)",
+  }),
   rtmpPort: port(1935, "Port for encoders, plain RTMP"),
   rtmpsPort: port(1936, "Port for encoders, RTMP over TLS"),
   rtmp: yesNo(true, "Listen for plain RTMP too; false leaves RTMPS only"),

@@ -1,5 +1,6 @@
 import { type Client, Gate } from "../auth/gate.ts";
 import { type GroundOptions, openGround } from "../auth/ground.ts";
+import { warp } from "./door.ts";
 import type { Right } from "./reader.ts";
 import type { Incoming } from "./transport.ts";
 
@@ -43,7 +44,9 @@ export class Admission {
   /** What one of these texts, tokens or the uid itself, allows of a namespace. */
   may(namespace: readonly string[], texts: readonly string[], client: Client): Right | undefined {
     const uid = namespace[0];
-    if (uid === undefined || namespace.length !== 1) return undefined;
+    const [, shape] = namespace;
+    if (uid === undefined || namespace.length > 2 || (shape !== undefined && shape !== warp))
+      return undefined;
     const allowed = (text: string) => {
       const found = this.#gate.admit(text, client, Date.now());
       return "status" in found || found.uid !== uid ? undefined : found;
@@ -79,7 +82,12 @@ export class Admission {
 }
 
 /** Whoever asks for a session, as the gate sees him. */
-export function clientOf({ remote, agent, origin, authority }: Incoming): Client {
+export function clientOf({
+  remote,
+  agent,
+  origin,
+  authority,
+}: Pick<Incoming, "remote" | "agent" | "origin" | "authority">): Client {
   const page = origin !== undefined && URL.canParse(origin) ? new URL(origin) : undefined;
   const own = URL.canParse(`https://${authority}`) ? new URL(`https://${authority}`).hostname : undefined;
   return {

@@ -14,3 +14,6 @@ export const doorName = (door: Door | undefined) => (door ? `${door.port} ${door
 
 /** What the roles speak on a socket: MoQT over the streams of `PipeSession`. */
 export const pipeProtocol = "moqt-16";
+
+/** The field after a live input's uid in a namespace whose catalog is that of earlier drafts; its tracks are the same. */
+export const warp = "warp";

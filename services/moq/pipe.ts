@@ -1,6 +1,13 @@
 import type { Duplex } from "node:stream";
 import { joined } from "./codec/wire.ts";
-import { type Closed, Inbox, type ReceiveStream, type SendStream, type Session } from "./transport.ts";
+import {
+  type Closed,
+  Inbox,
+  type ReceiveStream,
+  roomBytes,
+  type SendStream,
+  type Session,
+} from "./transport.ts";
 
 /** What a frame is: one byte of kind, four of stream, four of length or code, then bytes. */
 const kinds = { data: 1, fin: 2, reset: 3, stop: 4, close: 5 } as const;
@@ -111,6 +118,7 @@ export class PipeSession implements Session {
       get queued() {
         return 0;
       },
+      room: () => session.#room(),
       reset(code: number) {
         if (stream.ended) return;
         session.#frame(kinds.reset, id, code);
@@ -123,6 +131,18 @@ export class PipeSession implements Session {
     };
     this.#sending.set(id, stream);
     return stream;
+  }
+
+  #room(): Promise<void> {
+    const socket = this.#socket;
+    if (socket.writableLength < roomBytes || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        socket.off("drain", done).off("close", done);
+        resolve();
+      };
+      socket.on("drain", done).on("close", done);
+    });
   }
 
   #receive(id: number): ReceiveStream {
@@ -198,8 +218,9 @@ export class PipeSession implements Session {
     if (this.#closed) return;
     this.#closed = how;
     this.#socket.end(() => this.#socket.destroy());
+    // Before its streams: that they end is not their fault.
+    this.#on?.closed(how);
     for (const { inbox, stopped } of this.#receiving.values()) if (!stopped) inbox.gone();
     this.#receiving.clear();
-    this.#on?.closed(how);
   }
 }

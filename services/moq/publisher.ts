@@ -6,23 +6,23 @@ import { backoffMs, pause } from "../lib/retry.ts";
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Rendition } from "../live/rendition.ts";
-import { type CatalogTrack, renderCatalog, renderEndedCatalog } from "../packager/msf.ts";
-import { doneCodes, requestErrors, resetCodes } from "./codec/messages.ts";
-import { encodeObject } from "./codec/objects.ts";
-import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
+import { type Kept, largestOf, objectsOf } from "./archive.ts";
+import { doneCodes, type Location, requestErrors, resetCodes } from "./codec/messages.ts";
+import { type Door, doorHoldMs, doorName, pipeProtocol, warp } from "./door.ts";
+import {
+  CatalogFeed,
+  catalogName,
+  type Feed,
+  newestOf,
+  priorities,
+  TimelineFeed,
+  TrackFeed,
+  timelineName,
+} from "./feeds.ts";
 import { PipeSession } from "./pipe.ts";
 import { epochParams } from "./relay.ts";
-import type { Outgoing, SubscribeAsked } from "./requests.ts";
+import type { FetchAsked, Outgoing, StatusAsked, SubscribeAsked } from "./requests.ts";
 import { Peer } from "./session.ts";
-import type { SendStream } from "./transport.ts";
-
-/** Clients that never FETCH see the catalog at the latest after this long. */
-const catalogMs = 2_000;
-/** MSF: what a player should stay behind. */
-const targetLatencyMs = 300;
-const catalogName = "catalog";
-/** Draft 16 7: sound goes first. */
-const priorities = { catalog: 0, audio: 32, video: 128 } as const;
 
 export interface PublisherOptions {
   readonly directory: Directory;
@@ -116,7 +116,7 @@ class Link {
   readonly #peer: Peer;
   readonly #directory: Directory;
   readonly #announced = new Map<string, { readonly broadcast: Broadcast; end(): void }>();
-  readonly #feeds = new Set<{ readonly broadcast: Broadcast; stop(code: number): void }>();
+  readonly #feeds = new Set<Feed>();
   readonly #unlisten: () => void;
   readonly #published: (more: number) => void;
 
@@ -130,6 +130,8 @@ class Link {
       side: "client",
       on: {
         subscribe: (asked) => this.#subscribe(asked),
+        fetch: (asked) => void this.#fetch(asked),
+        trackStatus: (asked) => void this.#status(asked),
         closed: () => {
           this.#unlisten();
           for (const feed of [...this.#feeds]) feed.stop(doneCodes.internal);
@@ -160,249 +162,121 @@ class Link {
       this.#announced.delete(input);
     }
     if (current !== broadcast) return;
-    if (broadcast.state === "ended") {
-      // Its tracks say so themselves; what is over is announced no more.
+    const over = broadcast.state === "ended" && !broadcast.lasting;
+    if (over) {
+      // Its tracks say so themselves; of what is over and not kept nothing can be had.
       this.#announced.get(input)?.end();
       this.#announced.delete(input);
     } else if (broadcast.listed && !this.#announced.has(input)) {
       const epoch = broadcast.reference?.window.epochMs ?? Date.now();
-      const { end } = this.#peer.publishNamespace([input], { params: epochParams(Math.round(epoch)) });
+      const params = epochParams(Math.round(epoch));
+      const both = [[input], [input, warp]].map((namespace) =>
+        this.#peer.publishNamespace(namespace, { params }),
+      );
+      const end = () => {
+        for (const one of both) one.end();
+      };
       this.#announced.set(input, { broadcast, end });
     }
   }
 
+  /** The broadcast whose namespace this is, where something of it can be had. */
+  #find(namespace: readonly string[]): Broadcast | undefined {
+    const [input, shape, more] = namespace;
+    if (input === undefined || more !== undefined || (shape !== undefined && shape !== warp))
+      return undefined;
+    const broadcast = this.#directory.current(input);
+    return broadcast && (broadcast.state !== "ended" || broadcast.lasting) ? broadcast : undefined;
+  }
+
   #subscribe(asked: SubscribeAsked): void {
     const { namespace, name } = asked.track;
-    const broadcast = namespace.length === 1 ? this.#directory.current(namespace[0]!) : undefined;
-    const absent = { code: requestErrors.doesNotExist, reason: "There is no such track", retryMs: 1000 };
-    if (!broadcast || broadcast.state === "ended") return asked.reject(absent);
-    const track = name === catalogName ? undefined : trackOf(broadcast, name);
-    if (name !== catalogName && !track) return asked.reject(absent);
-    const outgoing = asked.accept({ largest: undefined });
-    const feed = track
-      ? new TrackFeed(broadcast, track, { outgoing, published: this.#published })
-      : new CatalogFeed(broadcast, this.#directory, outgoing);
-    this.#feeds.add(feed);
-    feed.onOver = () => this.#feeds.delete(feed);
-    outgoing.onEnd = () => feed.stop(doneCodes.subscriptionEnded);
-    feed.begin();
+    const broadcast = this.#find(namespace);
+    if (!broadcast) return asked.reject(absent);
+    const directory = this.#directory;
+    const begin = (make: (outgoing: Outgoing) => Feed, largest?: Location) => {
+      const outgoing = asked.accept({ largest });
+      const feed = make(outgoing);
+      this.#feeds.add(feed);
+      feed.onOver = () => this.#feeds.delete(feed);
+      outgoing.onEnd = () => feed.stop(doneCodes.subscriptionEnded);
+      feed.begin();
+    };
+    const shape = namespace.length > 1 ? "warp" : "msf";
+    if (name === catalogName)
+      return begin((outgoing) => new CatalogFeed({ broadcast, directory, outgoing, shape }));
+    if (name === timelineName) return begin((outgoing) => new TimelineFeed(broadcast, outgoing));
+    const track = trackOf(broadcast, name);
+    if (!track) return asked.reject(absent);
+    if (broadcast.state !== "ended")
+      return begin(
+        (outgoing) => new TrackFeed(broadcast, track, { outgoing, published: this.#published }),
+        newestOf(broadcast, track),
+      );
+    // Nothing comes any more; what there is can be fetched.
+    void largestOf(track).then(
+      (largest) => asked.accept({ largest }).done(doneCodes.trackEnded, "", resetCodes.cancelled),
+      () => asked.reject(failed),
+    );
+  }
+
+  async #status(asked: StatusAsked): Promise<void> {
+    const broadcast = this.#find(asked.track.namespace);
+    const track = broadcast && trackOf(broadcast, asked.track.name);
+    if (!track) return asked.reject(absent);
+    try {
+      asked.accept({ largest: await largestOf(track) });
+    } catch {
+      asked.reject(failed);
+    }
+  }
+
+  /** What is in the window or on disk, read no faster than it goes out. */
+  async #fetch(asked: FetchAsked): Promise<void> {
+    const { range, params } = asked;
+    const invalid = { code: requestErrors.invalidRange, reason: "Nothing of this range can be had" };
+    if (range.kind !== "standalone")
+      return asked.reject({ ...invalid, code: requestErrors.invalidJoiningRequest });
+    const broadcast = this.#find(range.track.namespace);
+    const track = broadcast && trackOf(broadcast, range.track.name);
+    if (!track) return asked.reject(absent);
+    const { start, end } = range;
+    try {
+      const largest = await largestOf(track);
+      const backwards =
+        end.group < start.group ||
+        (end.group === start.group && end.object > 0 && end.object <= start.object);
+      if (!largest || start.group > largest.group || backwards) return asked.reject(invalid);
+      const isPast =
+        end.group > largest.group || (end.group === largest.group && end.object > largest.object);
+      const reply = asked.accept({
+        end: isPast ? { group: largest.group, object: largest.object + 1 } : end,
+        endOfTrack: isPast && broadcast.state === "ended",
+      });
+      let over = false;
+      reply.onEnd = () => {
+        over = true;
+      };
+      for await (const object of objectsOf(track, { start, end, order: params.order })) {
+        await reply.room();
+        if (over) return;
+        reply.write({ ...object, priority: priorities[track.rendition.track.kind] });
+      }
+      reply.end();
+    } catch {
+      asked.reject(failed);
+    }
   }
 }
+
+const absent = { code: requestErrors.doesNotExist, reason: "There is no such track", retryMs: 1000 };
+const failed = { code: requestErrors.internal, reason: "The recording cannot be read now", retryMs: 1000 };
 
 /** A rendition with one decoder configuration is a track: `source.0`. */
-function trackOf(broadcast: Broadcast, name: string): { rendition: Rendition; version: number } | undefined {
-  const [, of, version] = /^([a-z0-9]{1,16})\.(\d{1,6})$/.exec(name) ?? [];
+function trackOf(broadcast: Broadcast, name: string): (Kept & { readonly rendition: Rendition }) | undefined {
+  const [, of, number] = /^([a-z0-9]{1,16})\.(\d{1,6})$/.exec(name) ?? [];
   const rendition = of === undefined ? undefined : broadcast.renditions.get(of);
-  if (!rendition || rendition.init(Number(version)) === undefined) return undefined;
-  return { rendition, version: Number(version) };
-}
-
-/** The catalog, again and again: a group each, so that whoever comes finds a whole one. */
-class CatalogFeed {
-  readonly broadcast: Broadcast;
-  readonly #outgoing: Outgoing;
-  readonly #ends: (() => void)[];
-  #last = 0;
-  #over = false;
-  onOver: (() => void) | undefined;
-
-  constructor(broadcast: Broadcast, directory: Directory, outgoing: Outgoing) {
-    this.broadcast = broadcast;
-    this.#outgoing = outgoing;
-    const timer = setInterval(() => this.#publish(), catalogMs);
-    let told = tracksOf(broadcast);
-    const unlisten = directory.onChange(broadcast.video, () => {
-      const names = tracksOf(broadcast);
-      const ended = broadcast.state === "ended";
-      if (names === told && !ended) return;
-      told = names;
-      this.#publish();
-      if (ended) this.stop(doneCodes.trackEnded);
-    });
-    this.#ends = [() => clearInterval(timer), unlisten];
-  }
-
-  begin(): void {
-    // Twice, for readers who take the one before the newest with a joining FETCH.
-    this.#publish();
-    this.#publish();
-  }
-
-  stop(code: number): void {
-    if (this.#over) return;
-    this.#over = true;
-    for (const end of this.#ends) end();
-    this.#outgoing.done(code, "", resetCodes.cancelled);
-    this.onOver?.();
-  }
-
-  #publish(): void {
-    const nowMs = Date.now();
-    // Numbers of groups only rise, also over restarts.
-    this.#last = Math.max(this.#last + 1, nowMs);
-    const text =
-      this.broadcast.state === "ended" ? renderEndedCatalog(nowMs) : catalogOf(this.broadcast, nowMs);
-    const stream = this.#outgoing.open({
-      ...{ group: this.#last, subgroup: 0, priority: priorities.catalog, extensions: false },
-      endOfGroup: true,
-    });
-    stream.write(encodeObject(Buffer.from(text)), true);
-  }
-}
-
-function offered(broadcast: Broadcast): Rendition[] {
-  return [...broadcast.renditions.values()].filter(
-    ({ name, window }) =>
-      !broadcast.isLeaving(name) &&
-      (window.open !== undefined || window.segments.length > 0) &&
-      (name !== "source" || broadcast.offersSource),
-  );
-}
-
-const tracksOf = (broadcast: Broadcast): string =>
-  offered(broadcast)
-    .map(({ name, version }) => `${name}.${version}`)
-    .join(" ");
-
-function catalogOf(broadcast: Broadcast, nowMs: number): string {
-  const tracks = offered(broadcast).map((rendition): CatalogTrack => {
-    const { name, version, track } = rendition;
-    return {
-      name: `${name}.${version}`,
-      label: name,
-      track,
-      init: Buffer.from(rendition.init(version)!.bytes).toString("base64"),
-      bitsPerSecond: broadcast.bandwidthOf(rendition).average,
-      frameRate: track.kind === "video" ? (track.frameRate ?? broadcast.source?.frameRate) : undefined,
-    };
-  });
-  const epochMs = broadcast.reference?.window.epochMs ?? 0;
-  return renderCatalog({ nowMs, tracks, targetLatencyMs, epochMs });
-}
-
-/** One track: an object for each chunk as it is made, a group from each segment that starts with a keyframe. */
-class TrackFeed {
-  readonly broadcast: Broadcast;
-  readonly #rendition: Rendition;
-  readonly #version: number;
-  readonly #outgoing: Outgoing;
-  readonly #published: (more: number) => void;
-  #unlisten: (() => void) | undefined;
-  /** The segment that is sent, and how many of its chunks are. */
-  #number: number | undefined;
-  #sent = 0;
-  #stream: SendStream | undefined;
-  #over = false;
-  onOver: (() => void) | undefined;
-
-  constructor(
-    broadcast: Broadcast,
-    { rendition, version }: { readonly rendition: Rendition; readonly version: number },
-    { outgoing, published }: { readonly outgoing: Outgoing; readonly published: (more: number) => void },
-  ) {
-    this.broadcast = broadcast;
-    this.#rendition = rendition;
-    this.#version = version;
-    this.#outgoing = outgoing;
-    this.#published = published;
-  }
-
-  begin(): void {
-    this.#unlisten = this.#rendition.onStep(() => this.#step());
-    this.#number = this.#newestGroup();
-    this.#step();
-  }
-
-  stop(code: number): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#unlisten?.();
-    this.#outgoing.done(code, "", resetCodes.cancelled);
-    this.onOver?.();
-  }
-
-  /** The newest segment that begins a group. */
-  #newestGroup(): number | undefined {
-    const { open, segments } = this.#rendition.window;
-    const all = [...segments, ...(open ? [open] : [])];
-    return all.findLast(
-      (segment) => !segment.gap && segment.version === this.#version && this.#begins(segment),
-    )?.number;
-  }
-
-  /** Sound has the groups of the picture. */
-  #begins(segment: { readonly number: number; readonly independent: boolean }): boolean {
-    const window = this.broadcast.reference?.window;
-    if (this.#rendition.track.kind === "video" || !window) return segment.independent;
-    const { number } = segment;
-    return (window.open?.number === number ? window.open : window.segment(number))?.independent ?? true;
-  }
-
-  #step(): void {
-    if (this.#over) return;
-    const { window } = this.#rendition;
-    // A reader that slept longer than the window: on with the newest.
-    const oldest = window.segments[0]?.number;
-    if (this.#number === undefined || (oldest !== undefined && this.#number < oldest)) {
-      this.#cut();
-      this.#number = this.#newestGroup();
-      this.#sent = 0;
-    }
-    for (;;) {
-      const number: number | undefined = this.#number;
-      if (number === undefined) break;
-      const isOpen = window.open?.number === number;
-      const segment = isOpen ? window.open : window.segment(number);
-      if (!segment) break;
-      if (segment.version !== this.#version && segment.version > this.#version) {
-        this.#finish();
-        return this.stop(doneCodes.trackEnded);
-      }
-      if (segment.gap) this.#cut();
-      else {
-        const chunks = segment.parts.flatMap((part) => part.chunks);
-        if (isOpen) chunks.push(...window.loose);
-        if (this.#sent === 0 && chunks.length > 0 && (this.#begins(segment) || !this.#stream)) {
-          this.#finish();
-          if (this.#begins(segment)) this.#stream = this.#open(number);
-        }
-        if (this.#stream) {
-          for (const chunk of chunks.slice(this.#sent)) this.#stream.write(encodeObject(chunk.bytes));
-          this.#published(chunks.length - this.#sent);
-        }
-        this.#sent = chunks.length;
-      }
-      if (isOpen) break;
-      this.#number = number + 1;
-      this.#sent = 0;
-    }
-    if (window.ended) {
-      this.#finish();
-      this.stop(doneCodes.trackEnded);
-    }
-  }
-
-  #open(number: number): SendStream {
-    const { kind } = this.#rendition.track;
-    return this.#outgoing.open({
-      // The wall clock at the broadcast's beginning never changes, and no two broadcasts of an input share one.
-      group: this.#rendition.window.epochMs + number,
-      subgroup: 0,
-      priority: priorities[kind],
-      extensions: false,
-      endOfGroup: true,
-    });
-  }
-
-  /** The group is whole. */
-  #finish(): void {
-    this.#stream?.write(new Uint8Array(0), true);
-    this.#stream = undefined;
-  }
-
-  /** The group will never be whole. */
-  #cut(): void {
-    this.#stream?.reset(resetCodes.internal);
-    this.#stream = undefined;
-  }
+  const version = Number(number);
+  if (!rendition || rendition.init(version) === undefined) return undefined;
+  return { rendition, version, reference: broadcast.reference };
 }

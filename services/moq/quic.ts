@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { Failure, messageOf } from "../lib/errors.ts";
-import { Inbox, type ReceiveStream, type SendStream } from "./transport.ts";
+import { Inbox, type ReceiveStream, roomBytes, type SendStream } from "./transport.ts";
 
 /** What of the binding is used: quiche with its own I/O thread. It says more than this; nothing else is relied on. */
 interface Binding {
@@ -133,7 +133,8 @@ export class Connection {
 
   /** Ends it for both sides; `onClosed` follows. */
   close(code: number, reason: string): void {
-    this.#link.close(code, reason.slice(0, 200));
+    // The binding may have given its number to another one since.
+    if (!this.#ended) this.#link.close(code, reason.slice(0, 200));
   }
 
   /** One event of the binding that is about this connection. */
@@ -171,11 +172,12 @@ export class Connection {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#retry);
+    // Before its streams: that they end is not their fault.
+    this.onClosed?.(reason);
     for (const stream of this.#sending.values()) stream.drop();
     for (const stream of [...this.#receiving.values()]) stream.inbox.gone();
     this.#receiving.clear();
     this.#queued = 0;
-    this.onClosed?.(reason);
   }
 
   /** Streams that may go on, until the end of this turn: then the first in rank goes first, in whatever order it was heard. */
@@ -302,6 +304,7 @@ class Sending implements SendStream {
   #refused = false;
   #keeping = false;
   #resetWith: number | undefined;
+  #waiting: (() => void)[] = [];
   onStopped: (() => void) | undefined;
 
   readonly rank: number;
@@ -315,6 +318,11 @@ class Sending implements SendStream {
 
   get queued(): number {
     return this.#queued;
+  }
+
+  room(): Promise<void> {
+    if (this.#queued < roomBytes || this.#over) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   write(bytes: Uint8Array, fin = false): void {
@@ -441,6 +449,7 @@ class Sending implements SendStream {
   #count(more: number): void {
     this.#queued += more;
     this.#to.count(more);
+    if (this.#queued < roomBytes && this.#waiting.length > 0) for (const go of this.#waiting.splice(0)) go();
   }
 
   #finish(): void {

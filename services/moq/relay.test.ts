@@ -273,6 +273,7 @@ describe.for([
         return {
           write: (bytes, fin) => stream.write(bytes, fin),
           reset: (code) => stream.reset(code),
+          room: () => stream.room(),
           get queued() {
             return stuck ? 5000 : 0;
           },

@@ -132,8 +132,9 @@ export class Outgoing {
   readonly #streams = new Set<SendStream>();
   #opened = 0;
   #over = false;
-  /** The peer wants no more, or changed what it wants. */
-  onEnd: (() => void) | undefined;
+  #left = false;
+  #onEnd: (() => void) | undefined;
+  /** The peer changed what it wants. */
   onUpdate: (() => void) | undefined;
   /** Where the track stands now, for who changes his subscription. */
   largestNow: (() => Location | undefined) | undefined;
@@ -144,6 +145,12 @@ export class Outgoing {
     this.track = asked.track;
     this.#params = asked.params;
     this.largest = largest;
+  }
+
+  /** The peer wants no more; told also to who listens after that. */
+  set onEnd(ended: (() => void) | undefined) {
+    this.#onEnd = ended;
+    if (ended && this.#left) queueMicrotask(ended);
   }
 
   get params(): Params {
@@ -179,6 +186,7 @@ export class Outgoing {
       get queued() {
         return stream.queued;
       },
+      room: () => stream.room(),
       reset: (code) => {
         clearTimeout(timer);
         stream.reset(code);
@@ -219,7 +227,7 @@ export class Outgoing {
   /** A change of it was refused, with which it ends (draft 18 10.8). */
   fail(): void {
     this.done(doneCodes.updateFailed, "This change is not possible", resetCodes.cancelled);
-    this.onEnd?.();
+    this.#leave();
   }
 
   /** The peer takes it back. */
@@ -227,7 +235,7 @@ export class Outgoing {
     if (this.#over) return;
     this.#close(reset);
     this.#wire.release(this.id);
-    this.onEnd?.();
+    this.#leave();
   }
 
   /** The session is gone. */
@@ -235,12 +243,17 @@ export class Outgoing {
     if (this.#over) return;
     this.#over = true;
     this.#streams.clear();
-    this.onEnd?.();
+    this.#leave();
   }
 
   update(params: Params): void {
     this.#params = { ...this.#params, ...params };
     this.onUpdate?.();
+  }
+
+  #leave(): void {
+    this.#left = true;
+    this.#onEnd?.();
   }
 
   #close(reset: number): void {
@@ -269,7 +282,8 @@ export class FetchReply {
   readonly #stream: SendStream;
   #last: Location | undefined;
   #over = false;
-  onEnd: (() => void) | undefined;
+  #left = false;
+  #onEnd: (() => void) | undefined;
 
   constructor(wire: Wire, id: number) {
     this.#wire = wire;
@@ -279,8 +293,19 @@ export class FetchReply {
     this.#stream.onStopped = () => this.cancel(resetCodes.cancelled);
   }
 
+  /** The peer wants no more; told also to who listens after that. */
+  set onEnd(ended: (() => void) | undefined) {
+    this.#onEnd = ended;
+    if (ended && this.#left) queueMicrotask(ended);
+  }
+
   get queued(): number {
     return this.#stream.queued;
+  }
+
+  /** Settles when there is room for more. */
+  room(): Promise<void> {
+    return this.#stream.room();
   }
 
   /** Objects go out in the order of their ids, groups in the order that was asked for. */
@@ -303,12 +328,17 @@ export class FetchReply {
     this.#over = true;
     this.#stream.reset(reset);
     this.#wire.release(this.id);
-    this.onEnd?.();
+    this.#leave();
   }
 
   drop(): void {
     this.#over = true;
-    this.onEnd?.();
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#left = true;
+    this.#onEnd?.();
   }
 }
 

@@ -15,18 +15,21 @@ import { Audience } from "./audience.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { contribution } from "./contribution.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
+import { listenNative } from "./native.ts";
 import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts";
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
 import { Peer, protocols } from "./session.ts";
-import type { Incoming, Listener } from "./transport.ts";
+import type { Incoming, Listener, Session } from "./transport.ts";
 import { listenWebTransport } from "./webtransport.ts";
 
 export interface RelayRoleOptions {
   readonly host: string;
   /** UDP. */
   readonly port: number;
+  /** UDP, for QUIC without WebTransport; undefined for none. */
+  readonly nativePort?: number | undefined;
   readonly certificates: Certificates;
   /** Own internal address. */
   readonly address: string;
@@ -100,19 +103,35 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     let listener: Listener | undefined;
     /** What new sessions see. */
     let shown = certificates.current();
-    const listen = (port: number) => {
+    let { nativePort } = options;
+    const listen = (port: number): Listener => {
       shown = certificates.current();
-      return listenWebTransport({
-        ...shown,
-        ...{ port, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) },
+      const common = { ...shown, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) };
+      const house = { relay, admission, audience, peers, log, left };
+      const web = listenWebTransport({
+        ...{ ...common, port },
         onSession: (incoming) => {
           const { path } = incoming;
           if (path.startsWith(publishPath)) return serveEncoder(incoming, options, { encoders, left });
           if (path.startsWith(`${networkPath}?`))
             return serveRelay(incoming, options, { relay, others, left });
-          serve(incoming, { relay, admission, audience, peers, log, left });
+          serve(incoming, house);
         },
       });
+      if (nativePort === undefined) return web;
+      try {
+        const native = listenNative({
+          ...{ ...common, port: nativePort },
+          onSession: (session) => serveNative(session, house),
+        });
+        nativePort = native.port;
+        log.info({ port: nativePort }, "relay opened for QUIC without WebTransport");
+        const close = async () => void (await Promise.all([web.close(), native.close()]));
+        return { port: web.port, closed: web.closed, close };
+      } catch (error) {
+        log.warn(`no Media over QUIC without WebTransport: ${messageOf(error)}`);
+        return web;
+      }
     };
     try {
       listener = listen(options.port);
@@ -326,7 +345,7 @@ interface House {
 }
 
 /** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
-function serve(incoming: Incoming, { relay, admission, audience, peers, log, left }: House): void {
+function serve(incoming: Incoming, house: House): void {
   const { offered } = incoming;
   const protocol = protocols.find((one) => offered.includes(one));
   const session = incoming.accept(protocol);
@@ -336,14 +355,58 @@ function serve(incoming: Incoming, { relay, admission, audience, peers, log, lef
   const client = clientOf(incoming);
   const texts = textsOf(incoming.path);
   const named = texts[0];
-  const why = named === undefined ? undefined : admission.refuse(named, client);
+  const why = named === undefined ? undefined : house.admission.refuse(named, client);
   if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
-  // A player says its name in the address: a session has no other request, and no header that a page could set.
-  const said = cmcdOf(incoming.path.split("?", 2)[1] ?? "", {});
-  const visitor = visitorOf({ session: said?.session, ...client });
+  attend(session, { who: () => ({ path: incoming.path, texts, client }), house });
+}
+
+/** One viewer without WebTransport: what he names comes with SETUP. */
+function serveNative(session: Session, house: House): void {
+  let peer: Peer | undefined;
+  const who = (): Who => {
+    const { path = "", authority = "" } = peer?.setup ?? {};
+    const { remote } = session;
+    return {
+      path,
+      texts: textsOf(path),
+      client: clientOf({ remote, authority, agent: "", origin: undefined }),
+    };
+  };
+  peer = attend(session, {
+    who,
+    house,
+    ready: (peer) => {
+      const { texts, client } = who();
+      const why = texts[0] === undefined ? undefined : house.admission.refuse(texts[0], client);
+      if (why !== undefined) peer.close("unauthorized", why);
+    },
+  });
+}
+
+interface Who {
+  readonly path: string;
+  readonly texts: readonly string[];
+  readonly client: ReturnType<typeof clientOf>;
+}
+
+function attend(
+  session: Session,
+  {
+    who,
+    house,
+    ready,
+  }: { readonly who: () => Who; readonly house: House; readonly ready?: (peer: Peer) => void },
+): Peer {
+  const { relay, admission, audience, peers, log, left } = house;
+  const client = { address: session.remote.host };
   const events = relay.subscriber((namespace, tokens) => {
+    const { path, texts, client } = who();
     const right = admission.may(namespace, [...texts, ...tokens], client);
-    return right && counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
+    if (!right) return undefined;
+    // A player says its name in the address: a session has no other request, and no header that a page could set.
+    const said = cmcdOf(path.split("?", 2)[1] ?? "", {});
+    const visitor = visitorOf({ session: said?.session, ...client });
+    return counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
   });
   const opened = performance.now();
   const peer: Peer = new Peer({
@@ -351,6 +414,7 @@ function serve(incoming: Incoming, { relay, admission, audience, peers, log, lef
     side: "server",
     on: {
       ...events,
+      ...(ready && { ready }),
       closed: ({ code, reason }) => {
         peers.delete(peer);
         left();
@@ -361,6 +425,7 @@ function serve(incoming: Incoming, { relay, admission, audience, peers, log, lef
   });
   peers.add(peer);
   log.info({ peer: client.address, protocol: peer.draft.protocol }, "viewer's session opened");
+  return peer;
 }
 
 /** Drafts whose sessions begin with their name. */

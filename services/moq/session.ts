@@ -240,6 +240,11 @@ export class Peer {
     if (this.draft.number === 14 && !versions?.includes(draft14.version))
       throw new Violation("versionNegotiation", `Spoken here is ${protocols.join(", ")}`);
     this.#peerSetup = options;
+    // Draft 18 10.3.1: whose transport says it already, or who is no client, does not say where he wants to go.
+    const mayAsk = this.#side === "server" && this.transport.native === true;
+    if (options.path !== undefined && !mayAsk) throw new Violation("invalidPath", "PATH has no place here");
+    if (options.authority !== undefined && !mayAsk)
+      throw new Violation("invalidAuthority", "AUTHORITY has no place here");
     this.#answering.begin(options);
     if (this.#side === "server" && this.draft.ownStream !== "all") this.#carriage.setup(this.#options());
     this.#isReady = true;

@@ -11,6 +11,7 @@ import type { Integers } from "./codec/wire.ts";
 import { before, Reader, type RelayOptions, type Right, type Run, type RunObject } from "./reader.ts";
 import type {
   FetchAsked,
+  FetchReply,
   GroupSink,
   Refused,
   StatusAsked,
@@ -19,6 +20,8 @@ import type {
 } from "./requests.ts";
 import type { Peer } from "./session.ts";
 
+/** Bytes of a fetch that wait for its reader before the publisher is asked for no more. */
+const fetchBytes = 4 << 20;
 /** A track stays subscribed to for so long after its last reader left. */
 const lingerMs = 5_000;
 /** Groups of one track that are kept at the least, however little room there is: the current one and the one before. */
@@ -288,16 +291,23 @@ export class Track {
           code: requestErrors.invalidRange,
           reason: "Nothing of this range is there yet",
         });
-      const oldest = this.#runs[0]?.header.group;
-      if (oldest === undefined || start.group < oldest) return this.#fetchUpstream(asked, start, end);
-      const reply = asked.accept({ end: after(largest, end), endOfTrack: this.#ended !== undefined });
-      // Draft 16 9.16.1: object 0 stands for all of the group.
+      const oldest = Math.min(...this.#runs.map(({ header }) => header.group));
+      // Object 0 stands for all of the group (draft 16 9.16.1).
       const until = end.object === 0 ? { group: end.group + 1, object: 0 } : end;
-      for (const { header, objects } of this.#runs.toSorted((a, b) => a.header.group - b.header.group))
+      if (!before(start, until))
+        return asked.reject({ code: requestErrors.invalidRange, reason: "The range ends before it begins" });
+      const isHere = ({ header, state }: Run) =>
+        header.group < start.group || header.group >= until.group || state !== "broken";
+      if (start.group < oldest || !this.#runs.every(isHere)) return this.#fetchUpstream(asked, start, end);
+      const reply = asked.accept({ end: after(largest, end), endOfTrack: this.#ended !== undefined });
+      const way = asked.params.order === "descending" ? -1 : 1;
+      for (const { header, objects } of this.#runs.toSorted(
+        (a, b) => way * (a.header.group - b.header.group),
+      ))
         for (const { id, object } of objects) {
           const at = { group: header.group, object: id };
-          if (before(at, start) || !before(at, until)) continue;
-          reply.write({ ...object, ...at, priority: header.priority });
+          if (!before(at, start) && before(at, until))
+            reply.write({ ...object, ...at, priority: header.priority });
         }
       reply.end();
     });
@@ -444,38 +454,71 @@ export class Track {
     this.#linger.unref();
   }
 
+  /** Asks the publisher, and asks again from where it stands when the reader was slower for a while. */
   #fetchUpstream(asked: FetchAsked, start: Location, end: Location): void {
-    let reply: ReturnType<FetchAsked["accept"]> | undefined;
-    const early: StreamObject[] = [];
-    let over: "end" | "gone" | undefined;
-    const write = (object: StreamObject) => reply?.write(object);
-    const finish = () => {
-      if (over === "end") reply?.end();
-      else if (over === "gone") reply?.cancel(resetCodes.internal);
+    const { order } = asked.params;
+    let reply: FetchReply | undefined;
+    let cancel = () => {};
+    const ask = (start: Location, end: Location): void => {
+      const early: StreamObject[] = [];
+      let over: "end" | "gone" | undefined;
+      let left = false;
+      let last: Location | undefined;
+      const write = (object: StreamObject) => {
+        if (left || !reply) return;
+        // In descending order only whole groups can be asked for again.
+        const again = order === "descending" ? object.group !== last?.group : true;
+        if (last && again && reply.queued > fetchBytes) {
+          left = true;
+          cancel();
+          const rest =
+            order === "descending"
+              ? { start, end: { group: object.group, object: 0 } }
+              : { start: { group: object.group, object: object.object }, end };
+          return void reply.room().then(() => ask(rest.start, rest.end));
+        }
+        last = object;
+        reply.write(object);
+      };
+      const finish = () => {
+        if (left) return;
+        if (over === "end") reply?.end();
+        else if (over === "gone") reply?.cancel(resetCodes.internal);
+      };
+      const { peer, way } = this.#current ?? {};
+      if (!peer || !way) return reply ? reply.cancel(resetCodes.internal) : asked.reject(away);
+      cancel = peer.fetch(
+        { kind: "standalone", track: this.#name, start, end },
+        { ...hopsParams(way), order },
+        {
+          ok: (answer) => {
+            if (!reply) {
+              reply = asked.accept(answer);
+              reply.onEnd = () => {
+                left = true;
+                cancel();
+              };
+            }
+            for (const object of early.splice(0)) write(object);
+            finish();
+          },
+          refused: (why) => (reply ? reply.cancel(resetCodes.internal) : asked.reject(why)),
+          object: (object) => {
+            if (reply) write(object);
+            else early.push(object);
+          },
+          end: () => {
+            over = "end";
+            finish();
+          },
+          gone: () => {
+            over = "gone";
+            finish();
+          },
+        },
+      );
     };
-    const { peer, way } = this.#current ?? {};
-    if (!peer || !way) return asked.reject(away);
-    const cancel = peer.fetch({ kind: "standalone", track: this.#name, start, end }, hopsParams(way), {
-      ok: (answer) => {
-        reply = asked.accept(answer);
-        reply.onEnd = () => cancel();
-        for (const object of early.splice(0)) write(object);
-        finish();
-      },
-      refused: (why) => asked.reject(why),
-      object: (object) => {
-        if (reply) write(object);
-        else early.push(object);
-      },
-      end: () => {
-        over = "end";
-        finish();
-      },
-      gone: () => {
-        over = "gone";
-        finish();
-      },
-    });
+    ask(start, end);
   }
 }
 

@@ -1,11 +1,16 @@
 import type { Running } from "../lib/lifecycle.ts";
 
+/** Whoever can wait waits while more than this waits to be sent. */
+export const roomBytes = 1 << 20;
+
 /** The sending half of a stream. Bytes are kept until they can be sent, so nobody who writes waits. */
 export interface SendStream {
   /** Takes whole messages or objects; they must not change afterwards. Nothing follows `fin`. */
   write(bytes: Uint8Array, fin?: boolean): void;
   /** Bytes that wait here because the peer or the network does not take more. */
   readonly queued: number;
+  /** Settles when less than `roomBytes` wait, or it is over: for who has much to send and can wait. */
+  room(): Promise<void>;
   /** Ends it so that the peer knows that something is missing; what waits is dropped. */
   reset(code: number): void;
   /** The peer wants no more of it. */
@@ -40,6 +45,8 @@ export interface Session {
   /** What both sides speak, like `moqt-16`; empty when nobody said. */
   readonly protocol: string;
   readonly remote: { readonly host: string; readonly port: number };
+  /** QUIC alone: what is asked for comes with SETUP, not before. */
+  readonly native?: boolean;
   /** Opened at once; what is written waits until the peer allows the stream. Of streams that wait, the one of lower `rank` goes first. */
   openUni(rank?: number): SendStream;
   openBi(): BiStream;

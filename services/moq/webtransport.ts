@@ -471,6 +471,7 @@ function begun(send: SendStream, prefix: Uint8Array | undefined): SendStream {
     get queued() {
       return send.queued;
     },
+    room: () => send.room(),
     reset(code) {
       // A stream without its first bytes would belong to no session.
       if (first) send.write(first);

@@ -22,46 +22,72 @@ export interface CatalogOptions {
   readonly targetLatencyMs: number;
   /** Milliseconds since 1970 at broadcast time 0: what a player needs to say how late it is. */
   readonly epochMs: number;
+  /** Name of the track that says where groups begin in time, where the past can be fetched. */
+  readonly timeline?: string | undefined;
+  /** Of a broadcast that is over and can be fetched: its milliseconds. Undefined while it is live. */
+  readonly durationMs?: number | undefined;
 }
 
 /** An MSF catalog with CMSF packaging (draft-ietf-moq-msf-01 5, draft-ietf-moq-cmsf-01 3) as JSON. */
-export function renderCatalog({ nowMs, tracks, targetLatencyMs, epochMs }: CatalogOptions): string {
+export function renderCatalog(options: CatalogOptions): string {
+  const { nowMs, tracks, epochMs, timeline } = options;
   return JSON.stringify({
     version: "draft-01",
     generatedAt: nowMs,
-    tracks: tracks.map(({ name, label, track, bitsPerSecond, frameRate }) => ({
-      name,
-      packaging: "cmaf",
-      isLive: true,
-      role: track.kind,
-      label,
-      codec: track.codec,
-      mimeType: `${track.kind}/mp4`,
-      bitrate: bitsPerSecond,
-      timescale: track.timescale,
-      targetLatency: targetLatencyMs,
-      renderGroup: 1,
-      ...(track.kind === "video"
-        ? {
-            // Groups of equal number begin at the same time in all of these.
-            altGroup: 1,
-            ...shownSize(track),
-            ...(frameRate !== undefined && { framerate: frameRate }),
-          }
-        : {
-            samplerate: track.sampleRate,
-            channelConfig: String(track.channels),
-            ...(track.language !== undefined && { lang: track.language }),
-          }),
-      initRef: name,
-    })),
+    tracks: [...tracksOf(options), ...(timeline === undefined ? [] : [timelineTrack(timeline, options)])],
     initDataList: tracks.map(({ name, init }) => ({ id: name, type: "inline", data: init })),
     // Unknown fields are passed over (MSF 5.1); a moment of the encoder's clock is ours alone.
     sluiceEpoch: epochMs,
   });
 }
 
-/** The catalog of a broadcast that is over (MSF 5.1.4): nothing is live and nothing comes. */
+/** The same in the shape of the drafts before (draft-ietf-moq-warp-01, draft-ietf-moq-msf-00): init segments stand in their tracks. */
+export function renderWarpCatalog(options: CatalogOptions): string {
+  const { tracks } = options;
+  return JSON.stringify({
+    version: 1,
+    tracks: tracksOf(options).map(({ initRef, ...track }, i) => ({ ...track, initData: tracks[i]!.init })),
+  });
+}
+
+function timelineTrack(name: string, { tracks, durationMs }: CatalogOptions) {
+  return {
+    ...{ name, packaging: "mediatimeline", mimeType: "application/json", isLive: durationMs === undefined },
+    depends: tracks.map((track) => track.name),
+  };
+}
+
+function tracksOf({ tracks, targetLatencyMs, durationMs }: CatalogOptions) {
+  return tracks.map(({ name, label, track, bitsPerSecond, frameRate }) => ({
+    name,
+    packaging: "cmaf",
+    isLive: durationMs === undefined,
+    ...(durationMs !== undefined && { trackDuration: durationMs }),
+    role: track.kind,
+    label,
+    codec: track.codec,
+    mimeType: `${track.kind}/mp4`,
+    bitrate: bitsPerSecond,
+    timescale: track.timescale,
+    ...(durationMs === undefined && { targetLatency: targetLatencyMs }),
+    renderGroup: 1,
+    ...(track.kind === "video"
+      ? {
+          // Groups of equal number begin at the same time in all of these.
+          altGroup: 1,
+          ...shownSize(track),
+          ...(frameRate !== undefined && { framerate: frameRate }),
+        }
+      : {
+          samplerate: track.sampleRate,
+          channelConfig: String(track.channels),
+          ...(track.language !== undefined && { lang: track.language }),
+        }),
+    initRef: name,
+  }));
+}
+
+/** The catalog of a broadcast that is over and of which nothing is kept (MSF 5.1.4): nothing is live and nothing comes. */
 export function renderEndedCatalog(nowMs: number): string {
   return JSON.stringify({ version: "draft-01", generatedAt: nowMs, isComplete: true, tracks: [] });
 }

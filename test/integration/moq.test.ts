@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
+import { createSocket } from "node:dgram";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { doneCodes, requestErrors } from "../../services/moq/codec/messages.ts";
 import { sessionErrors } from "../../services/moq/codec/wire.ts";
+import { connectNative } from "../../services/moq/native.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqViewer, type Way, wayTo } from "../support/moq-viewer.ts";
@@ -12,10 +14,12 @@ describe("Media over QUIC", () => {
   let encoder: Publisher;
   let way: Way;
   let uid: string;
+  let nativePort: number;
   const viewers: MoqViewer[] = [];
 
   beforeAll(async () => {
-    sluice = await startSluice({ env: { SLUICE_MOQ: "true" } });
+    nativePort = await freeUdpPort();
+    sluice = await startSluice({ env: { SLUICE_MOQ: "true", SLUICE_MOQ_NATIVE_PORT: String(nativePort) } });
     uid = sluice.ready.uid!;
     encoder = publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, gop: 1 });
     way = await wayTo(sluice.ready, uid);
@@ -50,8 +54,9 @@ describe("Media over QUIC", () => {
 
   test("has the bytes of HLS, group for segment and by hash, and equal numbers for picture and sound", async () => {
     const viewer = await open();
-    const { sluiceEpoch, tracks, initDataList } = await viewer.catalog(uid);
-    expect(tracks.map(({ name }) => name).sort()).toEqual(["audio.0", "source.0"]);
+    const { sluiceEpoch, tracks: all, initDataList } = await viewer.catalog(uid);
+    expect(all.map(({ name }) => name).sort()).toEqual(["audio.0", "source.0", "timeline"]);
+    const tracks = all.filter(({ packaging }) => packaging === "cmaf");
     for (const { name } of tracks) viewer.subscribe(uid, name);
     const whole = (name: string) => viewer.tracks.get(name)!.filter(({ state }) => state === "whole");
     await viewer.until(() => tracks.every(({ name }) => whole(name).length >= 2));
@@ -177,6 +182,28 @@ describe("Media over QUIC", () => {
     }
   });
 
+  test.for(["moqt-16", "moqt-18"])("is to be had without WebTransport too, in %s", async (protocol) => {
+    const native = async (path: string) => {
+      const transport = await connectNative({ host: "127.0.0.1", port: nativePort, protocol });
+      const viewer = new MoqViewer(transport, { path, authority: "localhost" });
+      viewers.push(viewer);
+      return viewer;
+    };
+    const viewer = await native(`/${uid}`);
+    viewer.subscribe(uid, "source.0");
+    await viewer.until(() => viewer.tracks.get("source.0")!.some(({ state }) => state === "whole"));
+    await guard(true);
+    try {
+      const stranger = await native(`/${uid}`);
+      await stranger.until(() => stranger.closed !== undefined);
+      const allowed = await native(`/${await tokenFor(uid)}`);
+      allowed.subscribe(uid, "audio.0");
+      await allowed.until(() => allowed.tracks.get("audio.0")!.length > 0);
+    } finally {
+      await guard(false);
+    }
+  });
+
   test("refuses a client of another version with the code for it", async () => {
     const session = await connectWebTransport({
       ...{ host: "127.0.0.1", port: way.port, path: `/${uid}`, protocols: ["moqt-99"] },
@@ -206,6 +233,75 @@ describe("Media over QUIC", () => {
     await expect.poll(figures, { timeout: 10_000 }).toEqual({ sessions: 0, subscriptions: 0 });
   });
 
+  test.for(["moqt-14", "moqt-16", "moqt-18"])(
+    "gives any group of the past by FETCH, with the bytes of HLS, in %s",
+    async (protocol) => {
+      const viewer = await MoqViewer.open(way, `/${uid}`, protocol);
+      viewers.push(viewer);
+      const { sluiceEpoch, tracks } = await viewer.catalog(uid);
+      const timeline = tracks.find(({ packaging }) => packaging === "mediatimeline")!;
+      viewer.subscribe(uid, timeline.name);
+      const said = () => viewer.tracks.get(timeline.name)![0]?.objects[0];
+      await viewer.until(() => said() !== undefined);
+      const rows = JSON.parse(Buffer.from(said()!.payload).toString()) as [
+        number,
+        [number, number],
+        number,
+      ][];
+      expect(rows.length).toBeGreaterThan(3);
+      for (const [mediaMs, [group, object], wallMs] of rows) {
+        expect([object, wallMs]).toEqual([0, sluiceEpoch + mediaMs]);
+        expect(group).toBeGreaterThanOrEqual(sluiceEpoch);
+      }
+      const [first, second] = [rows[0]![1][0], rows[1]![1][0]];
+      const { videoUID } = (await (await fetch(`${sluice.ready.http}/${uid}/lifecycle`)).json()) as {
+        videoUID: string;
+      };
+      for (const name of ["source.0", "audio.0"]) {
+        for (const order of ["ascending", "descending"] as const) {
+          const range = { start: { group: first, object: 0 }, end: { group: second, object: 0 }, order };
+          const { objects, end } = await viewer.fetch({ namespace: [uid], name }, range);
+          expect(end).toEqual({ group: second, object: 0 });
+          const ids = [...new Set(objects.map(({ group }) => group))];
+          expect(ids).toEqual(order === "ascending" ? [first, second] : [second, first]);
+          const mine = objects.filter(({ group }) => group === first);
+          expect(mine.map(({ object }) => object)).toEqual(mine.map((_, index) => index));
+          const path = `${name.split(".")[0]}/0/${first - sluiceEpoch}.m4s`;
+          const segment = await fetch(`${sluice.ready.http}/${uid}/manifest/${videoUID}/${path}`);
+          const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+          expect(hash(Buffer.concat(mine.map(({ payload }) => payload)))).toBe(
+            hash(Buffer.from(await segment.arrayBuffer())),
+          );
+        }
+        const part = await viewer.fetch(
+          { namespace: [uid], name },
+          { start: { group: first, object: 1 }, end: { group: first, object: 3 } },
+        );
+        expect(part.objects.map(({ group, object }) => [group, object])).toEqual([
+          [first, 1],
+          [first, 2],
+        ]);
+        const later = { start: { group: 2 ** 45, object: 0 }, end: { group: 2 ** 45, object: 0 } };
+        await expect(viewer.fetch({ namespace: [uid], name }, later)).rejects.toMatchObject({
+          code: requestErrors.invalidRange,
+        });
+      }
+    },
+  );
+
+  test("has the catalog of earlier drafts where it is asked for, with init segments in its tracks", async () => {
+    const viewer = await open();
+    viewer.peer.subscribe({ namespace: [uid, "warp"], name: "catalog" }, {}, viewer.into("warp"));
+    const groups = viewer.tracks.get("warp")!;
+    await viewer.until(() => groups.some(({ objects }) => objects.length > 0));
+    const catalog = JSON.parse(
+      Buffer.from(groups.find(({ objects }) => objects[0])!.objects[0]!.payload).toString(),
+    );
+    expect(catalog.version).toBe(1);
+    const [video] = catalog.tracks.filter(({ role }: { role: string }) => role === "video");
+    expect(Buffer.from(video.initData, "base64").subarray(4, 8).toString()).toBe("ftyp");
+  });
+
   test("a relay that is killed comes back, and the origin offers its broadcasts again", async () => {
     const { descendants } = await import("../bench/processes.ts");
     const [pid] = descendants(sluice.pid, "role relay");
@@ -233,4 +329,40 @@ describe("Media over QUIC", () => {
       )
       .toBe(true);
   });
+
+  test("at the end the catalog is that of a video, and all of it can be fetched", async () => {
+    const viewer = await open();
+    const { tracks } = await viewer.catalog(uid);
+    const catalogs = viewer.tracks.get("catalog")!;
+    await encoder.stop();
+    const last = () => {
+      const text = catalogs.findLast(({ objects }) => objects[0])!.objects[0]!.payload;
+      return JSON.parse(Buffer.from(text).toString()) as {
+        tracks: { name: string; isLive: boolean; trackDuration?: number }[];
+      };
+    };
+    await viewer.until(() => viewer.done.has("catalog"));
+    expect(viewer.done.get("catalog")).toBe(doneCodes.trackEnded);
+    expect(last().tracks.map(({ name, isLive }) => [name, isLive])).toEqual(
+      tracks.map(({ name }) => [name, false]),
+    );
+    expect(last().tracks[0]!.trackDuration).toBeGreaterThan(5_000);
+    const late = await open();
+    late.subscribe(uid, "source.0");
+    await late.until(() => late.done.has("source.0"));
+    const all = { start: { group: 0, object: 0 }, end: { group: 2 ** 45, object: 0 } };
+    const { objects, endOfTrack } = await late.fetch({ namespace: [uid], name: "source.0" }, all);
+    expect(endOfTrack).toBe(true);
+    expect(new Set(objects.map(({ group }) => group)).size).toBeGreaterThan(5);
+  });
 });
+
+function freeUdpPort(): Promise<number> {
+  const socket = createSocket("udp4");
+  return new Promise((resolve) =>
+    socket.bind(0, "127.0.0.1", () => {
+      const { port } = socket.address();
+      socket.close(() => resolve(port));
+    }),
+  );
+}

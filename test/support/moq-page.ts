@@ -28,9 +28,12 @@ async function read({ url, hash, namespace, protocols }: Asked) {
   });
   const broadcast = connection.consume(Moq.Path.from(namespace));
   const catalog = await firstOf(broadcast, "catalog");
-  const { tracks } = JSON.parse(new TextDecoder().decode(catalog[0])) as { tracks: { name: string }[] };
+  const { tracks } = JSON.parse(new TextDecoder().decode(catalog[0])) as {
+    tracks: { name: string; packaging: string }[];
+  };
   const found: Record<string, number[][]> = {};
-  for (const { name } of tracks) {
+  for (const { name, packaging } of tracks) {
+    if (packaging !== "cmaf") continue;
     const objects = await firstOf(broadcast, name, 3);
     found[name] = objects.map((object) => [...object.subarray(0, 8)]);
   }

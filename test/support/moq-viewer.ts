@@ -1,7 +1,14 @@
-import type { Params } from "../../services/moq/codec/messages.ts";
+import type {
+  GroupOrder,
+  Location,
+  Params,
+  SetupOptions,
+  TrackName,
+} from "../../services/moq/codec/messages.ts";
 import type { StreamObject } from "../../services/moq/codec/objects.ts";
+import type { SubscriptionEvents } from "../../services/moq/requests.ts";
 import { Peer } from "../../services/moq/session.ts";
-import type { Closed } from "../../services/moq/transport.ts";
+import type { Closed, Session } from "../../services/moq/transport.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
 import type { ReadyFile } from "../../services/supervisor.ts";
 import { Waiters } from "./waiters.ts";
@@ -40,39 +47,34 @@ export class MoqViewer {
   closed: Closed | undefined;
   readonly #waiting = new Waiters();
 
-  private constructor(peer: (viewer: MoqViewer) => Peer) {
-    this.peer = peer(this);
+  /** `setup` is what is said with SETUP. */
+  constructor(transport: Session, setup: SetupOptions = {}) {
+    this.peer = new Peer({
+      ...{ transport, setup, side: "client" },
+      on: {
+        closed: (how) => {
+          this.closed = how;
+          this.#wake();
+        },
+      },
+    });
   }
 
   /** `path` is what stands after the host: a uid or a token. Rejects where there is no session to be had. */
-  static async open(
-    way: Way,
-    path: string,
-    protocol = "moqt-16",
-    from: { readonly host?: string; readonly origin?: string } = {},
-  ): Promise<MoqViewer> {
-    const transport = await connectWebTransport({
-      ...{ host: "127.0.0.1", port: way.port, path, protocols: [protocol], ...from },
-    });
-    return new MoqViewer(
-      (viewer) =>
-        new Peer({
-          transport,
-          side: "client",
-          on: {
-            closed: (how) => {
-              viewer.closed = how;
-              viewer.#wake();
-            },
-          },
-        }),
-    );
+  static async open(way: Way, path: string, protocol = "moqt-16"): Promise<MoqViewer> {
+    const to = { host: "127.0.0.1", port: way.port, path, protocols: [protocol] };
+    return new MoqViewer(await connectWebTransport(to));
   }
 
   subscribe(namespace: string, name: string, params: Params = { filter: { from: "largest object" } }) {
+    return this.peer.subscribe({ namespace: [namespace], name }, params, this.into(name));
+  }
+
+  /** Remembers what comes of a subscription under `name`. */
+  into(name: string): SubscriptionEvents {
     const groups: Group[] = [];
     this.tracks.set(name, groups);
-    return this.peer.subscribe({ namespace: [namespace], name }, params, {
+    return {
       ok: () => this.#wake(),
       refused: ({ code }) => {
         this.refused.set(name, code);
@@ -100,6 +102,37 @@ export class MoqViewer {
         this.done.set(name, code);
         this.#wake();
       },
+    };
+  }
+
+  /** All objects of a range, as far as there are any, in the order in which they come. Rejects when it is refused. */
+  fetch(
+    track: TrackName,
+    { start, end, order }: { start: Location; end: Location; order?: GroupOrder },
+  ): Promise<{ objects: StreamObject[]; end: Location; endOfTrack: boolean }> {
+    const objects: StreamObject[] = [];
+    return new Promise((resolve, reject) => {
+      let answer: { readonly end: Location; readonly endOfTrack: boolean } | undefined;
+      let ended = false;
+      const settle = () =>
+        answer && ended && resolve({ objects, end: answer.end, endOfTrack: answer.endOfTrack });
+      this.peer.fetch(
+        { kind: "standalone", track, start, end },
+        { order },
+        {
+          ok: (said) => {
+            answer = said;
+            settle();
+          },
+          refused: ({ code, reason }) => reject(Object.assign(new Error(reason), { code })),
+          object: (object) => objects.push({ ...object, payload: object.payload.slice() }),
+          end: () => {
+            ended = true;
+            settle();
+          },
+          gone: () => reject(new Error("the fetch was cut")),
+        },
+      );
     });
   }
 
@@ -111,7 +144,12 @@ export class MoqViewer {
   /** The newest catalog, once there is one. */
   async catalog(namespace: string): Promise<{
     readonly sluiceEpoch: number;
-    readonly tracks: readonly { readonly name: string; readonly codec: string; readonly initRef: string }[];
+    readonly tracks: readonly {
+      readonly name: string;
+      readonly codec: string;
+      readonly initRef: string;
+      readonly packaging: string;
+    }[];
     readonly initDataList: readonly { readonly id: string; readonly data: string }[];
   }> {
     this.subscribe(namespace, "catalog");
