@@ -14,7 +14,7 @@ export interface Kept {
 const moof = 0x6d6f_6f66;
 
 /** One group of a track: the segments from one that a decoder can begin with to the next such. */
-export interface KeptGroup {
+interface KeptGroup {
   readonly id: number;
   readonly segments: readonly Segment[];
 }
@@ -23,7 +23,7 @@ export interface KeptGroup {
 export const groupOf = (epochMs: number, number: number): number => epochMs + number;
 
 /** Complete groups of a track from group `first` to `last`, both included, and what there is of the one that is made. */
-export function groupsOf({ rendition, version, reference }: Kept, first: number, last: number): KeptGroup[] {
+function groupsOf({ rendition, version, reference }: Kept, first: number, last: number): KeptGroup[] {
   const { epochMs } = rendition.shown;
   const rows = rendition.rows();
   const begins = beginnings(rendition, reference);
@@ -100,7 +100,7 @@ export async function* objectsOf(
 }
 
 /** A segment's chunks: each begins with a moof. */
-export function* chunksOf(pieces: readonly Uint8Array[]): Generator<Uint8Array> {
+function* chunksOf(pieces: readonly Uint8Array[]): Generator<Uint8Array> {
   const bytes = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let begin = 0;

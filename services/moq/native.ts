@@ -4,7 +4,7 @@ import { type Connection, connectQuic, listenQuic } from "./quic.ts";
 import type { BiStream, Closed, Listener, ReceiveStream, SendStream, Session } from "./transport.ts";
 
 /** What the binding does not say of a connection is which of these was agreed on: its first stream shows it, as below. */
-export const nativeProtocols: readonly string[] = [draft18.protocol, draft16.protocol];
+const nativeProtocols: readonly string[] = [draft18.protocol, draft16.protocol];
 
 const tooManyConnections = 0x7;
 /** A connection that opens no stream for so long has nothing to say. */
