@@ -152,6 +152,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
   try {
     await Promise.all([snapshot.ready, options.records.ready]);
     const directory = new Directory();
+    let status: readonly LiveStatus[] = [];
     const viewers = new Viewers();
     const ledger = await Ledger.open(join(options.dataDir, "origin"));
     const history = scope.own("history", await History.open(join(options.dataDir, "origin", "health"), log));
@@ -205,6 +206,14 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
           0,
         ),
     });
+    const watchedSeconds = metrics.counter("sluice_watch_seconds_total", "What was watched", ["protocol"]);
+    metrics.gauge(
+      "sluice_upload_ratio_least",
+      "Media seconds per second of the slowest upload on air, 1 at most",
+      {
+        read: () => Math.min(1, ...status.map(({ uploadRatio }) => uploadRatio)),
+      },
+    );
     const watching = metrics.gauge("sluice_viewers", "Who watches now, broadcasts and recordings", {
       labels: ["protocol"],
     });
@@ -292,7 +301,6 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       answered: (to) => requests(1, { to }),
     });
 
-    let status: readonly LiveStatus[] = [];
     const internal = await listenInternal(
       options.address,
       async (request, response) => {
@@ -358,7 +366,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       const now = Date.now();
       relayed.tick();
       viewers.tick(clockMs());
-      for (const protocol of protocols) watching(viewers.totals[protocol], { protocol });
+      const fresh = viewers.takeWatched();
+      for (const protocol of protocols) {
+        watching(viewers.totals[protocol], { protocol });
+        watchedSeconds(fresh[protocol] / 1000, { protocol });
+      }
       status = look(now);
       history.tidy(now);
       options.report(status);

@@ -92,9 +92,10 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
       headers?: Record<string, string>;
       signal?: AbortSignal;
       heard?: (bytes: number) => void;
+      body?: string;
     } = {},
   ): Promise<Answer> {
-    const { method = "GET", headers = {}, signal, heard } = options;
+    const { method = "GET", headers = {}, signal, heard, body } = options;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       const hear = (chunk: Buffer): void => {
@@ -115,7 +116,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
           resolve({ status: Number(fields[":status"]), headers: fields, body: Buffer.concat(chunks) }),
         );
         stream.on("error", reject);
-        stream.end();
+        stream.end(body);
       } else {
         const request = http.request(
           { host: "127.0.0.1", port, path, method, headers, ...(signal && { signal }) },
@@ -132,7 +133,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
           },
         );
         request.on("error", reject);
-        request.end();
+        request.end(body);
       }
     });
   }
@@ -217,6 +218,21 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
   test("a method that changes things is refused by name", async () => {
     const { status, headers } = await get(playlist, { method: "DELETE" });
     expect([status, headers.allow]).toEqual([405, "GET, HEAD, OPTIONS"]);
+  });
+
+  test("players report by POST, from any page, and no more than a player says", async () => {
+    const path = `/${input}/cmcd`;
+    const report = (body: string) => get(path, { method: "POST", body });
+    expect((await report('sid="a",sta=p\n\nsid="a",sta=q\nnonsense')).status).toBe(204);
+    expect((await report("")).status).toBe(204);
+    expect((await report("x".repeat(20_000))).status).toBe(413);
+    const { status, headers } = await get(path);
+    expect([status, headers.allow]).toEqual([405, "POST, OPTIONS"]);
+    const preflight = await get(path, { method: "OPTIONS" });
+    expect(preflight.headers["access-control-allow-methods"]).toBe("POST");
+    const views = await get(`/${input}/views`);
+    expect(JSON.parse(views.body.toString())).toEqual({ liveViewers: 0 });
+    expect(views.headers["cache-control"]).toBe("public, max-age=2");
   });
 
   test("a preflight is answered for any page", async () => {

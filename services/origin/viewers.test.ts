@@ -56,6 +56,8 @@ test("without a name as many as places ask: over renditions, reconnects and prot
   expect(counted(viewers, 10)).toEqual({ hls: 2, dash: 1, moq: 0 });
   const { watchedMs, views } = sumsOf(viewers);
   expect(watchedMs).toEqual({ hls: 20_000, dash: 10_000, moq: 0 });
+  expect(viewers.takeWatched()).toEqual(watchedMs);
+  expect(viewers.takeWatched()).toEqual({ hls: 0, dash: 0, moq: 0 });
   expect(views).toBe(3);
 });
 

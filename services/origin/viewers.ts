@@ -74,6 +74,8 @@ export interface Taken extends Watched {
 export class Viewers {
   readonly #rooms = new Map<string, Room>();
   #numbered = 0;
+  /** Since it was last asked for, over all videos. */
+  #freshMs: Record<Protocol, number> = { ...nobody };
   /** What five minutes came to that are over. */
   #over: Taken[] = [];
 
@@ -202,6 +204,13 @@ export class Viewers {
     return totals;
   }
 
+  /** What was watched of all videos since the last call, in ms. */
+  takeWatched(): Readonly<Record<Protocol, number>> {
+    const fresh = this.#freshMs;
+    this.#freshMs = { ...nobody };
+    return fresh;
+  }
+
   /** Sums that changed since the last call. What is not over yet comes again, with more. */
   take(): readonly Taken[] {
     const taken = this.#over;
@@ -277,6 +286,7 @@ export class Viewers {
     seat.watchedMs += passed;
     const { sums } = this.#now(room, nowMs);
     sums.watchedMs[seat.protocol] += passed;
+    this.#freshMs[seat.protocol] += passed;
     if (seat.state !== undefined) sums.reportedMs += passed;
     if (!seat.viewed && seat.watchedMs >= viewMs) {
       seat.viewed = true;
