@@ -16,6 +16,7 @@ import { recall, recallText, remember } from "./memory.ts";
 import type { MenuModel } from "./menu.ts";
 import { Meter, type Stats } from "./meter.ts";
 import { addressNow, Renewal } from "./renewal.ts";
+import { Reporter } from "./report.ts";
 import {
   begin,
   type Effect,
@@ -80,6 +81,7 @@ export class SluicePlayer extends HTMLElement {
   /** The address of the playback now. */
   #base = "";
   #renewal: Renewal | undefined;
+  readonly #reporter: Reporter;
   #board: Storyboard | undefined;
   #message: string | null = null;
   #moq: Answer["moq"];
@@ -119,6 +121,14 @@ export class SluicePlayer extends HTMLElement {
       onSeek: (at) => this.#seek(at),
     });
     this.#meter = new Meter(this.#view.video);
+    this.#reporter = new Reporter(
+      () => `${this.#base}/cmcd`,
+      () => ({
+        bufferSeconds: this.#meter.stats().bufferedSeconds,
+        playbackRate: this.#view.video.playbackRate,
+        engine: this.#engine,
+      }),
+    );
   }
 
   /** What the viewer is looking at. */
@@ -202,6 +212,8 @@ export class SluicePlayer extends HTMLElement {
     const keys: EventTarget = this.getAttribute("hotkeys") === "page" ? document : this;
     keys.addEventListener("keydown", (event) => this.#onKey(event as KeyboardEvent), { signal });
     addEventListener("online", () => this.#send({ type: "retry" }), { signal });
+    addEventListener("pagehide", () => this.#reporter.leave(), { signal });
+    addEventListener("pageshow", () => this.#reporter.show(this.#phase), { signal });
 
     video.volume = recall("volume", 1);
     this.#quality = recallText("quality") ?? AUTO;
@@ -318,6 +330,7 @@ export class SluicePlayer extends HTMLElement {
   }
 
   #close(): void {
+    this.#reporter.leave();
     this.#renewal?.close();
     this.#lifecycle?.close();
     clearTimeout(this.#retry);
@@ -359,6 +372,7 @@ export class SluicePlayer extends HTMLElement {
       this.dispatchEvent(new CustomEvent("statechange", { detail: this.#phase }));
     }
     this.#settle();
+    this.#reporter.show(this.#phase);
     this.#lifecycle?.follow(follows(this.#phase));
     this.#render();
   }
@@ -406,7 +420,13 @@ export class SluicePlayer extends HTMLElement {
   }
 
   get #chances(): Chances {
-    return { base: this.#base, moq: this.#moq, dvr: this.#flag("dvr"), choice: this.#quality };
+    return {
+      base: this.#base,
+      moq: this.#moq,
+      dvr: this.#flag("dvr"),
+      choice: this.#quality,
+      session: this.#reporter.session,
+    };
   }
 
   async #load(): Promise<void> {
@@ -435,6 +455,7 @@ export class SluicePlayer extends HTMLElement {
       choice: this.#quality,
       startedMs: this.#startedMs,
       at,
+      session: this.#reporter.session,
       onEvent: (event) => {
         if (number === this.#engineNumber) this.#onEngine(event);
       },

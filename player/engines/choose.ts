@@ -28,6 +28,8 @@ export interface Chances {
   readonly dvr: boolean;
   /** A quality's name or `AUTO`. */
   readonly choice: string;
+  /** Names the viewer to the server. */
+  readonly session: string;
 }
 
 let hls: Promise<typeof import("./hls/hls.ts")> | undefined;
@@ -67,7 +69,7 @@ export function moqLasts(): void {
 }
 
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
-export async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Opener | undefined> {
+export async function chooseMoq({ base, moq, dvr, choice, session }: Chances): Promise<Opener | undefined> {
   if (!moq || moq.lacks?.length || dvr || choice === SOUND_ALONE) return undefined;
   if (moqAgainMs() > 0) return undefined;
   const avoid = () => {
@@ -81,11 +83,11 @@ export async function chooseMoq({ base, moq, dvr, choice }: Chances): Promise<Op
       import("./moq/client.ts"),
     ]);
     if (!moqSupported()) return undefined;
-    const client = await connectMoq(base, moq, CONNECT_MS);
+    const client = await connectMoq(base, moq, { session, withinMs: CONNECT_MS });
     const open = (options: EngineOptions) =>
       openMoq(options, client, {
         lost: avoid,
-        reconnect: () => connectMoq(options.address(base), moq, CONNECT_MS),
+        reconnect: () => connectMoq(options.address(base), moq, { session, withinMs: CONNECT_MS }),
       });
     return Object.assign(open, { abandon: () => client.close(), overQuic: true });
   } catch {

@@ -36,6 +36,8 @@ export interface Engine {
   /** What can be sought in; undefined while nothing is loaded. */
   readonly timeline: Timeline | undefined;
   readonly rendition: Rendition;
+  /** Bits per second that the line gave lately; absent where nothing is measured. */
+  readonly throughput?: number | undefined;
   /** What a viewer may choose from, best first; empty where there is no choice. */
   readonly qualities: readonly Quality[];
   /** The name of the quality on screen; undefined while unknown. */
@@ -71,5 +73,7 @@ export interface EngineOptions {
   readonly startedMs: number | undefined;
   /** Media second to begin at, as near as it can be had; undefined for the live edge, or the beginning of a recording. */
   readonly at: number | undefined;
+  /** Names the viewer to the server: letters and digits. */
+  readonly session: string;
   readonly onEvent: (event: EngineEvent) => void;
 }

@@ -176,6 +176,7 @@ test("over Media over QUIC a session is there until it ends; a player that falls
   reports(viewers, a, 1, { state: "p" });
   for (let s = 1; s <= 40; s++) viewers.tick(at(s));
   expect(viewers.totals).toEqual({ hls: 0, dash: 0, moq: 2 });
+  reports(viewers, a, 39, { state: "p" });
   viewers.leave(watched, a, at(40));
   expect(count(viewers, 40)).toBe(2);
   viewers.leave(watched, a, at(40));
@@ -183,7 +184,7 @@ test("over Media over QUIC a session is there until it ends; a player that falls
   asks(viewers, a, { from: 40.5, to: 42 });
   viewers.tick(at(42));
   expect(viewers.totals).toEqual({ hls: 1, dash: 0, moq: 0 });
-  expect(sumsOf(viewers)).toMatchObject({ views: 2, peak: 2, watchedMs: { moq: 80_000, hls: 1_000 } });
+  expect(sumsOf(viewers)).toMatchObject({ views: 2, peak: 2, watchedMs: { moq: 80_000, hls: 1_500 } });
 });
 
 test("every five minutes have sums of their own, also over their border", () => {
@@ -211,4 +212,16 @@ test("names that somebody makes up are one viewer from some number on", () => {
   const viewers = new Viewers();
   for (let i = 0; i < 3_000; i++) asks(viewers, who("10.0.0.1", `n${i}`), { from: 0, to: 0 });
   expect(count(viewers, 1)).toBe(2_001);
+});
+
+test("who says that he leaves is gone, though his session over QUIC has yet to time out", () => {
+  const viewers = new Viewers();
+  const a = who("10.0.0.1", "a");
+  viewers.enter(watched, a, at(0));
+  reports(viewers, a, 1, { state: "p" });
+  reports(viewers, a, 5, { state: "q" });
+  expect(count(viewers, 5)).toBe(0);
+  viewers.leave(watched, a, at(35));
+  expect(count(viewers, 35)).toBe(0);
+  expect(sumsOf(viewers).watchedMs.moq).toBe(5_000);
 });

@@ -10,6 +10,8 @@ export interface Watched {
 
 /** A player that reports does so every five seconds. */
 const reportMs = 12_000;
+/** A player that reports and has lost Media over QUIC asks for playlists or says what it does within this. */
+const fallBackMs = 5_000;
 /** Whoever is back within this goes on with his view. */
 const backMs = 60_000;
 /** Whoever watched for less has not viewed anything. */
@@ -135,6 +137,8 @@ export class Viewers {
     }
     if (cmcd.startupMs !== undefined) measure(sums, "startupSeconds", cmcd.startupMs / 1000);
     const left = state === "q" || state === "e" || state === "f";
+    // A browser may leave its session over QUIC to time out.
+    if (state === "q") seat.open = 0;
     seat.untilMs = left && seat.open === 0 ? nowMs : nowMs + reportMs;
     const place = room.places.get(visitor.place);
     if (place && !seat.asks && !left) place.mutedMs = nowMs + reportMs;
@@ -158,7 +162,7 @@ export class Viewers {
     if (--seat.open > 0) return;
     // It may come back over HTTP, and then is the same viewer; who does not is gone.
     seat.protocol = "hls";
-    if (seat.state === undefined || seat.untilMs <= nowMs) seat.untilMs = nowMs;
+    seat.untilMs = seat.state === undefined ? nowMs : Math.min(seat.untilMs, nowMs + fallBackMs);
   }
 
   /** How many watched a video at the last tick. */

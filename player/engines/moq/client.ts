@@ -45,11 +45,17 @@ const maxRequestId = 0;
 
 /**
  * Opens a session for `playback` (a uid or a token) on the relay beside `base`, the address of the playback. Rejects when there is
- * none within `withinMs`.
+ * none within `withinMs`. The relay knows the viewer by `session`.
  */
-export async function connectMoq(base: string, way: Way, withinMs: number): Promise<MoqClient> {
+export async function connectMoq(
+  base: string,
+  way: Way,
+  { session, withinMs }: { readonly session: string; readonly withinMs: number },
+): Promise<MoqClient> {
   const { hostname, pathname } = new URL(base, location.href);
-  const transport = new WebTransport(`https://${hostname}:${way.port}${pathname}`, {
+  // A page can set no header of a session, and no cache sees its address.
+  const named = `CMCD=${encodeURIComponent(`sid="${session}"`)}`;
+  const transport = new WebTransport(`https://${hostname}:${way.port}${pathname}?${named}`, {
     protocols: [draft16.protocol],
     ...(way.hashes.length > 0 && {
       serverCertificateHashes: way.hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
