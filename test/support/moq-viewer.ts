@@ -61,8 +61,13 @@ export class MoqViewer {
   }
 
   /** `path` is what stands after the host: a uid or a token. Rejects where there is no session to be had. */
-  static async open(way: Way, path: string, protocol = "moqt-16"): Promise<MoqViewer> {
-    const to = { host: "127.0.0.1", port: way.port, path, protocols: [protocol] };
+  static async open(
+    way: Way,
+    path: string,
+    protocol = "moqt-16",
+    from: { readonly host?: string; readonly origin?: string } = {},
+  ): Promise<MoqViewer> {
+    const to = { host: "127.0.0.1", port: way.port, path, protocols: [protocol], ...from };
     return new MoqViewer(await connectWebTransport(to));
   }
 

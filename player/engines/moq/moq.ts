@@ -85,7 +85,8 @@ class MoqEngine implements Engine {
   #over = false;
   readonly #openedAt = performance.now();
   #heardAt = performance.now();
-  #asking = false;
+  /** Looks for the answer to a ping. */
+  #asking: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     { video, choice, at, onEvent }: EngineOptions,
@@ -192,6 +193,7 @@ class MoqEngine implements Engine {
   destroy(): void {
     this.#over = true;
     clearInterval(this.#timer);
+    clearInterval(this.#asking);
     this.#gone.abort();
     this.#client.close();
     this.#former?.close();
@@ -205,6 +207,7 @@ class MoqEngine implements Engine {
   #fail(reason: string): void {
     if (this.#over || this.#ending) return;
     this.#over = true;
+    clearInterval(this.#asking);
     this.#client.close();
     this.#former?.close();
     this.#lost(reason);
@@ -314,12 +317,11 @@ class MoqEngine implements Engine {
   #lanes(role: "video" | "audio"): Lanes {
     return new Lanes({
       give: (track, bytes) => {
-        if (this.#over) return;
-        this.#heardAt = performance.now();
-        this.#feeds[role]?.append(track, bytes);
+        if (!this.#over) this.#feeds[role]?.append(track, bytes);
       },
       came: (bytes) => {
         const now = performance.now();
+        this.#heardAt = now;
         this.#came = [...this.#came.filter(({ ms }) => now - ms < RATE_MS), { ms: now, bytes }];
       },
       took: () => this.#leaveFormer(),
@@ -372,14 +374,22 @@ class MoqEngine implements Engine {
   }
 
   async #ask(): Promise<void> {
-    if (this.#asking) return;
-    this.#asking = true;
-    const late = setTimeout(() => this.#fail("the relay does not answer"), ANSWER_MS);
-    await this.#client.ping();
-    clearTimeout(late);
+    if (this.#asking !== undefined) return;
+    const client = this.#client;
+    // On a slow line the answer waits behind what is under way: while that comes, nobody is gone.
+    const asking = setInterval(() => {
+      if (client !== this.#client) settle();
+      else if (performance.now() - this.#heardAt > ANSWER_MS) this.#fail("the relay does not answer");
+    }, ANSWER_MS);
+    const settle = () => {
+      clearInterval(asking);
+      if (this.#asking === asking) this.#asking = undefined;
+    };
+    this.#asking = asking;
+    await client.ping();
+    settle();
     // Not again for as long.
     this.#heardAt = performance.now();
-    this.#asking = false;
   }
 
   #start(edge: number): void {
