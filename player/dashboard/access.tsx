@@ -1,23 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
+import { confirm } from "./confirm.tsx";
+import { Form, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Button,
-  Card,
-  Copyable,
-  confirm,
-  Dialog,
-  Empty,
-  Form,
-  Head,
-  Note,
-  say,
-  TextField,
-  Trouble,
-  useWork,
-  Waiting,
-} from "./parts.tsx";
+import { Button, Card, Copyable, Dialog, Empty, Head, Note, say, Waiting } from "./parts.tsx";
 import { TokenBuilder } from "./token-builder.tsx";
 import type { SigningKey } from "./types.ts";
 import { moment } from "./words.ts";

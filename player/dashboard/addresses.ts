@@ -42,14 +42,15 @@ export function embedCode(playback: string): string {
 const ownSeconds = 12 * 3_600;
 const tokens = new Map<string, { readonly token: Promise<string>; readonly goodUntilMs: number }>();
 
-/** What stands for a live input or a video in a playback URL: its uid, or where viewers need one a token for the administrator. */
+/** What stands for a live input or a video in a playback URL: its uid, or where viewers need one a token for the administrator; `fresh` makes a new one. */
 export async function playbackOf(
   what: Pick<Video, "uid" | "requireSignedURLs"> | Pick<Input, "uid" | "recording">,
+  fresh = false,
 ): Promise<string> {
   const signed = "recording" in what ? what.recording.requireSignedURLs : what.requireSignedURLs;
   if (!signed) return what.uid;
   const kept = tokens.get(what.uid);
-  if (kept && kept.goodUntilMs > Date.now()) return kept.token;
+  if (!fresh && kept && kept.goodUntilMs > Date.now()) return kept.token;
   const exp = Math.floor(Date.now() / 1_000) + ownSeconds;
   const token = call<{ token: string }>("POST", `${stream}/${what.uid}/token`, {
     exp,

@@ -1,23 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, session, signOut } from "./api.ts";
+import { confirm } from "./confirm.tsx";
+import { Form, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Badge,
-  Button,
-  Card,
-  Copyable,
-  confirm,
-  Dialog,
-  Form,
-  Head,
-  Note,
-  say,
-  TextField,
-  Trouble,
-  useWork,
-  Waiting,
-} from "./parts.tsx";
+import { Badge, Button, Card, Copyable, Dialog, Head, Note, say, Waiting } from "./parts.tsx";
 import type { ApiToken, AuditEntry } from "./types.ts";
 import { ago, moment } from "./words.ts";
 

@@ -78,50 +78,52 @@ export function HealthPanel({ uid }: { readonly uid: string }): JSX.Element {
     >
       {now.trouble.value && <Note tone="warn">{now.trouble.value}</Note>}
       {health?.advice && <Note tone="warn">{health.advice}</Note>}
-      <div class="plots">
-        <Plot {...common} name="Bit rate" samples={series((p) => p.kbps)} say={bitrate} least={500} />
-        <Plot
-          {...common}
-          name="Frame rate"
-          samples={series((p) => p.fps)}
-          say={(v) => `${Math.round(v)} fps`}
-          least={30}
-        />
-        <Plot
-          {...common}
-          name="Upload ratio"
-          hint="Seconds of media that came per second; below 1 the encoder's upload is too slow."
-          bad={slow}
-          samples={series((p) => p.uploadRatio)}
-          say={(v) => v.toFixed(2)}
-          least={1.5}
-        />
-        <Plot
-          {...common}
-          name="Keyframe interval"
-          hint="Time between keyframes; two seconds is right."
-          bad={(health?.gopSeconds ?? 0) > 4}
-          samples={series((p) => p.gopSeconds)}
-          say={(v) => `${v.toFixed(1)} s`}
-          least={4}
-        />
-        <Plot
-          {...common}
-          name="Dropped frames"
-          hint="Frames that the encoder left out in each step."
-          bad={(all.at(-1)?.droppedFrames ?? 0) > 0}
-          samples={series((p) => p.droppedFrames)}
-          say={(v) => String(Math.round(v))}
-          least={10}
-        />
-        <Plot
-          {...common}
-          name="Viewers"
-          samples={series((p) => p.viewers)}
-          say={(v) => String(Math.round(v))}
-          least={5}
-        />
-      </div>
+      {all.length > 0 && (
+        <div class="plots">
+          <Plot {...common} name="Bit rate" samples={series((p) => p.kbps)} say={bitrate} least={500} />
+          <Plot
+            {...common}
+            name="Frame rate"
+            samples={series((p) => p.fps)}
+            say={(v) => `${Math.round(v)} fps`}
+            least={30}
+          />
+          <Plot
+            {...common}
+            name="Upload ratio"
+            hint="Seconds of media that came per second; below 1 the encoder's upload is too slow."
+            bad={slow}
+            samples={series((p) => p.uploadRatio)}
+            say={(v) => v.toFixed(2)}
+            least={1.5}
+          />
+          <Plot
+            {...common}
+            name="Keyframe interval"
+            hint="Time between keyframes; two seconds is right."
+            bad={(health?.gopSeconds ?? 0) > 4}
+            samples={series((p) => p.gopSeconds)}
+            say={(v) => `${v.toFixed(1)} s`}
+            least={4}
+          />
+          <Plot
+            {...common}
+            name="Dropped frames"
+            hint="Frames that the encoder left out in each step."
+            bad={(all.at(-1)?.droppedFrames ?? 0) > 0}
+            samples={series((p) => p.droppedFrames)}
+            say={(v) => String(Math.round(v))}
+            least={10}
+          />
+          <Plot
+            {...common}
+            name="Viewers"
+            samples={series((p) => p.viewers)}
+            say={(v) => String(Math.round(v))}
+            least={5}
+          />
+        </div>
+      )}
     </Card>
   );
 }

@@ -1,20 +1,9 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
-import {
-  Button,
-  Card,
-  Choice,
-  confirm,
-  Form,
-  Note,
-  Select,
-  Switch,
-  say,
-  TextField,
-  Trouble,
-  useWork,
-} from "./parts.tsx";
+import { confirm } from "./confirm.tsx";
+import { Choice, Form, Select, Switch, TextField, Trouble, useWork } from "./forms.tsx";
+import { Button, Card, Note, say } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import type { Input, InputChange } from "./types.ts";
 import { nameOf } from "./words.ts";

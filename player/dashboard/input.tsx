@@ -2,22 +2,13 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { doorsOf, embedCode, testCommand, watchUrl } from "./addresses.ts";
 import { call, stream } from "./api.ts";
+import { Audience } from "./audience.tsx";
+import { confirm } from "./confirm.tsx";
 import { HealthPanel } from "./health.tsx";
 import { InputSettings } from "./input-settings.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Badge,
-  Button,
-  Card,
-  Copyable,
-  confirm,
-  Head,
-  LinkButton,
-  Note,
-  say,
-  Tabs,
-  Waiting,
-} from "./parts.tsx";
+import { Outputs } from "./outputs.tsx";
+import { Badge, Button, Card, Copyable, Head, LinkButton, Note, say, Tabs, Waiting } from "./parts.tsx";
 import { home } from "./place.ts";
 import { Preview } from "./preview.tsx";
 import { RecordingList } from "./recordings.tsx";
@@ -27,6 +18,7 @@ import { ago, nameOf } from "./words.ts";
 const tabs = [
   ["", "Overview"],
   ["recordings", "Recordings"],
+  ["outputs", "Outputs"],
   ["settings", "Settings"],
 ] as const;
 
@@ -93,6 +85,8 @@ export function InputPage({
         {(present) =>
           tab === "recordings" ? (
             <RecordingList key={uid} of={uid} />
+          ) : tab === "outputs" ? (
+            <Outputs input={present} />
           ) : tab === "settings" ? (
             <InputSettings input={present} changed={input.reload} />
           ) : (
@@ -121,7 +115,7 @@ function Overview({
   const { uid } = input;
   const never = input.status === null;
   return (
-    <div class="overview">
+    <div class={`overview${never ? " begin" : ""}`}>
       <div class="stack">
         {!input.enabled && (
           <Note tone="warn">
@@ -130,6 +124,7 @@ function Overview({
         )}
         <Preview of={input} label={`Preview of ${nameOf(input, "the live input")}`} autoplay />
         <HealthPanel uid={uid} />
+        <Audience path={`/v1/live_inputs/${uid}`} />
       </div>
       <div class="stack">
         <Encoder input={input} reload={reload} open={never} />

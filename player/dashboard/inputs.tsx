@@ -1,23 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, session, stream } from "./api.ts";
+import { Form, Switch, TextField, Trouble, useWork } from "./forms.tsx";
 import { Icon } from "./icons.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Badge,
-  Button,
-  Dialog,
-  Empty,
-  Form,
-  Head,
-  LinkButton,
-  Note,
-  Switch,
-  TextField,
-  Trouble,
-  useWork,
-  Waiting,
-} from "./parts.tsx";
+import { Badge, Button, Card, Dialog, Empty, Head, LinkButton, Note, Waiting } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import { Thumbnail } from "./thumbnail.tsx";
 import type { Input, InputSummary, Video } from "./types.ts";
@@ -72,13 +59,16 @@ export function Inputs(): JSX.Element {
               </Button>
             </Empty>
           ) : (
-            <ul class="cards">
-              {inputs.map((input) => (
-                <li key={input.uid}>
-                  <InputCard input={input} video={onAir.get(input.uid)} />
-                </li>
-              ))}
-            </ul>
+            <>
+              <ul class="cards">
+                {inputs.map((input) => (
+                  <li key={input.uid}>
+                    <InputCard input={input} video={onAir.get(input.uid)} />
+                  </li>
+                ))}
+              </ul>
+              {inputs.length === 1 && inputs[0] && onAir.size === 0 && <FirstSteps input={inputs[0]} />}
+            </>
           )
         }
       </Waiting>
@@ -90,6 +80,34 @@ export function Inputs(): JSX.Element {
         />
       )}
     </>
+  );
+}
+
+/** Shown until somebody has more than the one input that a first start makes. */
+function FirstSteps({ input }: { readonly input: InputSummary }): JSX.Element {
+  const name = nameOf(input, "this live input");
+  return (
+    <Card
+      title="Go live in a minute"
+      class="first"
+      actions={
+        <LinkButton kind="main" href={`${home}/inputs/${input.uid}`}>
+          Open {name}
+        </LinkButton>
+      }
+    >
+      <ol class="steps">
+        <li>
+          <b>Copy two fields.</b> {name} has a server and a stream key, ready to paste.
+        </li>
+        <li>
+          <b>Paste them into OBS,</b> or send a test picture with the ffmpeg command that is beside them.
+        </li>
+        <li>
+          <b>Start streaming.</b> Picture and figures appear by themselves, the recording when you stop.
+        </li>
+      </ol>
+    </Card>
   );
 }
 

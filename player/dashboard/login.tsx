@@ -2,7 +2,8 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { session, signIn } from "./api.ts";
-import { Button, Form, Note, TextField, Trouble, useWork } from "./parts.tsx";
+import { Form, TextField, Trouble, useWork } from "./forms.tsx";
+import { Button, Note } from "./parts.tsx";
 import { Brand } from "./shell.tsx";
 
 /** Lets the administrator in. `why` is what a link did not do. */

@@ -12,6 +12,8 @@ export function Plot(props: {
   readonly samples: readonly Sample[];
   readonly say: (value: number) => string;
   readonly windowMs: number;
+  /** Where the plot ends; at the last sample when absent. */
+  readonly toMs?: number;
   readonly stepMs: number;
   readonly least: number;
   /** Worth a look: the line and the figure say so. */
@@ -21,7 +23,7 @@ export function Plot(props: {
   const { name, samples, say, windowMs, stepMs, least, bad, hint } = props;
   const pointed = useSignal<number | undefined>(undefined);
   const last = samples.at(-1);
-  const toMs = last?.at ?? Date.now();
+  const toMs = props.toMs ?? last?.at ?? Date.now();
   const fromMs = toMs - windowMs;
   const { line, area, top } = shapeOf(samples, { fromMs, toMs, width, height, holeMs: stepMs * 2.5, least });
   const read = pointed.value === undefined ? undefined : nearest(samples, fromMs + pointed.value * windowMs);

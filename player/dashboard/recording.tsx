@@ -4,25 +4,11 @@ import { useEffect, useRef } from "preact/hooks";
 import type { SluicePlayer } from "../player.ts";
 import { embedCode, playbackOf, watchUrl } from "./addresses.ts";
 import { call, stream } from "./api.ts";
+import { Audience } from "./audience.tsx";
+import { confirm } from "./confirm.tsx";
+import { Form, Switch, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Badge,
-  Button,
-  Card,
-  Copyable,
-  confirm,
-  Dialog,
-  Form,
-  Head,
-  LinkButton,
-  Note,
-  Switch,
-  say,
-  TextField,
-  Trouble,
-  useWork,
-  Waiting,
-} from "./parts.tsx";
+import { Badge, Button, Card, Copyable, Dialog, Head, LinkButton, Note, say, Waiting } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import { Preview } from "./preview.tsx";
 import { titleOf } from "./recordings.tsx";
@@ -90,6 +76,7 @@ export function RecordingPage({ uid }: { readonly uid: string }): JSX.Element {
           <div class="overview">
             <div class="stack" ref={box}>
               <Preview of={video} label={titleOf(video)} />
+              <Audience path={`/v1/videos/${video.uid}`} />
               <Details video={video} live={live ?? false} />
             </div>
             <div class="stack">
@@ -102,10 +89,7 @@ export function RecordingPage({ uid }: { readonly uid: string }): JSX.Element {
       {clipping.value && video && (
         <Clip
           video={video}
-          at={
-            box.current?.querySelector<SluicePlayer>("sluice-player")?.shadowRoot?.querySelector("video")
-              ?.currentTime
-          }
+          at={box.current?.querySelector<SluicePlayer>("sluice-player")?.currentTime}
           onClose={() => {
             clipping.value = false;
           }}

@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
+import { TextField } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import { Badge, Button, Empty, Head, TextField, Waiting } from "./parts.tsx";
+import { Badge, Button, Empty, Head, Waiting } from "./parts.tsx";
 import { home } from "./place.ts";
 import { Scrubbed, Thumbnail } from "./thumbnail.tsx";
 import type { Video } from "./types.ts";

@@ -30,10 +30,10 @@ test("without samples there is a frame and no line", () => {
 
 test.for([
   { value: 0, top: 1 },
-  { value: 0.3, top: 0.5 },
-  { value: 30, top: 50 },
+  { value: 0.26, top: 0.3 },
+  { value: 31, top: 40 },
   { value: 2_400, top: 2_500 },
-  { value: 6_001, top: 10_000 },
+  { value: 8_001, top: 10_000 },
 ])("$value fits below $top", ({ value, top }) => expect(niceTop(value)).toBeCloseTo(top));
 
 test("under the pointer is the nearest sample", () => {

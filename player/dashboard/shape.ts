@@ -57,11 +57,11 @@ export function shapeOf(samples: readonly Sample[], frame: Frame): Shape {
   return { line, area, top };
 }
 
-/** The next round figure above: 1, 2, 2.5 or 5 and zeros. */
+/** The next round figure above. */
 export function niceTop(value: number): number {
   if (value <= 0) return 1;
   const unit = 10 ** Math.floor(Math.log10(value));
-  return ([1, 2, 2.5, 5, 10].find((step) => step * unit >= value) ?? 10) * unit;
+  return ([1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((step) => step * unit >= value) ?? 10) * unit;
 }
 
 /** The sample nearest to a moment. */

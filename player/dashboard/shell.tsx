@@ -1,8 +1,10 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { signOut } from "./api.ts";
+import { Confirmation } from "./confirm.tsx";
+import { useWork } from "./forms.tsx";
 import { Icon, type IconName } from "./icons.tsx";
-import { Button, Confirmation, said, useWork } from "./parts.tsx";
+import { Button, said } from "./parts.tsx";
 import { home, place } from "./place.ts";
 
 const pages: readonly {

@@ -2,21 +2,9 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { embedCode, watchUrl } from "./addresses.ts";
 import { call, stream } from "./api.ts";
+import { Form, Select, Switch, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Button,
-  Card,
-  Copyable,
-  Empty,
-  Form,
-  LinkButton,
-  Select,
-  Switch,
-  TextField,
-  Trouble,
-  useWork,
-  Waiting,
-} from "./parts.tsx";
+import { Button, Card, Copyable, Empty, LinkButton, Waiting } from "./parts.tsx";
 import { titleOf } from "./recordings.tsx";
 import { claimsOf, type RuleDraft, type TokenDraft, tokenBodyOf } from "./token.ts";
 import type { InputSummary, Video } from "./types.ts";
@@ -96,14 +84,21 @@ function Builder({ options }: { readonly options: readonly (readonly [string, st
   };
   const setRule = (at: number, change: Partial<RuleDraft>) =>
     set({ rules: draft.value.rules.map((rule, index) => (index === at ? { ...rule, ...change } : rule)) });
+  const unnamed = draft.value.rules.findIndex(({ type, values }) => type !== "any" && !values.trim());
   const make = () =>
     work.run(
-      () =>
-        call<{ token: string }>(
+      async () => {
+        const rule = draft.value.rules[unnamed];
+        if (rule)
+          throw new Error(
+            `Rule ${unnamed + 1} names nobody yet: write which, such as ${examples[rule.type]}.`,
+          );
+        return call<{ token: string }>(
           "POST",
           `${stream}/${uid.value}/token`,
           tokenBodyOf(draft.value, Math.floor(Date.now() / 1_000)),
-        ),
+        );
+      },
       (made) => {
         token.value = made.token;
       },
@@ -138,7 +133,7 @@ function Builder({ options }: { readonly options: readonly (readonly [string, st
       <fieldset class="rules">
         <legend>Access rules</legend>
         <p class="hint">
-          Read from the top; the first that fits a viewer decides. Where none fits, he is let in.
+          Read from the top; the first that fits a viewer decides. Where none fits, the viewer is let in.
         </p>
         {rules.map((rule, index) => (
           <div class="rule" key={index}>

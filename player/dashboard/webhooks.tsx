@@ -1,23 +1,20 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
+import { confirm } from "./confirm.tsx";
+import { Form, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
 import {
   Badge,
   Button,
   Card,
   Copyable,
-  confirm,
   Dialog,
   Empty,
-  Form,
   Head,
   LinkButton,
   Note,
   say,
-  TextField,
-  Trouble,
-  useWork,
   Waiting,
 } from "./parts.tsx";
 import { go, home } from "./place.ts";

@@ -182,8 +182,24 @@ describe("an operator at the dashboard", { timeout: 2 * MINUTE }, () => {
     );
   });
 
-  test("webhooks and API tokens are made, seen, used and taken away", async () => {
-    await page.goto(at());
+  test("outputs, webhooks and API tokens are made, seen, used and taken away", async () => {
+    await page.goto(at(`/inputs/${sluice.ready.uid}/outputs`));
+    await page.getByRole("button", { name: "Add an output" }).first().click();
+    const output = page.getByRole("dialog", { name: "Add an output" });
+    await output.getByLabel("Service").selectOption("other");
+    await output.getByLabel("Stream key").fill("abcd-efgh");
+    await output.getByRole("button", { name: "Add", exact: true }).click();
+    await output.getByText("must be a server URL like").waitFor();
+    await output.getByLabel("Server").fill("rtmp://127.0.0.1:9/live");
+    await output.getByRole("button", { name: "Add", exact: true }).click();
+    const row = page.locator(".output");
+    await row.getByText("rtmp://127.0.0.1:9/live").waitFor();
+    await row.getByRole("switch").uncheck();
+    await row.getByText("Off", { exact: true }).waitFor();
+    await row.getByRole("button", { name: "Delete output" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete output" }).click();
+    await page.getByText("Goes nowhere else").waitFor();
+
     await page.getByRole("link", { name: "Webhooks" }).click();
     await page.getByRole("button", { name: "Add a webhook" }).first().click();
     await page.getByLabel("Address").fill("http://127.0.0.1:9/hook");
@@ -221,7 +237,8 @@ describe("an operator at the dashboard", { timeout: 2 * MINUTE }, () => {
   test("on no page does a phone scroll sideways, and axe finds nothing serious in light or dark", async () => {
     const { uid } = sluice.ready;
     const pages = [
-      ...["", `/inputs/${uid}`, `/inputs/${uid}/recordings`, `/inputs/${uid}/settings`],
+      ...["", `/inputs/${uid}`, `/inputs/${uid}/recordings`],
+      ...[`/inputs/${uid}/outputs`, `/inputs/${uid}/settings`],
       ...["/recordings", "/access", "/webhooks", "/admin"],
     ];
     for (const path of pages) {

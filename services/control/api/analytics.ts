@@ -20,6 +20,7 @@ const query = z.object({
     ),
 });
 const mean = z.number().nullable();
+/** How much was watched, and how well. */
 const watched = z.object({
   watchMinutes: z.number(),
   views: z
@@ -52,6 +53,8 @@ const answer = {
   totals: watched,
   points: z.array(watched.extend({ at: z.number().describe("Its beginning, epoch ms.") })),
 };
+/** Of one live input or one video. */
+export const analyticsView = z.object(answer);
 const listed = z.array(watched.extend({ uid: z.string() })).describe("The most watched first, 100 at most.");
 const detail =
   "Counted in steps of five minutes, seconds after it happened; steps in which nobody watched are left out.";
@@ -113,7 +116,7 @@ export function analyticsCalls({ records }: Deps): readonly Call[] {
       scope: "stream:read",
       params: onOne,
       query,
-      result: z.object(answer),
+      result: analyticsView,
       async handle({ params, query }) {
         if (!(await records.video(params.uid))) return notFound;
         return { status: 200, result: (await look(query, { video: params.uid })).own };
