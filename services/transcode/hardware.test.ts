@@ -70,7 +70,9 @@ test("rungs in other codecs stay with their own encoders beside those that hardw
 });
 
 test("software is told what it was", () => {
-  expect(told("software")).toContain("-c:v libx264 -preset superfast -tune zerolatency -profile:v high");
+  expect(told("software")).toContain(
+    "-c:v libx264 -preset superfast -partitions none -tune zerolatency -profile:v high",
+  );
 });
 
 test("a trial is a real encode of five pictures in the same words", () => {

@@ -27,7 +27,14 @@ const hardwareWords: Readonly<Record<Hardware, string>> = {
   videotoolbox: "-c:v h264_videotoolbox -realtime 1 -prio_speed 1 -bf 0 -allow_sw 0",
 };
 /** What only libx264 is told; each has one value. */
-const softwareOptions: readonly string[] = ["-c:v", "-preset", "-tune", "-threads", "-sc_threshold"];
+const softwareOptions: readonly string[] = [
+  "-c:v",
+  "-preset",
+  "-partitions",
+  "-tune",
+  "-threads",
+  "-sc_threshold",
+];
 /** VA-API has no such option: the captions that it keeps stay as they are. */
 const withoutCaptions = "-a53cc";
 

@@ -239,11 +239,11 @@ const golden = (timing: string) =>
   " -flags low_delay -probesize 32768 -analyzeduration 0 -fpsprobesize 0 -threads 1 -f flv -i pipe:0" +
   " -filter_complex [0:v]scale=854:480:flags=fast_bilinear,setsar=1,format=yuv420p,split=2[b0][s1];[b0]format=yuv420p[v0];" +
   "[s1]scale=640:360:flags=fast_bilinear,setsar=1,format=yuv420p[v1]" +
-  " -f flv -map [v0] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v 3.1 -threads 1" +
+  " -f flv -map [v0] -c:v libx264 -preset superfast -partitions none -tune zerolatency -profile:v high -level:v 3.1 -threads 1" +
   " -b:v 1200k -maxrate 1296k -bufsize 720k -force_key_frames source -sc_threshold 0 -g 600 -a53cc 0" +
   ` ${timing} passthrough -enc_time_base 1:1000` +
   " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1 pipe:3" +
-  " -f flv -map [v1] -c:v libx264 -preset superfast -tune zerolatency -profile:v high -level:v 3.0 -threads 1" +
+  " -f flv -map [v1] -c:v libx264 -preset superfast -partitions none -tune zerolatency -profile:v high -level:v 3.0 -threads 1" +
   " -b:v 700k -maxrate 756k -bufsize 420k -force_key_frames source -sc_threshold 0 -g 600 -a53cc 0" +
   ` ${timing} passthrough -enc_time_base 1:1000` +
   " -flvflags no_duration_filesize+no_metadata+no_sequence_end -flush_packets 1 pipe:4";

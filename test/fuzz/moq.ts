@@ -3,6 +3,7 @@ import { decodeDatagram, encodeDatagram } from "../../services/moq/codec/datagra
 import { type Draft, draft14, draft16, draft18 } from "../../services/moq/codec/drafts.ts";
 import { DataReader } from "../../services/moq/codec/objects.ts";
 import { readRecord } from "../../services/moq/routes.ts";
+import { BadMedia } from "../../services/packager/bad-media.ts";
 import { readCatalog } from "../../services/packager/msf.ts";
 import { bytesOf } from "../support/bytes.ts";
 import type { Target } from "./target.ts";
@@ -116,7 +117,39 @@ export const moqDatagrams: Target = {
   },
 };
 
-/** The catalog of an encoder that speaks MoQ. */
+/** What a field of a catalog may hold, right or wrong. */
+const catalogValues = [
+  ...["cmaf", "loc", "video", "audio", "video/mp4", "AAAA", "A===", "v", ""],
+  ...[1, -1, 1e300, null, true, {}, []],
+];
+
+/** A catalog with as many tracks and inits as the bytes last, each field chosen by one of them. */
+function catalogOf(bytes: Uint8Array): string {
+  let at = 0;
+  const value = (usual: unknown): unknown => {
+    const byte = bytes[at++] ?? 0;
+    return byte < 0x80 ? usual : catalogValues[byte % catalogValues.length];
+  };
+  const tracks: unknown[] = [];
+  const initDataList: unknown[] = [];
+  while (at < bytes.length) {
+    initDataList.push({ id: value("v"), type: value("inline"), data: value("AAAA") });
+    tracks.push({
+      ...{ name: value("v"), packaging: value("cmaf"), role: value("video"), bitrate: value(1) },
+      ...(bytes[at++]! % 2
+        ? { initRef: value("v") }
+        : { mimeType: value("video/mp4"), initData: value("AA==") }),
+    });
+  }
+  return JSON.stringify({ tracks: value(tracks), initDataList: value(initDataList) });
+}
+
+function takeCatalog(text: string): void {
+  for (const { name, init } of readCatalog(text))
+    if (init.length > text.length || name.length > text.length) throw new Error("more came out than went in");
+}
+
+/** The catalog of an encoder that speaks MoQ: hardly a change of its text is JSON, so the bytes also choose one that is. */
 export const moqCatalog: Target = {
   name: "moq-catalog",
   seeds: [
@@ -124,9 +157,12 @@ export const moqCatalog: Target = {
     '{"tracks":[{"name":"a","packaging":"cmaf","mimeType":"audio/mp4","initData":"AAAA"}]}',
   ].map((text) => Buffer.from(text)),
   run: (bytes) => {
-    for (const { name, init } of readCatalog(Buffer.from(bytes).toString("utf8")))
-      if (init.length > bytes.length || name.length > bytes.length)
-        throw new Error("more came out than went in");
+    try {
+      takeCatalog(Buffer.from(bytes).toString("utf8"));
+    } catch (error) {
+      if (!(error instanceof BadMedia)) throw error;
+    }
+    takeCatalog(catalogOf(bytes));
   },
 };
 

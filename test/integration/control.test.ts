@@ -280,7 +280,8 @@ test("kill -9 in the middle of writes takes none that was acknowledged", async (
   expect(acknowledged.length).toBeGreaterThanOrEqual(40);
 
   const control = await start();
-  expect(control.ready).toEqual(ready);
+  // Only the link for the first login is of one start.
+  expect({ ...control.ready, dashboard: ready.dashboard }).toEqual(ready);
   const { result } = await ask(ready.apiToken, "GET", inputs);
   const kept = new Set(result.liveInputs.map((input: { uid: string }) => input.uid));
   expect(acknowledged.filter((uid) => !kept.has(uid))).toEqual([]);

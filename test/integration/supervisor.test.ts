@@ -40,6 +40,7 @@ test("the ready file holds what a script needs to publish, watch and call the AP
     uid: expect.stringMatching(/^[0-9a-f]{32}$/),
     streamKey: expect.stringMatching(/^[\w-]{43}k[0-9a-f]{32}$/),
     apiToken: expect.stringMatching(/^\S{20,}$/),
+    dashboard: expect.stringMatching(/^http:\/\/localhost:\d+\/dashboard#link=[\w-]{20,}$/),
     metrics: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
   });
   for (const text of [
