@@ -270,6 +270,19 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         file: join(options.dataDir, "origin", "watched.json"),
       }),
     );
+    const uploads = new Uploads({
+      recordings: options.recordings,
+      captionsOf: (video) => {
+        const record = options.records.get(`captions:${video}`);
+        return record?.kind === "captions" ? record : undefined;
+      },
+      load: async (id) => {
+        const path = `/internal/captions/${id}`;
+        const { status, json } = await requestInternal(options.controlAddress, path, { secret });
+        return status === 200 ? z.object({ webvtt: z.string() }).parse(json).webvtt : undefined;
+      },
+      failed: (error, video) => log.warn({ err: error, video }, "uploaded captions cannot be had now"),
+    });
     const handler = createHandler({
       dvr: options.dvrSeconds > 0,
       directory,
@@ -282,19 +295,8 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       pages: new Pages(options.playerDir),
       control: options.controlAddress,
       secret,
-      recordings: new Uploads({
-        recordings: options.recordings,
-        captionsOf: (video) => {
-          const record = options.records.get(`captions:${video}`);
-          return record?.kind === "captions" ? record : undefined;
-        },
-        load: async (id) => {
-          const path = `/internal/captions/${id}`;
-          const { status, json } = await requestInternal(options.controlAddress, path, { secret });
-          return status === 200 ? z.object({ webvtt: z.string() }).parse(json).webvtt : undefined;
-        },
-        failed: (error, video) => log.warn({ err: error, video }, "uploaded captions cannot be had now"),
-      }),
+      recordings: uploads,
+      captioned: (video) => uploads.has(video),
       thumbnails: options.pictures && new Thumbnails({ pictures: options.pictures, momentOf }),
       movies: new MovieDoor({ recordings: options.recordings, failed }),
       failed,

@@ -43,6 +43,8 @@ export interface ServerOptions {
   readonly control: string;
   readonly secret: string | undefined;
   readonly recordings: Pick<Recordings, "find" | "ownerOf"> | undefined;
+  /** Whether captions were uploaded for a video, which then only its recording has. */
+  readonly captioned?: ((video: string) => boolean) | undefined;
   /** Pictures of what can be watched; absent where nobody can decode. */
   readonly thumbnails: Thumbnails | undefined;
   /** Files made of recordings; absent where nothing is recorded. */
@@ -234,8 +236,8 @@ async function onAir(
 }
 
 async function multivariant(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
-  const { directory, recordings, playlists } = options;
-  const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
+  const { recordings, playlists } = options;
+  const recorded = isHere(options, playback) ? undefined : await recordings?.find(playback);
   const mode = modeOf(exchange.query, options);
   if (recorded) return playlists.multivariant(exchange, recorded, mode);
   const broadcast = await onAir(exchange, options, playback, {
@@ -251,8 +253,8 @@ async function manifest(
   playback: string,
   viewer: string | undefined,
 ): Promise<void> {
-  const { directory, recordings, manifests, attendance } = options;
-  const recorded = isHere(directory, playback) ? undefined : await recordings?.find(playback);
+  const { recordings, manifests, attendance } = options;
+  const recorded = isHere(options, playback) ? undefined : await recordings?.find(playback);
   if (recorded) {
     attendance.saw(exchange, { programme: recorded, protocol: "dash", viewer });
     return manifests.recorded(exchange, recorded);
@@ -278,8 +280,10 @@ function file(
   refuse(exchange, 404, notRecorded);
 }
 
-function isHere(directory: Directory, playback: string): boolean {
-  return (directory.video(playback) ?? directory.current(playback)) !== undefined;
+/** Whether a broadcast is answered from what is kept of it here, rather than from its recording. */
+function isHere({ directory, captioned }: ServerOptions, playback: string): boolean {
+  const here = directory.video(playback) ?? directory.current(playback);
+  return here !== undefined && !(here.state === "ended" && captioned?.(here.video));
 }
 
 /** A rung's playlist is held until its encoder has begun it; undefined when it was answered otherwise. */
@@ -360,7 +364,8 @@ async function find(
   video: string,
 ): Promise<Programme | undefined> {
   const { directory, recordings } = options;
-  const found = directory.video(video) ?? (await recordings?.find(video));
+  const recorded = isHere(options, video) ? undefined : await recordings?.find(video);
+  const found = recorded ?? directory.video(video);
   if (found && (playback === found.video || playback === found.input)) return found;
   missing(exchange);
   return undefined;

@@ -37,6 +37,11 @@ export class Uploads implements Pick<Recordings, "find" | "ownerOf"> {
     return this.#options.recordings.ownerOf(video);
   }
 
+  /** Whether there are any for this video. */
+  has(video: string): boolean {
+    return this.#options.captionsOf(video) !== undefined;
+  }
+
   async find(video: string): Promise<Programme | undefined> {
     const { recordings, captionsOf, failed } = this.#options;
     const plain = await recordings.find(video);
