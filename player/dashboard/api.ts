@@ -44,9 +44,20 @@ export async function call<R>(
   return (await ask(method, path, body, signal)).result as R;
 }
 
+/** Keys of what was sent and never answered: who presses again means the same thing, which may have been made already. */
+const unanswered = new Map<string, string>();
+
+function newKey(): string {
+  // Pages over plain HTTP have no randomUUID.
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("-");
+}
+
 async function ask(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Envelope> {
   const { csrf } = session.value ?? {};
+  const what = JSON.stringify([path, body]);
+  const key = method === "POST" ? (unanswered.get(what) ?? newKey()) : undefined;
   let answer: Response;
+  let text: string;
   try {
     answer = await fetch(path, {
       method,
@@ -54,16 +65,19 @@ async function ask(method: string, path: string, body?: unknown, signal?: AbortS
       credentials: "same-origin",
       headers: {
         ...(csrf && { "x-sluice-csrf": csrf }),
+        ...(key && { "idempotency-key": key }),
         ...(body !== undefined && { "content-type": "application/json" }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
       ...(signal && { signal }),
     });
+    text = await answer.text();
   } catch (error) {
     if (signal?.aborted) throw error;
+    if (key) unanswered.set(what, key);
     throw new Refused(0, [{ message: "The server cannot be reached. Look at the network, then try again." }]);
   }
-  const text = await answer.text();
+  unanswered.delete(what);
   const envelope = readEnvelope(text);
   if (answer.ok) return envelope;
   // The session is over; whatever is on the screen stays behind the login.

@@ -165,6 +165,7 @@ test.for([
     other: { url: "https://y.example/hook" },
   },
   { name: "a signing key", path: () => `${base}/keys`, body: {}, other: undefined },
+  { name: "a link into the dashboard", path: () => "/v1/admin/links", body: {}, other: undefined },
 ])("the same Idempotency-Key makes $name once, and answers the same each time", async (one) => {
   const headers = { ...admin(), "idempotency-key": one.name };
   const post = (given: object = one.body) => ask("POST", one.path(), given, headers);

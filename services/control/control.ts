@@ -87,7 +87,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       await tx.doomClips();
     });
     const hasPassword = (await records.setting(passwordSetting)) !== undefined;
-    const dashboard = dashboardUrl(options.publicUrls, hasPassword ? undefined : await makeLink(records));
+    const link = hasPassword ? undefined : (await records.write(makeLink)).result;
+    const dashboard = dashboardUrl(options.publicUrls, link);
     const fold = () =>
       records
         .write((tx) => foldWatched(tx, Date.now() - foldDays * dayMs))
@@ -117,7 +118,10 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     const { originAddress, secret } = options;
     const remove = originAddress && recordingRemover(originAddress, secret);
     const janitor = remove ? scope.own("janitor", new Janitor({ records, remove, log })) : undefined;
-    const internal = internalCalls(records, links, log, () => janitor?.wake());
+    const internal = internalCalls({
+      ...{ records, links, urls: options.publicUrls, log },
+      ended: () => janitor?.wake(),
+    });
 
     const deps = {
       records,

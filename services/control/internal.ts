@@ -5,7 +5,9 @@ import type { Log } from "../lib/log.ts";
 import { z } from "../lib/schema.ts";
 import { outputReasons, outputStates } from "../live/output.ts";
 import type { Tally } from "../live/tally.ts";
+import { badMediaCodes } from "../packager/bad-media.ts";
 import type { Links } from "./links.ts";
+import type { PublicUrls } from "./resources.ts";
 import { applyFacts } from "./store/facts.ts";
 import type { Records } from "./store/records.ts";
 import { keepWatched } from "./store/watched.ts";
@@ -23,6 +25,7 @@ const sentFact = z.discriminatedUnion("type", [
     uid,
     publish: uid,
     reason: z.enum(["clean", "lost", "replaced", "refused"]),
+    wrong: z.object({ code: z.enum(badMediaCodes), advice }).optional(),
   }),
   z.object({ ...head, type: z.literal("broadcast.started"), uid, video: uid }),
   z.object({
@@ -120,7 +123,15 @@ const watched = z.object({
 });
 
 /** The calls of other roles: `/internal/slice`, `/internal/ack`, `/internal/events`, `/internal/watched`. Throws `Failure` for anything else. */
-export function internalCalls(records: Records, links: Links, log: Log, ended: () => void) {
+export function internalCalls(options: {
+  readonly records: Records;
+  readonly links: Links;
+  readonly urls: PublicUrls;
+  readonly log: Log;
+  /** A broadcast has ended. */
+  readonly ended: () => void;
+}) {
+  const { records, links, urls, log, ended } = options;
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? "/", "http://control");
     const call = `${request.method} ${url.pathname}`;
@@ -137,7 +148,9 @@ export function internalCalls(records: Records, links: Links, log: Log, ended: (
       const { role, node, events } = parse(report, await readJson(request, 4 << 20));
       // A newer role may tell what this version does not know: taken and left alone, or it would come for ever.
       const facts = events.filter((event) => known.has(event.type)).map((event) => parse(sentFact, event));
-      const { result } = await records.write((tx) => applyFacts(tx, `${role}/${node}`, facts));
+      const { result } = await records.write((tx) =>
+        applyFacts(tx, { node: `${role}/${node}`, urls }, facts),
+      );
       // Its recording may have a day on which it is to go.
       if (result.some(({ type }) => type === "broadcast.ended")) ended();
       for (const { type, uid, id, at, ...fact } of result) log.debug({ type, uid, ...fact }, "event");

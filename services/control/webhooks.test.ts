@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { tellerOf } from "../../test/support/stores.ts";
 import { networksOf } from "../lib/address.ts";
 import { createLog } from "../lib/log.ts";
-import type { Fact } from "../live/events.ts";
+import type { Fact, WrongMedia } from "../live/events.ts";
 import { keysFrom, openMaster } from "./keys.ts";
 import { putEndpoint, replay } from "./store/outbox.ts";
 import { Records } from "./store/records.ts";
@@ -71,6 +71,11 @@ const ended = (uid: string, publish: string): Fact => ({
   uid,
   publish,
   reason: "clean",
+});
+const advice = "what to change";
+const refusedFor = (code: WrongMedia["code"]): Fact => ({
+  ...{ type: "publish.ended", uid: "u", publish: "1", reason: "refused" },
+  wrong: { code, advice },
 });
 function start(retry: readonly number[] = [5, 5, 5, 5, 5], allowed = "127.0.0.0/8"): void {
   webhooks = startWebhooks({ records, keys, allowed: networksOf([allowed])!, log, retryMs: retry });
@@ -134,6 +139,58 @@ test("the end of a broadcast that was recorded is a video that is ready; of one 
     status: { state: "ready" },
     duration: 12.5,
   });
+});
+
+test.for<{ name: string; fact: Fact; code: string; after?: string }>([
+  {
+    name: "video in a codec that is not taken",
+    fact: refusedFor("unsupported_video_codec"),
+    code: "ERR_UNSUPPORTED_VIDEO_CODEC",
+    after: "live_input.disconnected",
+  },
+  {
+    name: "audio in a codec that is not taken",
+    fact: refusedFor("unsupported_audio_codec"),
+    code: "ERR_UNSUPPORTED_AUDIO_CODEC",
+    after: "live_input.disconnected",
+  },
+  {
+    name: "media that is damaged",
+    fact: refusedFor("bad_config"),
+    code: "ERR_BAD_MEDIA",
+    after: "live_input.disconnected",
+  },
+  {
+    name: "keyframes too far apart",
+    fact: { type: "gop.long", uid: "u", seconds: 8.3, advice },
+    code: "ERR_GOP_OUT_OF_RANGE",
+  },
+  {
+    name: "a disk that is full",
+    fact: { type: "recording.paused", uid: "u", video: "v", why: "ENOSPC: no space left", advice },
+    code: "ERR_STORAGE_QUOTA_EXHAUSTED",
+  },
+  {
+    name: "a disk that fails",
+    fact: { type: "recording.paused", uid: "u", video: "v", why: "EIO: i/o error, write", advice },
+    code: "ERR_RECORDING_PAUSED",
+  },
+  {
+    name: "a machine that is too slow",
+    fact: { type: "ladder.failed", uid: "u", video: "v", why: "no worker", advice },
+    code: "ERR_CAPACITY",
+  },
+])("the owner is told of $name with $code", async ({ fact, code, after }) => {
+  await endpoint("a");
+  start();
+  await tell(started("u", "1"), fact);
+  await delivered("a", after ? 3 : 2);
+  const [, error, then] = got.map(({ body }) => JSON.parse(body).data);
+  expect(error).toMatchObject({
+    event_type: "live_input.errored",
+    live_input_errored: { error: { code, message: advice } },
+  });
+  expect(then?.event_type).toBe(after);
 });
 
 test("a publish that another replaced is no disconnection", async () => {

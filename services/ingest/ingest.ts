@@ -9,9 +9,11 @@ import { type InternalServer, listenInternal, readJson, sendJson } from "../lib/
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
+import { z } from "../lib/schema.ts";
 import type { Events } from "../live/events.ts";
 import { publishHeartbeatMs, publishLine } from "../live/publishes.ts";
 import type { IngestInput, Snapshot } from "../live/snapshot.ts";
+import { badMediaCodes } from "../packager/bad-media.ts";
 import { accountOf, createDoorman, createGuesses } from "./admission.ts";
 import { announce } from "./announce.ts";
 import { createFeed, type Feed, type FeedLimits, feedLimits } from "./feed.ts";
@@ -138,6 +140,11 @@ const afterglowMs = 5_000;
 const maxUnreadBytes = 1 << 20;
 const feedOf = (publish: string) => `/internal/feeds/${publish}`;
 const feedPath = /^\/internal\/feeds\/([\w-]{1,64})$/;
+/** Why the origin ends a publish: a sentence for the encoder, and what of its media was wrong. */
+const ending = z.object({
+  message: z.string().max(2_000).catch("The server ended the publish."),
+  code: z.enum(badMediaCodes).optional().catch(undefined),
+});
 const publishPath = /^\/internal\/publishes\/([\w-]{1,64})$/;
 
 /** Who is on air, and who may be. */
@@ -235,9 +242,8 @@ class Desk {
     const publish = this.#publishes.get(publishPath.exec(path)?.[1] ?? "");
     if (!publish || request.method !== "DELETE")
       throw new Failure("not_found", "No such publish is on air here");
-    const said = await readJson(request, 4096);
-    const message = said && typeof said === "object" && "message" in said ? said.message : undefined;
-    publish.session.end("refused", typeof message === "string" ? message : "The server ended the publish.");
+    const { code, message } = ending.parse(await readJson(request, 4096));
+    publish.session.end("refused", message, code);
     sendJson(response, 204);
   }
 
@@ -339,7 +345,7 @@ class Desk {
     events.send({ type: "publish.started", uid, publish: id, peer: session.peer });
     return {
       media: (type, timestampMs, tag) => feed.write(type, timestampMs, tag),
-      end: (reason, detail) => {
+      end: (reason, detail, code) => {
         announcer.close();
         this.#publishes.delete(id);
         if (this.#onAir.get(uid) === publish) this.#onAir.delete(uid);
@@ -352,7 +358,8 @@ class Desk {
           { uid, publish: id, peer: session.peer, reason, detail, bytes: session.received, seconds },
           "publish closed",
         );
-        events.send({ type: "publish.ended", uid, publish: id, reason });
+        const wrong = code && { code, advice: detail };
+        events.send({ type: "publish.ended", uid, publish: id, reason, ...(wrong && { wrong }) });
       },
     };
   }

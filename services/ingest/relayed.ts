@@ -47,10 +47,10 @@ export class RelayedSession implements Session {
     return this.#open;
   }
 
-  end(reason: EndReason, message: string): void {
+  end(reason: EndReason, message: string, code?: BadMedia["code"]): void {
     if (!this.#open) return;
     this.#say(message);
-    this.#over(reason, message);
+    this.#over(reason, message, code);
     this.#socket.end();
   }
 
@@ -101,16 +101,16 @@ export class RelayedSession implements Session {
       }
     } catch (error) {
       if (!(error instanceof BadMedia)) throw error;
-      this.end("refused", error.message);
+      this.end("refused", error.message, error.code);
     }
   }
 
-  #over(reason: EndReason, detail: string): void {
+  #over(reason: EndReason, detail: string, code?: BadMedia["code"]): void {
     if (!this.#open) return;
     this.#open = false;
     clearTimeout(this.#silence);
     const sink = this.#sink;
     this.#sink = undefined;
-    sink?.end(reason, detail);
+    sink?.end(reason, detail, code);
   }
 }

@@ -29,8 +29,8 @@ export type EndReason = "clean" | "lost" | "replaced" | "refused";
 export interface Sink {
   /** As `Handler.media`. Throws BadMedia when the publisher must change something. */
   media(type: number, timestampMs: number, tag: Uint8Array): void;
-  /** Called once; nothing comes after it. `detail` is for the log. */
-  end(reason: EndReason, detail: string): void;
+  /** Called once; nothing comes after it. `detail` is for the log, `code` says what was wrong with the media. */
+  end(reason: EndReason, detail: string, code?: BadMedia["code"]): void;
 }
 
 /** A refusal: `message` is for the encoder's log, `why` is a constant for ours. */
@@ -59,7 +59,7 @@ export interface Session {
   /** When media last came, or the publish was accepted (performance.now). */
   readonly lastMediaMs: number;
   /** Ends the session: the encoder is told `message`, the sink `reason`. */
-  end(reason: EndReason, message: string): void;
+  end(reason: EndReason, message: string, code?: BadMedia["code"]): void;
   /** Cuts the connection without a word, as a network would: encoders come back after that. */
   cut(): void;
 }
@@ -144,10 +144,10 @@ class Connection implements Session {
     return this.#lastMediaMs;
   }
 
-  end(reason: EndReason, message: string): void {
+  end(reason: EndReason, message: string, code?: BadMedia["code"]): void {
     if (this.#state === "over") return;
     this.#protocol.refuse(reason === "replaced" ? "BadName" : "Denied", message);
-    this.#over(reason, message);
+    this.#over(reason, message, code);
     this.#linger();
   }
 
@@ -162,7 +162,7 @@ class Connection implements Session {
     try {
       this.#protocol.push(bytes);
     } catch (error) {
-      if (error instanceof BadMedia && this.#sink) this.end("refused", error.message);
+      if (error instanceof BadMedia && this.#sink) this.end("refused", error.message, error.code);
       else if (error instanceof Failure) this.#drop(error.message, error.cause);
       else this.#drop(error instanceof BadMedia ? error.message : "unexpected", error);
     }
@@ -247,7 +247,7 @@ class Connection implements Session {
     clearTimeout(this.#timer);
   }
 
-  #over(reason: EndReason, detail: string): void {
+  #over(reason: EndReason, detail: string, code?: BadMedia["code"]): void {
     if (this.#state === "over") return;
     this.#state = "over";
     clearTimeout(this.#timer);
@@ -255,7 +255,7 @@ class Connection implements Session {
     this.#protocol.stop();
     const sink = this.#sink;
     this.#sink = undefined;
-    sink?.end(reason, detail);
+    sink?.end(reason, detail, code);
   }
 
   /** A reset would overtake what was said, so the peer's bytes are read and thrown away until it closes or time is up. */

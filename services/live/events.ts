@@ -14,7 +14,15 @@ import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
+import type { BadMedia } from "../packager/bad-media.ts";
 import type { OutputReason, OutputState } from "./output.ts";
+
+/** Media that cannot be taken. */
+export interface WrongMedia {
+  readonly code: BadMedia["code"];
+  /** One sentence for the owner: what to change. */
+  readonly advice: string;
+}
 
 /** What a role tells control. `uid` is the live input's; `publish` one encoder connection; `video` one broadcast. */
 export type Fact =
@@ -29,6 +37,8 @@ export type Fact =
       readonly uid: string;
       readonly publish: string;
       readonly reason: "clean" | "lost" | "replaced" | "refused";
+      /** What was wrong with what it sent, where that is why it was refused. */
+      readonly wrong?: WrongMedia | undefined;
     }
   | { readonly type: "broadcast.started"; readonly uid: string; readonly video: string }
   | {

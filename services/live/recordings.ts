@@ -47,6 +47,12 @@ export interface Movie {
   read(from: number, to: number): AsyncIterable<Uint8Array>;
 }
 
+/** What was made of a stretch of a recording. */
+export interface Clipped extends Summary {
+  /** Where it begins: with the keyframe at or before the stretch, in seconds from the recording's beginning. */
+  readonly startSeconds: number;
+}
+
 /** Everything that this origin has on disk. */
 export interface Recordings {
   begin(about: TapeAbout): Tape;
@@ -62,5 +68,5 @@ export interface Recordings {
   /** What is recorded under a video's uid as one file, also while it is on air; undefined where nothing is. */
   movie(video: string, stretch?: Stretch): Promise<Movie | undefined>;
   /** Makes the segments of a stretch a recording of its own under `uid`, also while it is on air; undefined where nothing is. */
-  clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined>;
+  clip(video: string, stretch: Stretch, uid: string): Promise<Clipped | undefined>;
 }

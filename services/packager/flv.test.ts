@@ -216,14 +216,14 @@ describe("readVideo", () => {
     {
       name: "Sorenson",
       hex: "12 00 000000",
-      code: "unsupported_codec",
+      code: "unsupported_video_codec",
       says: /Sorenson.*set the encoder to H\.264, HEVC, AV1 or VP9$/,
     },
-    { name: "VVC", hex: "90 76766331 01", code: "unsupported_codec", says: /VVC/ },
+    { name: "VVC", hex: "90 76766331 01", code: "unsupported_video_codec", says: /VVC/ },
     {
       name: "a code that is nobody's",
       hex: "90 746f5374 01",
-      code: "unsupported_codec",
+      code: "unsupported_video_codec",
       says: /codec "toSt"/,
     },
     { name: "multitrack that is cut short", hex: "96 00 61766331", code: "bad_flv", says: /cut short/ },
@@ -237,7 +237,7 @@ describe("readVideo", () => {
     {
       name: "a track beyond all numbers",
       hex: "96 01 61766331 7f 00",
-      code: "unsupported_codec",
+      code: "unsupported_video_codec",
       says: /below 16/,
     },
   ])("refuses $name", ({ hex, code, says }) => {
@@ -295,7 +295,7 @@ describe("readAudio", () => {
     { name: "enhanced MP3", hex: "91 2e6d7033 00", says: /MP3/ },
   ])("refuses $name", ({ hex, says }) => {
     const refusal = expect.objectContaining({
-      code: "unsupported_codec",
+      code: "unsupported_audio_codec",
       message: expect.stringMatching(says),
     });
     expect(() => readAudio(bytesOf(hex))).toThrow(refusal);

@@ -180,7 +180,7 @@ export class FlvReader {
   }
 }
 
-/** What a video tag says. Throws BadMedia, `unsupported_codec` with a sentence for the publisher. */
+/** What a video tag says. Throws BadMedia, `unsupported_video_codec` with a sentence for the publisher. */
 export function readVideo(payload: Uint8Array): VideoMessage {
   if (payload.length === 0) return ignore; // RTMP encoders send empty messages as a sign of life
   const first = payload[0]!;
@@ -253,7 +253,7 @@ function videoFrame(
   return { type: "frame", track, entry, key, compositionMs, offsetMs, data };
 }
 
-/** What an audio tag says. Throws BadMedia, `unsupported_codec` with a sentence for the publisher. */
+/** What an audio tag says. Throws BadMedia, `unsupported_audio_codec` with a sentence for the publisher. */
 export function readAudio(payload: Uint8Array): AudioMessage {
   if (payload.length === 0) return ignore;
   const format = payload[0]! >> 4;
@@ -337,7 +337,7 @@ function tracksOf<T extends { readonly type: string }>(
     }
     if (track >= maxTracks)
       throw new BadMedia(
-        "unsupported_codec",
+        `unsupported_${kind}_codec`,
         `Track ${track} is not supported; number ${kind} tracks below ${maxTracks}`,
       );
     messages.push(read({ track, entry: entry!, packet, body: payload.subarray(at, end) }));

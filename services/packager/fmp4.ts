@@ -260,7 +260,8 @@ function readTrack(trak: Uint8Array): Fmp4Track | undefined {
   const id = uint32(tkhd, tkhd[0] === 1 ? 20 : 12);
   const type = text(stsd, 12);
   const known = Object.hasOwn(sampleEntries, type) ? sampleEntries[type] : undefined;
-  if (!known) throw new BadMedia("unsupported_codec", `The MP4 has ${kind} of type ${JSON.stringify(type)}`);
+  if (!known)
+    throw new BadMedia(`unsupported_${kind}_codec`, `The MP4 has ${kind} of type ${JSON.stringify(type)}`);
   const [content] = childrenOf(stsd.subarray(8), type);
   const [record] = content
     ? childrenOf(content.subarray(kind === "video" ? videoEntryBytes : audioEntryBytes), known.box)

@@ -124,7 +124,7 @@ export function readCatalog(text: string): OfferedTrack[] {
   }
   if (found.length === 0)
     throw new BadMedia(
-      "unsupported_codec",
+      "bad_config",
       "The catalog has no track with packaging cmaf and its init segment; publish CMAF (CMSF), not LOC",
     );
   return found;

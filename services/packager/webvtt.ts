@@ -21,11 +21,13 @@ export const textBits = 4_000;
 export function webvtt(lines: readonly Line[]): string {
   // 3.1.4: cue time 0 is media time 0, so that no two segments of a broadcast differ in it.
   let text = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n";
-  for (const line of lines) {
-    const settings = line.settings ? ` ${line.settings}` : "";
-    text += `\n${timestamp(line.startMs)} --> ${timestamp(line.endMs)}${settings}\n${cueText(line)}\n`;
-  }
+  for (const line of lines) text += cue(line);
   return text;
+}
+
+function cue(line: Line): string {
+  const settings = line.settings ? ` ${line.settings}` : "";
+  return `\n${timestamp(line.startMs)} --> ${timestamp(line.endMs)}${settings}\n${cueText(line)}\n`;
 }
 
 /** A time as a cue has it (WebVTT 4.1), of whole milliseconds. */
@@ -74,6 +76,17 @@ export function readWebvtt(file: string): Line[] | string {
   return lines.length > 0
     ? lines
     : "has no cue: each has a line like 00:01.000 --> 00:04.000 above its words";
+}
+
+/** The file of what a WebVTT file says between `fromMs` and `toMs`, with times from `fromMs` on; undefined where it says nothing. */
+export function cutWebvtt(file: string, fromMs: number, toMs: number): string | undefined {
+  const lines = readWebvtt(file);
+  if (typeof lines === "string") return undefined;
+  const inside = lines.filter(({ startMs, endMs }) => endMs > fromMs && startMs < toMs);
+  const cues = inside.map(({ startMs, endMs, ...line }) =>
+    cue({ ...line, startMs: Math.max(startMs, fromMs) - fromMs, endMs: Math.min(endMs, toMs) - fromMs }),
+  );
+  return cues.length > 0 ? `WEBVTT\n${cues.join("")}` : undefined;
 }
 
 const clockTime = String.raw`(?:(\d{2,4}):)?([0-5]\d):([0-5]\d\.\d{3})`;

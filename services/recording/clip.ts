@@ -16,6 +16,8 @@ export interface ClipPlan {
     /** What of the old recording it is made of, in order: init segment first. */
     readonly ranges: readonly Range[];
   }[];
+  /** Where it begins, in seconds from the old recording's beginning. */
+  readonly startSeconds: number;
   readonly seconds: number;
   readonly bytes: number;
 }
@@ -118,7 +120,10 @@ export function planClip(
     else if (entry.type === "captions" && lane.index >= 0) put({ ...entry, rendition: lane.index });
   }
   put({ type: "end", atMs });
-  return { journal: Buffer.concat(frames), files, seconds: clip.seconds, bytes: clip.bytes };
+  return {
+    ...{ journal: Buffer.concat(frames), files, seconds: clip.seconds, bytes: clip.bytes },
+    startSeconds: clip.beginning - source.beginning,
+  };
 }
 
 /** The numbers of the first and the last segment of the stretch. */

@@ -79,6 +79,15 @@ export class Contents {
     return this.reels.reduce((sum, reel) => sum + reel.bytes, 0);
   }
 
+  /** Seconds on the broadcast's clock at which the first of its renditions begins. */
+  get beginning(): number {
+    const starts = this.reels.flatMap(({ rows, inits }) => {
+      const timescale = inits[0]?.track.timescale;
+      return rows[0] && timescale ? [rows[0].dts / timescale] : [];
+    });
+    return starts.length > 0 ? Math.min(...starts) : 0;
+  }
+
   /** Seconds from the first segment's start to the last one's end, of the rendition that lasts longest. */
   get seconds(): number {
     let longest = 0;

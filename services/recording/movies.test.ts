@@ -191,6 +191,7 @@ test.for([
     const uid = "0f".repeat(16);
     const made = (await recorder.clip(video, { from, to, exact: false }, uid))!;
     expect(made.seconds).toBeCloseTo(seconds, 0);
+    expect(made.startSeconds).toBeCloseTo(begins, 1);
     expect(verify(folder, uid)).toEqual({ state: "whole", message: "" });
     const clip = (await recorder.find(uid))!;
     expect(clip).toMatchObject({ input, video: uid });

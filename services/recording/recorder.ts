@@ -6,7 +6,7 @@ import { Failure } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Programme } from "../live/programme.ts";
-import type { Movie, Recordings, Stretch, TapeAbout, Unfinished } from "../live/recordings.ts";
+import type { Clipped, Movie, Recordings, Stretch, TapeAbout, Unfinished } from "../live/recordings.ts";
 import type { Summary } from "../live/tape.ts";
 import { Reader } from "../storage/reader.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -240,7 +240,7 @@ export class Recorder implements Running, Recordings {
     return this.#movies.movie(video, stretch);
   }
 
-  async clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined> {
+  async clip(video: string, stretch: Stretch, uid: string): Promise<Clipped | undefined> {
     const clip = this.#clip(video, stretch, uid);
     const settled = clip.then(
       () => undefined,
@@ -254,7 +254,7 @@ export class Recorder implements Running, Recordings {
     }
   }
 
-  async #clip(video: string, stretch: Stretch, uid: string): Promise<Summary | undefined> {
+  async #clip(video: string, stretch: Stretch, uid: string): Promise<Clipped | undefined> {
     const plan = await this.#movies.clip(video, stretch, uid);
     if (!plan) return undefined;
     if (!this.hasRoom || plan.bytes > this.#free)
@@ -271,7 +271,7 @@ export class Recorder implements Running, Recordings {
       throw error;
     }
     this.#forwarder?.look(uid);
-    return { seconds: plan.seconds, bytes: plan.bytes };
+    return { startSeconds: plan.startSeconds, seconds: plan.seconds, bytes: plan.bytes };
   }
 
   #contents(video: string): Contents | undefined {

@@ -50,9 +50,10 @@ beforeAll(async () => {
     });
     given.on("end", () => {
       if (given.method !== "POST") return answer.writeHead(204).end();
-      // Ten seconds of a hundred bytes each are recorded.
+      // Ten seconds of a hundred bytes each are recorded, with a keyframe at each.
       const { from, to } = JSON.parse(text) as { from: number; to: number };
-      const recorded = from < 10 ? { seconds: to - from, bytes: 100 * (to - from) } : null;
+      const seconds = Math.ceil(to) - Math.floor(from);
+      const recorded = from < 10 ? { startSeconds: Math.floor(from), seconds, bytes: 100 * seconds } : null;
       answer.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ recorded }));
     });
   });
@@ -351,6 +352,42 @@ describe("answered with 501 and a sentence", () => {
     expect(error?.errors[0]?.message).toMatch(/^[A-Z].{20,}\.$/);
   });
 });
+
+test("a clip has what its stretch of the video's captions says, on its own clock, and its owner is told that it is there", async () => {
+  const { id } = await asked("POST", "/v1/webhooks", { url: "https://example.com/clips" });
+  const words = ["00:01.000 --> 00:02.000\nBefore", "00:03.500 --> 00:04.000 line:0%\n<i>Inside</i>"];
+  const file = new File([`WEBVTT\n\n${words.join("\n\n")}`], "en.vtt", { type: "text/vtt" });
+  const { captions, clip: clips } = client.stream;
+  await captions.language.update("en", { ...acc, identifier: video, file } as never);
+  const stretch = { clippedFromVideoUID: video, startTimeSeconds: 3.2, endTimeSeconds: 5 };
+  const clip = await clips.create({ ...acc, ...stretch });
+  // The clip begins with the keyframe at three seconds.
+  expect(await captions.language.vtt.get("en", { ...acc, identifier: clip.uid! })).toBe(
+    "WEBVTT\n\n00:00:00.500 --> 00:00:01.000 line:0%\n<i>Inside</i>\n",
+  );
+  expect((await captions.get(clip.uid!, acc)).result).toMatchObject([{ language: "en", label: "English" }]);
+  const silent = { ...stretch, startTimeSeconds: 6, endTimeSeconds: 8 };
+  const other = await clips.create({ ...acc, ...silent });
+  expect((await captions.get(other.uid!, acc)).result).toEqual([]);
+  const told = await asked("GET", `/v1/webhooks/${id}/deliveries`);
+  expect(told.map((one: { body: object }) => one.body).reverse()).toMatchObject(
+    [clip, other].map(({ uid }) => ({
+      ...{ uid, clippedFrom: video, readyToStream: true },
+      playback: { hls: `http://h:8080/${uid}/manifest/video.m3u8` },
+    })),
+  );
+  await asked("DELETE", `/v1/webhooks/${id}`);
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: the envelope is what the test looks into
+async function asked(method: string, path: string, json?: object): Promise<any> {
+  const answer = await requestInternal(control.address, path, {
+    method,
+    secret: control.ready.apiToken,
+    ...(json && { json }),
+  });
+  return (answer.json as { result: unknown } | undefined)?.result;
+}
 
 test("what the client has no method for: rotate_keys", async () => {
   const before = await client.stream.liveInputs.get(input, acc);

@@ -18,7 +18,7 @@ export function tellerOf(
     records().write((tx) =>
       applyFacts(
         tx,
-        "n",
+        { node: "n" },
         facts.map((fact) => ({ id: String(count++), at: at(), ...fact })),
       ),
     );

@@ -43,11 +43,17 @@ export function adminCalls({ records, urls }: Deps): readonly Call[] {
       scope: "admin",
       params: nothing,
       query: nothing,
+      idempotent: "answer",
       result: z.object({ url: z.string(), expires: z.string() }),
-      async handle({ actor }) {
-        const link = await makeLink(records);
-        await records.write((tx) => tx.audit(actor, "link.create", "admin"));
-        return { status: 200, result: { url: dashboardUrl(urls, link), expires: link.expires } };
+      async handle({ actor, keep }) {
+        const { result } = await records.write(async (tx) => {
+          const link = await makeLink(tx);
+          await tx.audit(actor, "link.create", "admin");
+          const made = { url: dashboardUrl(urls, link), expires: link.expires };
+          await keep(tx, made);
+          return made;
+        });
+        return { status: 200, result };
       },
     }),
   ];

@@ -2,11 +2,21 @@ import { Failure } from "../../lib/errors.ts";
 import { z } from "../../lib/schema.ts";
 import { newUid } from "../keys.ts";
 import { clipBody, downloadsView, videoColumns, videoView, viewDownloads, viewVideo } from "../resources.ts";
+import { clipCaptions } from "../store/captions.ts";
 import { addClip, announceClip, forgetClip } from "../store/grants.ts";
+import { emitReady } from "../store/outbox.ts";
 import { behindNotes, type Call, call, codes, type Deps, notFound, type Refusal } from "./call.ts";
 import { onOne } from "./inputs.ts";
 
 const base = "/client/v4/accounts/:account/stream";
+/** What the origin says of a clip that it has made. */
+interface Clipped {
+  /** Where it begins, in seconds from the beginning of the video. */
+  readonly startSeconds: number;
+  readonly seconds: number;
+  readonly bytes: number;
+}
+
 /** A clip is copied meanwhile; the public port waits for half a minute. */
 const copyMs = 25_000;
 
@@ -22,7 +32,7 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
     const { video, ...stretch } = about;
     const made = await askOrigin(`/internal/recordings/${video}/clip`, stretch, copyMs);
     if (made.status !== 200) throw new Failure("unavailable", "The clip cannot be made now; try again");
-    return (made.json as { recorded: { seconds: number; bytes: number } | null }).recorded;
+    return (made.json as { recorded: Clipped | null }).recorded;
   };
   const downloads = {
     params: onOne,
@@ -57,7 +67,7 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
       path: `${base}/clip`,
       summary: "Make a video of a stretch of another one",
       detail:
-        "Of a recording, or of what a broadcast that is on air has so far. Nothing is encoded: it begins with the keyframe at or before `startTimeSeconds`, and ends with the segment in which `endTimeSeconds` lies. What it demands of viewers is what the other video demands, unless the body says otherwise.",
+        "Of a recording, or of what a broadcast that is on air has so far. Nothing is encoded: it begins with the keyframe at or before `startTimeSeconds`, and ends with the segment in which `endTimeSeconds` lies. Captions that were uploaded come along. What it demands of viewers is what the other video demands, unless the body says otherwise.",
       scope: "stream:write",
       params: onOne.pick({ account: true }),
       query: z.object({}),
@@ -91,9 +101,12 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
             "/startTimeSeconds",
           );
         }
+        const { startSeconds, ...summary } = recorded;
         const { result, version } = await records.write(async (tx) => {
           await tx.audit(actor, "video.clip", uid);
-          const video = await addClip(tx, source, { uid, ...recorded, ...videoColumns(body) });
+          const video = await addClip(tx, source, { uid, ...summary, ...videoColumns(body) });
+          await clipCaptions(tx, { from, to: uid, startSeconds, seconds: summary.seconds });
+          await emitReady(tx, uid, urls);
           const made = viewVideo(video, await tx.find(video.live_input), urls);
           await keep(tx, made);
           return made;

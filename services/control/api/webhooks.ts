@@ -201,16 +201,19 @@ export function webhookCalls({ records, keys, replayed }: Deps): readonly Call[]
       body: z.strictObject({
         since: z.iso.datetime({ error: "must be a moment like 2026-01-31T12:00:00.000Z" }).optional(),
       }),
+      idempotent: "answer",
       result: z.object({ count: z.number() }),
-      async handle({ params, body, actor }) {
+      async handle({ params, body, actor, keep }) {
         if (!(await records.endpoint(params.id))) return notFound;
         const since = body.since && new Date(body.since).toISOString();
-        const { result: count } = await records.write(async (tx) => {
+        const { result } = await records.write(async (tx) => {
           await tx.audit(actor, "webhook.replay", params.id);
-          return replay(tx, params.id, since);
+          const done = { count: await replay(tx, params.id, since) };
+          await keep(tx, done);
+          return done;
         });
         replayed();
-        return { status: 200, result: { count } };
+        return { status: 200, result };
       },
     }),
   ];

@@ -2,7 +2,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { sha256Hex } from "../keys.ts";
 import type { PublicUrls } from "../resources.ts";
 import { forgetPasses, putPass, removePass } from "../store/passes.ts";
-import type { Records } from "../store/records.ts";
+import type { Inputs, Records } from "../store/records.ts";
 
 /** A session ends this long after the login, whatever happens in it. */
 export const sessionSeconds = 7 * 24 * 3_600;
@@ -44,14 +44,10 @@ export async function endSessions(records: Records, id: string | "all"): Promise
 }
 
 /** A code that opens one session within the hour, for a link in a terminal. */
-export async function makeLink(
-  records: Records,
-): Promise<{ readonly code: string; readonly expires: string }> {
+export async function makeLink(tx: Inputs): Promise<{ readonly code: string; readonly expires: string }> {
   const code = randomBytes(24).toString("base64url");
-  const { result: expires } = await records.write(async (tx) => {
-    await forgetPasses(tx);
-    return putPass(tx, { sha256: sha256Hex(code), kind: "link", seconds: linkSeconds });
-  });
+  await forgetPasses(tx);
+  const expires = await putPass(tx, { sha256: sha256Hex(code), kind: "link", seconds: linkSeconds });
   return { code, expires };
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Kysely, Selectable } from "kysely";
 import type { GateRecord } from "../../live/snapshot.ts";
+import { cutWebvtt } from "../../packager/webvtt.ts";
 import type { Inputs, Writer } from "./records.ts";
 import { type CaptionRow, now, type Tables } from "./tables.ts";
 
@@ -38,6 +39,28 @@ export async function putCaption(
   await inputs.tx.insertInto("captions").values(row).execute();
   await tell(inputs, values.video);
   return row;
+}
+
+/** Gives a clip what is said in its stretch by the captions of the video that it was made of. */
+export async function clipCaptions(
+  inputs: Inputs,
+  clip: {
+    readonly from: string;
+    readonly to: string;
+    readonly startSeconds: number;
+    readonly seconds: number;
+  },
+): Promise<void> {
+  const { from, to, startSeconds, seconds } = clip;
+  const rows = await inputs.tx.selectFrom("captions").selectAll().where("video", "=", from).execute();
+  for (const { language, label, webvtt } of rows) {
+    const cut = cutWebvtt(
+      webvtt,
+      Math.round(startSeconds * 1000),
+      Math.round((startSeconds + seconds) * 1000),
+    );
+    if (cut) await putCaption(inputs, { video: to, language, label, webvtt: cut });
+  }
 }
 
 /** Removes the captions of a video, or those in one language; false when there were none. */

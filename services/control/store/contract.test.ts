@@ -31,7 +31,7 @@ onEachStore((store) => {
     records.write((tx) =>
       applyFacts(
         tx,
-        "n",
+        { node: "n" },
         facts.map((fact) => ({ id: String(count++), at: 1_000 * count, ...fact })),
       ),
     );
@@ -174,7 +174,7 @@ onEachStore((store) => {
   test("an event that fails half way leaves no word of it in the outbox", async () => {
     await records.write((tx) => putEndpoint(tx, { id: "x", url: "https://x.example/", sealedSecret: "s" }));
     const failed = records.write(async (tx) => {
-      await applyFacts(tx, "n", [
+      await applyFacts(tx, { node: "n" }, [
         { id: "f", at: 0, type: "publish.started", uid: input, publish: "1", peer: "p" },
       ]);
       throw new Error("half way");

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { onEachStore } from "../../../test/support/stores.ts";
-import type { Fact, SentFact } from "../../live/events.ts";
+import type { Fact, SentFact, WrongMedia } from "../../live/events.ts";
 import { applyFacts, forgetEvents } from "./facts.ts";
 import type { Records } from "./records.ts";
 
@@ -9,12 +9,11 @@ let count: number;
 
 const second = 1_000;
 const start = (publish: string): Fact => ({ type: "publish.started", uid: "u", publish, peer: "p" });
-const end = (publish: string, reason: "clean" | "lost" | "replaced" | "refused"): Fact => ({
-  type: "publish.ended",
-  uid: "u",
-  publish,
-  reason,
-});
+const end = (
+  publish: string,
+  reason: "clean" | "lost" | "replaced" | "refused",
+  wrong?: WrongMedia,
+): Fact => ({ type: "publish.ended", uid: "u", publish, reason, wrong });
 const onAir = (video: string): Fact => ({ type: "broadcast.started", uid: "u", video });
 const offAir = (video: string): Fact => ({ type: "broadcast.ended", uid: "u", video });
 const slow: Fact = { type: "gop.long", uid: "u", seconds: 8.3, advice: "set 2 s" };
@@ -32,7 +31,7 @@ const heavy: Fact = {
 /** One event a second. */
 const event = (fact: Fact): SentFact => ({ id: String(count), at: second * ++count, ...fact });
 const apply = async (...facts: SentFact[]) =>
-  (await records.write((tx) => applyFacts(tx, "n", facts))).result.length;
+  (await records.write((tx) => applyFacts(tx, { node: "n" }, facts))).result.length;
 
 const all = { limit: 10, oldestFirst: false };
 
@@ -125,6 +124,17 @@ onEachStore((store) => {
     expect(await records.gaps("v")).toEqual([]);
   });
 
+  test("what was wrong with the media of a refused publish is advice until the next one", async () => {
+    const wrong = { code: "unsupported_video_codec", advice: "set the encoder to H.264" } as const;
+    await apply(event(start("1")), event(end("1", "refused", wrong)));
+    expect(await records.status("u")).toMatchObject({ reason: "failed_to_connect", advice: wrong.advice });
+    await apply(event(start("2")));
+    expect(await records.status("u")).toMatchObject({ advice: null });
+    // Another publish was what it is about, long ago.
+    await apply(event(end("1", "refused", wrong)));
+    expect(await records.status("u")).toMatchObject({ state: "connected", advice: null });
+  });
+
   test("advice stays until the next publish", async () => {
     await apply(event(start("1")), event(slow));
     expect((await records.status("u"))?.advice).toBe("set 2 s");
@@ -143,7 +153,7 @@ onEachStore((store) => {
     expect(await apply(first)).toBe(0);
     expect(await apply(first, ended, event(slow))).toBe(1);
     expect((await records.status("u"))?.state).toBe("disconnected");
-    const { result } = await records.write((tx) => applyFacts(tx, "other", [first]));
+    const { result } = await records.write((tx) => applyFacts(tx, { node: "other" }, [first]));
     expect(result).toEqual([first]);
   });
 

@@ -1,13 +1,20 @@
 import type { SentFact } from "../../live/events.ts";
+import type { PublicUrls } from "../resources.ts";
 import { emitFact } from "./outbox.ts";
 import { applyOutput } from "./outputs.ts";
 import type { Inputs, Writer } from "./records.ts";
 import { now } from "./tables.ts";
 
+/** Who tells, and the addresses that the owner is told of. */
+export interface Teller {
+  readonly node: string;
+  readonly urls?: PublicUrls | undefined;
+}
+
 /** Lets each event take effect unless it did before, in the order given. Returns those that were new. */
 export async function applyFacts(
   inputs: Inputs,
-  node: string,
+  { node, urls = {} }: Teller,
   events: readonly SentFact[],
 ): Promise<readonly SentFact[]> {
   const { tx } = inputs;
@@ -21,7 +28,7 @@ export async function applyFacts(
     if (!numInsertedOrUpdatedRows) continue;
     const news = event.type === "output.changed" ? await applyOutput(tx, event) : true;
     await applyFact(tx, event);
-    if (news) await emitFact(inputs, event);
+    if (news) await emitFact(inputs, event, urls);
     fresh.push(event);
   }
   return fresh;
@@ -58,6 +65,7 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
       await tx
         .updateTable("input_status")
         .set({ state: "disconnected", reason: endings[event.reason], entered: at, seen: at })
+        .$if(event.wrong !== undefined, (update) => update.set({ advice: event.wrong!.advice }))
         .where("live_input", "=", event.uid)
         .where("publish", "=", event.publish)
         .execute();

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Selectable } from "kysely";
-import type { SentFact } from "../../live/events.ts";
-import { viewVideo } from "../resources.ts";
+import type { SentFact, WrongMedia } from "../../live/events.ts";
+import { type PublicUrls, viewVideo } from "../resources.ts";
 import type { Inputs, Writer } from "./records.ts";
 import { type EndpointRow, type NoticeRow, now } from "./tables.ts";
 
@@ -43,45 +43,45 @@ async function emit({ tx }: Inputs, { type, input, body }: Happening): Promise<v
 }
 
 /** Tells the owner's endpoints what a role's fact means for a live input, if it means anything. To be called after it took effect. */
-export async function emitFact(inputs: Inputs, fact: SentFact): Promise<void> {
-  if (fact.type === "broadcast.ended" && fact.recorded) return emitReady(inputs, fact.uid, fact.video);
-  const said = await meaningOf(inputs.tx, fact);
-  if (!said) return;
+export async function emitFact(inputs: Inputs, fact: SentFact, urls: PublicUrls): Promise<void> {
+  if (fact.type === "broadcast.ended" && fact.recorded) return emitReady(inputs, fact.video, urls);
+  const all = await meaningsOf(inputs.tx, fact);
+  if (all.length === 0) return;
   const at = new Date(fact.at).toISOString();
   const row = await inputs.tx
     .selectFrom("live_inputs")
     .select("name")
     .where("uid", "=", fact.uid)
     .executeTakeFirst();
-  await emit(inputs, {
-    type: said.type,
-    input: fact.uid,
-    // The body of Cloudflare's notifications about live inputs.
-    body: {
-      name: row?.name || "Live input",
-      text: said.text,
-      data: {
-        notification_name: "Stream Live Input",
-        input_id: fact.uid,
-        event_type: said.type,
-        updated_at: at,
-        ...(said.error && { [said.output ? "output_errored" : "live_input_errored"]: { error: said.error } }),
-        ...(said.output && { output_id: said.output }),
+  for (const said of all)
+    await emit(inputs, {
+      type: said.type,
+      input: fact.uid,
+      // The body of Cloudflare's notifications about live inputs.
+      body: {
+        name: row?.name || "Live input",
+        text: said.text,
+        data: {
+          notification_name: "Stream Live Input",
+          input_id: fact.uid,
+          event_type: said.type,
+          updated_at: at,
+          ...(said.error && {
+            [said.output ? "output_errored" : "live_input_errored"]: { error: said.error },
+          }),
+          ...(said.output && { output_id: said.output }),
+        },
+        ts: Math.floor(fact.at / 1000),
       },
-      ts: Math.floor(fact.at / 1000),
-    },
-  });
+    });
 }
 
 /** A recording can be watched: the body is the video, as Cloudflare sends it. */
-async function emitReady(inputs: Inputs, input: string, uid: string): Promise<void> {
+export async function emitReady(inputs: Inputs, uid: string, urls: PublicUrls): Promise<void> {
   const video = await inputs.tx.selectFrom("videos").selectAll().where("uid", "=", uid).executeTakeFirst();
   if (!video) return;
-  await emit(inputs, {
-    type: "video.ready",
-    input,
-    body: viewVideo(video, await inputs.find(input), {}),
-  });
+  const input = video.live_input;
+  await emit(inputs, { type: "video.ready", input, body: viewVideo(video, await inputs.find(input), urls) });
 }
 
 interface Meaning {
@@ -91,10 +91,11 @@ interface Meaning {
   readonly error?: { readonly code: string; readonly message: string };
 }
 
-async function meaningOf(tx: Writer, fact: SentFact): Promise<Meaning | undefined> {
+/** In the order in which they are told. */
+async function meaningsOf(tx: Writer, fact: SentFact): Promise<readonly Meaning[]> {
   switch (fact.type) {
     case "publish.started":
-      return { type: "live_input.connected", text: "An encoder is connected." };
+      return [{ type: "live_input.connected", text: "An encoder is connected." }];
     case "publish.ended": {
       // Not for a publish that another one replaced: the input stays connected.
       const status = await tx
@@ -102,42 +103,60 @@ async function meaningOf(tx: Writer, fact: SentFact): Promise<Meaning | undefine
         .select(["publish", "state"])
         .where("live_input", "=", fact.uid)
         .executeTakeFirst();
-      if (fact.reason === "replaced" || status?.publish !== fact.publish) return undefined;
-      return { type: "live_input.disconnected", text: "The encoder is disconnected." };
+      if (fact.reason === "replaced" || status?.publish !== fact.publish) return [];
+      return [
+        ...(fact.wrong ? [errored(mediaErrors[fact.wrong.code], fact.wrong.advice)] : []),
+        { type: "live_input.disconnected", text: "The encoder is disconnected." },
+      ];
     }
     case "gop.long":
-      return errored("ERR_GOP_OUT_OF_RANGE", fact.advice);
+      return [errored("ERR_GOP_OUT_OF_RANGE", fact.advice)];
     case "recording.paused":
-      return errored("ERR_RECORDING_PAUSED", fact.advice);
+      return [
+        errored(full.test(fact.why) ? "ERR_STORAGE_QUOTA_EXHAUSTED" : "ERR_RECORDING_PAUSED", fact.advice),
+      ];
     case "ladder.degraded":
     case "ladder.failed":
-      return errored("ERR_CAPACITY", fact.advice);
+      return [errored("ERR_CAPACITY", fact.advice)];
     case "output.changed":
-      return outputMeaning(fact);
+      return outputMeanings(fact);
     default:
-      return undefined;
+      return [];
   }
 }
 
+/** What of an encoder's media was wrong, in Cloudflare's words where it has one. */
+const mediaErrors: Readonly<Record<WrongMedia["code"], string>> = {
+  unsupported_video_codec: "ERR_UNSUPPORTED_VIDEO_CODEC",
+  unsupported_audio_codec: "ERR_UNSUPPORTED_AUDIO_CODEC",
+  bad_config: "ERR_BAD_MEDIA",
+  bad_flv: "ERR_BAD_MEDIA",
+  too_large: "ERR_BAD_MEDIA",
+};
+/** A disk without room; others are broken or read-only. */
+const full = /ENOSPC|EDQUOT|almost full/;
+
 /** Of an output its owner hears three things: it sends, it has stopped, something is wrong. */
-function outputMeaning({
+function outputMeanings({
   output,
   state,
   reason,
   error,
-}: Extract<SentFact, { type: "output.changed" }>): Meaning | undefined {
+}: Extract<SentFact, { type: "output.changed" }>): readonly Meaning[] {
   if (error !== undefined)
-    return {
-      type: "live_input.output.errored",
-      text: error,
-      output,
-      error: { code: `ERR_OUTPUT_${reason.toUpperCase()}`, message: error },
-    };
+    return [
+      {
+        type: "live_input.output.errored",
+        text: error,
+        output,
+        error: { code: `ERR_OUTPUT_${reason.toUpperCase()}`, message: error },
+      },
+    ];
   if (state === "connected")
-    return { type: "live_input.output.connected", text: "An output is connected.", output };
+    return [{ type: "live_input.output.connected", text: "An output is connected.", output }];
   if (state === "disconnected")
-    return { type: "live_input.output.disconnected", text: "An output is disconnected.", output };
-  return undefined;
+    return [{ type: "live_input.output.disconnected", text: "An output is disconnected.", output }];
+  return [];
 }
 
 function errored(code: string, message: string): Meaning {

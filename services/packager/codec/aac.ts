@@ -74,7 +74,7 @@ function readAacConfig(config: Uint8Array): AacConfig {
   }
   if (core !== lowComplexity) {
     throw new BadMedia(
-      "unsupported_codec",
+      "unsupported_audio_codec",
       `AAC object type ${core} is not supported; set the encoder to AAC-LC`,
     );
   }

@@ -46,7 +46,7 @@ const audio: typeof video = {
   ".mp3": { name: "MP3" },
 };
 
-/** The codec of a legacy number or a fourCC. Throws BadMedia `unsupported_codec` with a sentence for the publisher. */
+/** The codec of a legacy number or a fourCC. Throws BadMedia `unsupported_video_codec` or `unsupported_audio_codec` with a sentence for the publisher. */
 export function entryOf(kind: "video" | "audio", id: number | string): Entry {
   const named = kind === "video" ? video : audio;
   const codec = Object.hasOwn(named, id) ? named[id] : undefined;
@@ -54,7 +54,10 @@ export function entryOf(kind: "video" | "audio", id: number | string): Entry {
   const known = new Set(Object.values(named).flatMap((one) => (one.entry ? one.name : [])));
   const what = codec?.name ?? `codec ${JSON.stringify(id)}`;
   const choice = [...known].join(", ").replace(/, ([^,]*)$/, " or $1");
-  throw new BadMedia("unsupported_codec", `${what} ${kind} is not supported; set the encoder to ${choice}`);
+  throw new BadMedia(
+    `unsupported_${kind}_codec`,
+    `${what} ${kind} is not supported; set the encoder to ${choice}`,
+  );
 }
 
 /** The fourCCs that a publisher may use, for the answer to its `connect`. */
