@@ -180,7 +180,9 @@ test.for([
   const { values } = await encoder.reply("onStatus");
   expect(values[1]).toMatchObject({ level: "error", description: expect.stringMatching(says) });
   await encoder.closed;
-  expect(world.facts.at(-1)).toMatchObject({ reason: "refused" });
+  const code = type === 9 ? "unsupported_video_codec" : "unsupported_audio_codec";
+  const advice = expect.stringMatching(says);
+  expect(world.facts.at(-1)).toMatchObject({ reason: "refused", wrong: { code, advice } });
 });
 
 test("an encoder is told which codecs and tracks of enhanced RTMP it may send", async () => {

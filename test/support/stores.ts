@@ -27,6 +27,8 @@ export function tellerOf(
 /** A store under test: the same one at each `open` until `renew`. */
 export interface TestStore {
   open(): Promise<Records>;
+  /** Where it is for a control of its own; undefined is in control's own folder. */
+  databaseUrl(): Promise<string | undefined>;
   renew(): Promise<void>;
 }
 
@@ -50,6 +52,7 @@ export function onEachStore(suite: (store: TestStore) => void): void {
         folder ??= mkdtempSync(join(tmpdir(), "store-"));
         return Records.open({ file: join(folder, "s.db") });
       },
+      databaseUrl: async () => undefined,
       async renew() {
         if (folder) rmSync(folder, { recursive: true });
         folder = undefined;
@@ -65,14 +68,16 @@ export function onEachStore(suite: (store: TestStore) => void): void {
       server = await startPostgres(programs!);
     }, 60_000);
     afterAll(() => server?.stop());
+    const databaseUrl = async () => {
+      if (name === undefined) {
+        name = `t${count++}`;
+        await server!.create(name);
+      }
+      return server!.url(name);
+    };
     suite({
-      async open() {
-        if (name === undefined) {
-          name = `t${count++}`;
-          await server!.create(name);
-        }
-        return Records.open({ databaseUrl: server!.url(name) });
-      },
+      open: async () => Records.open({ databaseUrl: await databaseUrl() }),
+      databaseUrl,
       async renew() {
         name = undefined;
       },

@@ -15,7 +15,8 @@ const defaultLifeSeconds = 3_600;
 const revokedSeconds = maxLifeSeconds + 60;
 
 const moment = z
-  .union([z.number(), z.string().regex(/^\d{1,12}$/)], { error: "must be seconds since 1970" })
+  .union([z.number(), z.string()], { error: "must be seconds since 1970" })
+  .refine((given) => /^\d{1,12}$/.test(String(given)), { error: "must be whole seconds since 1970" })
   .transform(Number);
 const tokenBody = z
   .object({
@@ -121,7 +122,9 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
         publicKey,
         id: z
           .string()
-          .regex(/^[\w.-]{1,128}$/)
+          .regex(/^[\w.-]{1,128}$/, {
+            error: "must be 1 to 128 letters, digits, dots, dashes or underscores",
+          })
           .optional(),
       }),
       idempotent: "answer",

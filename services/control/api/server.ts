@@ -19,6 +19,7 @@ import { videoCalls } from "./videos.ts";
 import { webhookCalls } from "./webhooks.ts";
 
 const maxBodyBytes = 64 * 1024;
+const maxParamLength = 64;
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -48,26 +49,29 @@ export async function openApi(
   const run = repeats(deps);
   const app = fastify({
     bodyLimit: maxBodyBytes,
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 64 },
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength },
     // What cannot be routed at all, such as a torn %-escape, gets the envelope too.
     frameworkErrors: (error, _request, reply) =>
-      void send(reply as FastifyReply, refusal(400, codes.badRequest, error.message)),
+      void send(reply as FastifyReply, refusal(400, codes.badRequest, unroutable(error.code))),
   });
 
   // curl without a header and the official client's empty JSON bodies are both meant as JSON.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "string" }, (request, body, done) => {
     const type = request.headers["content-type"] ?? "";
-    if (/^text\/vtt\b/i.test(type)) return done(null, { file: body });
+    const text = body.toString();
+    // WebVTT 4.1 has the same in place of it.
+    if (/^text\/vtt\b/i.test(type)) return done(null, { file: text.replaceAll("\0", "\ufffd") });
     if (/^multipart\/form-data\b/i.test(type))
-      return void fieldsOf(body.toString(), type).then(
+      return void fieldsOf(text.replaceAll("\0", "\ufffd"), type).then(
         (fields) => done(null, fields),
         () => done(Object.assign(new Error("The body is not a form."), { statusCode: 400 })),
       );
     // Other files are for calls that are not served, and those have to be reached to say so.
     if (/^(multipart\/|application\/offset)/.test(type)) return done(null, undefined);
+    if (escapedNul.test(text)) return done(Object.assign(new Error(noNul), { statusCode: 400 }));
     try {
-      done(null, body.length ? JSON.parse(body.toString()) : undefined);
+      done(null, text ? JSON.parse(text) : undefined);
     } catch {
       done(Object.assign(new Error("The body is not JSON."), { statusCode: 400 }));
     }
@@ -123,7 +127,7 @@ export async function openApi(
         refusal(413, codes.tooLarge, `The body is larger than ${request.routeOptions.bodyLimit} bytes.`),
       );
     if (error.statusCode && error.statusCode < 500)
-      return send(reply, refusal(400, codes.badRequest, error.message));
+      return send(reply, refusal(400, codes.badRequest, inSentence(error)));
     log.error({ err: error, method: request.method, route: request.routeOptions.url }, "API call failed");
     if (records.broken) return send(reply, refusal(503, codes.unavailable, `${records.broken}.`));
     return send(
@@ -142,6 +146,30 @@ export async function openApi(
     if (holder) return holder;
     return (await sessionOf(request, records)) && { name: dashboardActor, scopes: ["admin"] };
   }
+}
+
+/** PostgreSQL has no text with it, and nobody means it. */
+const noNul = "The request has the character U+0000; leave it out.";
+/** As JSON has it; a backslash that is escaped itself begins no escape. */
+const escapedNul = /(?<!\\)(?:\\\\)*\\u0000/;
+
+function holdsNul(values: unknown): boolean {
+  return Object.values(values as Record<string, unknown>).some((value) => String(value).includes("\0"));
+}
+
+/** Why a path leads nowhere, without repeating it. */
+function unroutable(code: string): string {
+  return code === "FST_ERR_BAD_URL"
+    ? "The path has a % that is not followed by two hexadecimal digits of UTF-8."
+    : `A part of the path is longer than ${maxParamLength} characters.`;
+}
+
+/** What is wrong with a body, from our own parsers or from fastify. */
+function inSentence({ code, message }: Error & { readonly code?: string }): string {
+  if (code === undefined) return message;
+  return code === "FST_ERR_CTP_INVALID_MEDIA_TYPE"
+    ? "The header content-type is empty or malformed; leave it out or send application/json."
+    : "The body cannot be read; send JSON with its right content-length.";
 }
 
 /** The fields of a form (RFC 7578), files as text. Rejects when it is none. */
@@ -170,6 +198,7 @@ async function answer(
   const params = one.params.safeParse(request.params);
   const query = one.query.safeParse(request.query);
   const body = one.body?.safeParse(request.body ?? {});
+  if (holdsNul(request.params) || holdsNul(request.query)) return refusal(400, codes.badRequest, noNul);
   const errors = [
     ...(params.error ? problems(params.error, undefined) : []),
     ...(query.error ? problems(query.error, undefined) : []),
