@@ -1,5 +1,7 @@
+import type { Asking } from "./asking.ts";
 import type { Draft } from "./codec/drafts.ts";
 import {
+  doneCodes,
   type Message,
   type Params,
   type RequestKind,
@@ -15,9 +17,11 @@ import {
   FetchReply,
   type NamespaceAsked,
   Outgoing,
+  type PublishAsked,
   type Refused,
   type StatusAsked,
   type SubscribeAsked,
+  type SubscriptionEvents,
   type Wire,
 } from "./requests.ts";
 import { Tokens } from "./tokens.ts";
@@ -36,6 +40,8 @@ export interface Answers {
   readonly trackStatus?: (asked: StatusAsked) => void;
   readonly publishNamespace?: (asked: NamespaceAsked) => void;
   readonly publishNamespaceDone?: (namespace: readonly string[]) => void;
+  /** A track that the peer pushes. */
+  readonly publish?: (asked: PublishAsked) => void;
   /** `tell` says of namespaces that come and go; it returns nothing and may be called until `gone`. */
   readonly subscribeNamespace?: (
     asked: NamespaceAsked,
@@ -55,6 +61,8 @@ export interface AnsweringOptions {
   readonly announce: (namespace: readonly string[]) => () => void;
   /** Draft 14 8.25: an announcement that this side has asked for, or its end; false for one that it has not. */
   readonly follows: (namespace: readonly string[], here: boolean) => boolean;
+  /** Whose the streams of pushed tracks are. */
+  readonly pushed: Pick<Asking, "take" | "leave" | "over" | "knows">;
 }
 
 const keyOf = (namespace: readonly string[]) => namespace.map((field) => `${field.length}:${field}`).join("");
@@ -78,6 +86,8 @@ export class Answering {
     number,
     { readonly prefix: readonly string[]; end: (() => void) | undefined }
   >();
+  /** Tracks that the peer pushes, by request. */
+  readonly #pushed = new Map<number, { readonly alias: number; done?: SubscriptionEvents["done"] }>();
   /** Joining fetches that wait for what becomes of a subscription. */
   readonly #joining = new Map<number, Set<() => void>>();
 
@@ -172,10 +182,16 @@ export class Answering {
         return;
       }
       case "publish": {
-        const asked = this.#asked(message, "publish");
-        const reason = "Say with PUBLISH_NAMESPACE what there is; it is subscribed to from here";
-        asked?.reject({ code: requestErrors.notSupported, reason });
-        return;
+        return this.#publish(message);
+      }
+      case "publish-done": {
+        const pushed = this.#pushed.get(message.id);
+        if (!pushed) return;
+        this.#pushed.delete(message.id);
+        if (pushed.done) this.#options.pushed.over(pushed.alias);
+        else this.#options.pushed.leave(pushed.alias);
+        this.#release(message.id);
+        return pushed.done?.(message.code, message.reason);
       }
       case "subscribe-tracks": {
         const asked = this.#asked(
@@ -201,6 +217,16 @@ export class Answering {
     for (const { end } of this.#followed.values()) end?.();
     this.#followed.clear();
     this.#open.clear();
+    const pushed = [...this.#pushed.values()];
+    this.#pushed.clear();
+    for (const { done } of pushed) done?.(doneCodes.internal, "The session is over");
+  }
+
+  /** A track that this side pushes: what the peer says of it comes here. */
+  push({ id, track, params }: Pick<Asked, "id" | "track" | "params">): Outgoing {
+    const outgoing = new Outgoing(this.#wire, { id, track, params }, params.largest);
+    this.#outgoing.set(id, outgoing);
+    return outgoing;
   }
 
   /** Counts a request of the peer; false for one that is refused at once. */
@@ -227,7 +253,8 @@ export class Answering {
   }
 
   #release(id: number): void {
-    this.#outgoing.delete(id);
+    // One that this side pushed is no request of the peer.
+    if (this.#outgoing.delete(id) && id % 2 !== this.#parity) return this.#options.finish(id);
     this.#replies.delete(id);
     this.#announced.delete(id);
     this.#followed.get(id)?.end?.();
@@ -289,6 +316,44 @@ export class Answering {
     this.#ask(this.#options.on.subscribe, { ...asked, accept });
   }
 
+  #publish(message: Extract<Message, { type: "publish" }>): void {
+    const { id, alias } = message;
+    const { pushed, draft, send } = this.#options;
+    if (pushed.knows(alias)) throw new Violation("duplicateTrackAlias", "An alias is of two tracks");
+    const asked = this.#asked(message, "publish");
+    if (!asked) return pushed.leave(alias);
+    const track: { readonly alias: number; done?: SubscriptionEvents["done"] } = { alias };
+    this.#pushed.set(id, track);
+    const end = () => {
+      if (!this.#pushed.delete(id)) return;
+      pushed.leave(alias);
+    };
+    this.#ask(this.#options.on.publish, {
+      ...asked,
+      reject: (why) => {
+        end();
+        asked.reject(why);
+      },
+      accept: ({ group, done }, params = { forward: true }) => {
+        // Taken back while it was thought about.
+        if (this.#pushed.get(id) !== track) {
+          queueMicrotask(() => done(doneCodes.internal, "It was taken back"));
+          return () => {};
+        }
+        track.done = done;
+        if (draft.types["publish-ok"] === undefined) send({ type: "request-ok", id, of: "publish", params });
+        else send({ type: "publish-ok", id, params });
+        pushed.take(alias, { group });
+        return () => {
+          if (this.#pushed.get(id) !== track) return;
+          end();
+          send({ type: "unsubscribe", id });
+          this.#release(id);
+        };
+      },
+    });
+  }
+
   #fetch(message: Extract<Message, { type: "fetch" }>): void {
     const { id, range } = message;
     const asked = this.#asked({ ...message, track: { namespace: [], name: "" } }, "fetch");
@@ -348,7 +413,8 @@ export class Answering {
     const { id, existing, params } = message;
     const isOpen = this.#open.has(existing);
     if (!this.#admit(id, "update")) return;
-    if (!isOpen && this.#options.draft.number < 18 && existing >= this.#next)
+    const isOurs = this.#outgoing.has(existing);
+    if (!isOpen && !isOurs && this.#options.draft.number < 18 && existing >= this.#next)
       throw new Violation("protocolViolation", "REQUEST_UPDATE is of no request");
     const tokens = this.#tokens.of(params.tokens);
     const silent = this.#options.draft.params === "fields";

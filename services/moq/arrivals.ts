@@ -15,8 +15,8 @@ export interface Owners {
   group(header: SubgroupHeader): GroupSink | undefined;
   /** Of a FETCH; undefined when it is not wanted any more. */
   fetched(id: number): GroupSink | undefined;
-  /** An answer that names an alias may still come. */
-  readonly expectsAlias: boolean;
+  /** A message that says whose this alias is may still come. */
+  expects(alias: number): boolean;
   descends(id: number): boolean;
   guard(run: () => void): void;
 }
@@ -25,6 +25,7 @@ interface Orphan {
   readonly alias: number;
   readonly bytes: () => number;
   readonly adopt: () => void;
+  readonly stop: () => void;
 }
 
 /** Streams of objects as they come: some do before the answer that says whose they are. */
@@ -43,6 +44,13 @@ export class Arrivals {
     const mine = this.#orphans.filter((orphan) => orphan.alias === alias);
     this.#orphans = this.#orphans.filter((orphan) => orphan.alias !== alias);
     for (const { adopt } of mine) adopt();
+  }
+
+  /** Nobody wants what comes under this alias. */
+  refuse(alias: number): void {
+    const mine = this.#orphans.filter((orphan) => orphan.alias === alias);
+    this.#orphans = this.#orphans.filter((orphan) => orphan.alias !== alias);
+    for (const { stop } of mine) stop();
   }
 
   drop(): void {
@@ -65,7 +73,8 @@ export class Arrivals {
       header: (header) => {
         sink = header.type === "fetch" ? owners.fetched(header.id) : owners.group(header);
         if (sink) return;
-        if (header.type === "fetch" || this.#orphans.length >= maxEarlyStreams || !owners.expectsAlias) {
+        const isEarly = header.type !== "fetch" && owners.expects(header.alias);
+        if (header.type === "fetch" || this.#orphans.length >= maxEarlyStreams || !isEarly) {
           stream.stop(resetCodes.cancelled);
           return;
         }
@@ -78,6 +87,10 @@ export class Arrivals {
             const waiting = early ?? [];
             early = undefined;
             for (const what of waiting) give(what);
+          },
+          stop: () => {
+            early = undefined;
+            stream.stop(resetCodes.cancelled);
           },
         });
       },

@@ -22,6 +22,8 @@ import type { ReceiveStream } from "./transport.ts";
 
 /** How long streams of a subscription that is over may still come. */
 const doneMs = 10_000;
+/** Tracks that were pushed and refused: so many are remembered, for streams of theirs that still come. */
+const maxUnwanted = 256;
 
 export interface AskingOptions {
   readonly draft: Draft;
@@ -29,6 +31,8 @@ export interface AskingOptions {
   readonly send: (message: Message) => void;
   /** The request is over on this side. */
   readonly finish: (id: number) => void;
+  /** The peer may push tracks: their streams may be here before it says so. */
+  readonly pushes: boolean;
   readonly guard: (run: () => void) => void;
 }
 
@@ -37,7 +41,9 @@ export class Asking {
   readonly #options: AskingOptions;
   readonly #arrivals: Arrivals;
   readonly #pending = new Map<number, Pending>();
-  readonly #byAlias = new Map<number, Pending & { kind: "subscribe" }>();
+  readonly #byAlias = new Map<number, { readonly events: Pick<SubscriptionEvents, "group"> }>();
+  /** Aliases of tracks that the peer has pushed and nobody takes. */
+  readonly #unwanted = new Set<number>();
   #nextId: number;
   #maxId = 0;
   #isReady = false;
@@ -48,7 +54,6 @@ export class Asking {
   constructor(options: AskingOptions) {
     this.#options = options;
     this.#nextId = options.side === "client" ? 0 : 1;
-    const asking = this;
     this.#arrivals = new Arrivals(options.draft, {
       group: (header) => this.#byAlias.get(header.alias)?.events.group(header),
       fetched: (id) => this.#fetchSink(id),
@@ -56,9 +61,7 @@ export class Asking {
         const pending = this.#pending.get(id);
         return pending?.kind === "fetch" && pending.descends;
       },
-      get expectsAlias() {
-        return asking.#expectsAlias();
-      },
+      expects: (alias) => this.#expects(alias),
       guard: options.guard,
     });
   }
@@ -75,6 +78,34 @@ export class Asking {
     if (max <= this.#maxId) throw new Violation("protocolViolation", "MAX_REQUEST_ID does not rise");
     this.#maxId = max;
     for (const again of this.#blocked.splice(0)) again();
+  }
+
+  /** A track that the peer pushes under this alias is taken. Throws Violation for an alias that another track has. */
+  take(alias: number, events: Pick<SubscriptionEvents, "group">): void {
+    if (this.#byAlias.has(alias)) throw new Violation("duplicateTrackAlias", "An alias is of two tracks");
+    this.#unwanted.delete(alias);
+    this.#byAlias.set(alias, { events });
+    this.#arrivals.adopt(alias);
+  }
+
+  /** A track that the peer pushes under this alias is not taken, or not any more. */
+  leave(alias: number): void {
+    this.#byAlias.delete(alias);
+    this.#unwanted.add(alias);
+    if (this.#unwanted.size > maxUnwanted) this.#unwanted.delete(this.#unwanted.values().next().value!);
+    this.#arrivals.refuse(alias);
+  }
+
+  /** The peer pushes no more under this alias; what is under way may come later than that. */
+  over(alias: number): void {
+    const track = this.#byAlias.get(alias);
+    const forget = () => this.#byAlias.get(alias) === track && this.#byAlias.delete(alias);
+    setTimeout(forget, doneMs).unref();
+  }
+
+  /** Whether a track has this alias. */
+  knows(alias: number): boolean {
+    return this.#byAlias.has(alias);
   }
 
   /** Something is not answered, or goes on after its answer. */
@@ -147,6 +178,17 @@ export class Asking {
     };
   }
 
+  /** Says that a track is sent to the peer from now on, if it wants it. Its number is also its alias. */
+  publish(
+    track: TrackName,
+    params: Params,
+    settle: (why: Refused | undefined, wishes?: Params) => void,
+  ): number {
+    return this.#request({ kind: "publish", settle }, (id) => ({
+      ...{ type: "publish", id, track, alias: id, params, extensions: new Uint8Array(0) },
+    }));
+  }
+
   /** Returns its end. */
   subscribeNamespace(prefix: readonly string[], params: Params, events: NamespaceEvents): () => void {
     const id = this.#request({ kind: "subscribe-namespace", events, prefix, here: new Set() }, (id) => ({
@@ -205,7 +247,7 @@ export class Asking {
           return pending.settle({ largest: message.params.largest });
         }
         if (pending.kind !== "publish-namespace") this.#pending.delete(id);
-        return pending.settle(undefined);
+        return pending.settle(undefined, message.params);
       case "subscribe-ok":
         if (pending.kind !== "subscribe") break;
         if (this.#byAlias.has(message.alias))
@@ -217,9 +259,7 @@ export class Asking {
       case "publish-done":
         if (pending.kind !== "subscribe") break;
         this.#over(id);
-        // Streams that it speaks of may come later than this.
-        if (pending.alias !== undefined)
-          setTimeout(() => this.#byAlias.delete(pending.alias!), doneMs).unref();
+        if (pending.alias !== undefined) this.over(pending.alias);
         return pending.events.done(message.code, message.reason);
       case "fetch-ok":
         if (pending.kind !== "fetch") break;
@@ -309,7 +349,8 @@ export class Asking {
     if (pending.kind === "subscribe" && pending.alias !== undefined) this.#byAlias.delete(pending.alias);
   }
 
-  #expectsAlias(): boolean {
+  #expects(alias: number): boolean {
+    if (this.#options.pushes) return !this.#unwanted.has(alias);
     for (const pending of this.#pending.values())
       if (pending.kind === "subscribe" && pending.alias === undefined) return true;
     return false;

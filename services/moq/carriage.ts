@@ -252,6 +252,7 @@ export class Carriage {
             if (lane.over) return;
             // Draft 18 10.4: this one is to be asked for elsewhere, which whoever asked does when it ends.
             if (message.type === "goaway") continue;
+            if (message.type === "request-update") this.#updates.set(message.id, lane);
             this.#on.message(this.#answerOn(lane, message));
           }
           if (fin) this.#lost(lane, false);
@@ -293,6 +294,7 @@ export class Carriage {
     const code = requestErrors.internal;
     if (!lane.isAnswered) this.#on.message({ type: "request-error", id, of: kind, code, reason });
     else if (kind === "subscribe") this.#on.message({ type: "publish-done", id, code, streams: 0, reason });
+    else if (kind === "publish") this.#on.message({ type: "unsubscribe", id });
     else if (kind === "publish-namespace")
       this.#on.message({ type: "publish-namespace-cancel", id, code, reason });
     else if (kind === "subscribe-namespace")

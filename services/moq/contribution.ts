@@ -8,7 +8,8 @@ import { readCatalog } from "../packager/msf.ts";
 import { RungTags } from "../packager/remux.ts";
 import { doneCodes, requestErrors } from "./codec/messages.ts";
 import type { StreamObject } from "./codec/objects.ts";
-import type { NamespaceAsked, Subscription } from "./requests.ts";
+import type { PublishAsked, Refused, SubscriptionEvents } from "./requests.ts";
+import { keyOf } from "./routes.ts";
 import type { Peer, PeerEvents } from "./session.ts";
 
 const maxCatalogBytes = 4 << 20;
@@ -18,6 +19,10 @@ const patienceMs = 500;
 /** Ingest reads all the time; a socket that holds this much has nobody behind it. */
 const maxUnread = 32 << 20;
 const maxSaid = 4096;
+/** An encoder that pushes some of its tracks is given so long for the others before these are asked for. */
+const pushMs = 1_000;
+/** Tracks of which it is not known yet whether they are wanted. */
+const maxPushed = 32;
 /** What ingest speaks on the socket of a publish: FLV from here, a line of why from there. */
 const feedProtocol = "sluice-flv";
 
@@ -33,24 +38,29 @@ export interface ContributionOptions {
   readonly log: Log;
 }
 
-/** For a peer that is an encoder: what it announces becomes a publish like any other when its key allows. One a session. */
+/** For a peer that is an encoder: what it announces or pushes becomes a publish like any other when its key allows. One a session. */
 export function contribution(options: ContributionOptions): PeerEvents {
   let peer: Peer | undefined;
   let publish: Publish | undefined;
   const stop = new AbortController();
+  /** The one that this is part of; undefined when it is refused. */
+  const publishOf = (asked: { readonly namespace: readonly string[]; reject(why: Refused): void }) => {
+    const { namespace } = asked;
+    if (publish?.open && keyOf(publish.namespace) === keyOf(namespace)) return publish;
+    if (peer && !publish?.open) {
+      publish = new Publish(peer, namespace, { ...options, signal: stop.signal });
+      return publish;
+    }
+    asked.reject({ code: requestErrors.uninterested, reason: "One namespace is published a session" });
+    return undefined;
+  };
   return {
     ready: (ready) => {
       peer = ready;
     },
-    publishNamespace: (asked) => {
-      if (!peer || publish?.open)
-        return asked.reject({
-          code: requestErrors.uninterested,
-          reason: "One namespace is published a session",
-        });
-      publish = new Publish(peer, asked, { ...options, signal: stop.signal });
-    },
+    publishNamespace: (asked) => publishOf(asked)?.announce(asked),
     publishNamespaceDone: () => publish?.end("clean"),
+    publish: (asked) => publishOf({ ...asked, namespace: asked.track.namespace })?.push(asked),
     closed: () => {
       publish?.end("lost");
       stop.abort();
@@ -58,12 +68,27 @@ export function contribution(options: ContributionOptions): PeerEvents {
   };
 }
 
+/** What waits for the word of ingest. */
+interface Waits {
+  accept(): void;
+  reject(why: Refused): void;
+}
+
 /** Takes the tracks of one namespace, takes their CMAF apart and writes it to ingest as FLV. */
 class Publish {
+  readonly namespace: readonly string[];
   readonly #peer: Peer;
-  readonly #namespace: readonly string[];
   readonly #log: Log;
-  readonly #subscriptions: Subscription[] = [];
+  /** Ends of what is taken. */
+  readonly #taken: (() => void)[] = [];
+  /** Undefined once ingest has said yes. */
+  #waiting: Waits[] | undefined = [];
+  /** Tracks that are pushed, until it is known whether they are wanted. */
+  readonly #pushed = new Map<string, PublishAsked>();
+  /** Tracks that may yet be pushed: what takes one. */
+  readonly #wanted = new Map<string, (asked: PublishAsked) => void>();
+  /** The encoder pushes tracks. */
+  #pushes = false;
   #socket: Duplex | undefined;
   #begun = false;
   #open = 0;
@@ -72,19 +97,41 @@ class Publish {
 
   constructor(
     peer: Peer,
-    asked: NamespaceAsked,
+    namespace: readonly string[],
     options: ContributionOptions & { readonly signal: AbortSignal },
   ) {
     this.#peer = peer;
-    this.#namespace = asked.namespace;
+    this.namespace = namespace;
     this.#log = options.log;
-    void this.#begin(asked, options);
+    void this.#begin(options);
   }
 
-  async #begin(
-    asked: NamespaceAsked,
-    { ingest, secret, key, remote, agent, signal }: ContributionOptions & { readonly signal: AbortSignal },
-  ): Promise<void> {
+  /** The encoder says that its tracks can be subscribed to. */
+  announce(asked: Waits): void {
+    if (this.#waiting) this.#waiting.push(asked);
+    else asked.accept();
+  }
+
+  /** The encoder sends a track unasked. */
+  push(asked: PublishAsked): void {
+    const { name } = asked.track;
+    this.#pushes = true;
+    const take = this.#wanted.get(name);
+    if (take) return take(asked);
+    // It is not known yet what is wanted, and each name is one track.
+    if ((this.#waiting || !this.#begun) && !this.#pushed.has(name) && this.#pushed.size < maxPushed)
+      return void this.#pushed.set(name, asked);
+    asked.reject({ code: requestErrors.uninterested, reason: "This track is not needed here" });
+  }
+
+  async #begin({
+    ingest,
+    secret,
+    key,
+    remote,
+    agent,
+    signal,
+  }: ContributionOptions & { readonly signal: AbortSignal }): Promise<void> {
     const query = new URLSearchParams({
       key,
       peer: `${remote.host}:${remote.port}`,
@@ -96,8 +143,7 @@ class Publish {
         ...{ protocol: feedProtocol, secret, signal },
       });
     } catch (error) {
-      this.#over = true;
-      return asked.reject({
+      return this.#deny({
         code: requestErrors.internal,
         reason: error instanceof Failure ? "Ingest cannot be reached" : messageOf(error),
         retryMs: 1000,
@@ -113,13 +159,14 @@ class Publish {
       said = said.slice(line.length + 1);
       if (!answered && line === "ok") {
         answered = true;
-        asked.accept();
+        const waiting = this.#waiting ?? [];
+        this.#waiting = undefined;
+        for (const asked of waiting) asked.accept();
         this.#socket?.write(flvHeader());
         this.#catalog();
       } else if (!answered) {
         answered = true;
-        asked.reject({ code: requestErrors.unauthorized, reason: line });
-        this.#stop();
+        this.#deny({ code: requestErrors.unauthorized, reason: line });
       } else this.#refuse(line);
     });
     this.#socket.on("error", () => undefined);
@@ -141,9 +188,19 @@ class Publish {
     this.#stop();
   }
 
+  /** Ingest does not take it, or is not there. */
+  #deny(why: Refused): void {
+    const all = [...(this.#waiting ?? []), ...this.#pushed.values()];
+    this.#waiting = [];
+    this.#pushed.clear();
+    this.#stop();
+    for (const asked of all) asked.reject(why);
+  }
+
   #stop(): void {
     this.#over = true;
-    for (const one of this.#subscriptions) one.end();
+    for (const end of this.#taken) end();
+    this.#leaveOut("The publish is over");
     this.#socket?.end(() => this.#socket?.destroy());
   }
 
@@ -154,7 +211,7 @@ class Publish {
   }
 
   #catalog(): void {
-    const catalog = this.#subscribe("catalog", (object) => {
+    const catalog = this.#take("catalog", (object) => {
       if (this.#begun || object.object !== 0) return;
       const text = Buffer.from(object.payload).toString("utf8");
       if (object.payload.length > maxCatalogBytes)
@@ -167,7 +224,8 @@ class Publish {
           .filter((track) => track.role === role)
           .toSorted((a, b) => b.bitsPerSecond - a.bitsPerSecond)
           .slice(0, 1);
-      catalog.end();
+      // It may be here before `#take` returns.
+      queueMicrotask(() => catalog());
       for (const { name, init } of [...best("video"), ...best("audio")]) {
         const reader = new RungTags();
         const take = (bytes: Uint8Array) => {
@@ -178,13 +236,21 @@ class Publish {
         };
         take(init);
         this.#open++;
-        this.#subscribe(name, (object) => take(object.payload));
+        this.#take(name, (object) => take(object.payload));
       }
+      this.#leaveOut("There is a better track than this");
     });
   }
 
-  /** Hands over objects in the order of groups, whatever order their streams come in. */
-  #subscribe(name: string, take: (object: StreamObject) => void): Subscription {
+  /** Says no to what is pushed and not needed. */
+  #leaveOut(reason: string): void {
+    const all = [...this.#pushed.values()];
+    this.#pushed.clear();
+    for (const asked of all) asked.reject({ code: requestErrors.uninterested, reason });
+  }
+
+  /** Hands over objects in the order of groups, whatever order their streams come in. Returns its end. */
+  #take(name: string, take: (object: StreamObject) => void): () => void {
     const inOrder = new GroupOrder((object) => {
       if (this.#over || object.payload.length === 0) return;
       try {
@@ -195,21 +261,50 @@ class Publish {
         this.#refuse(error.message);
       }
     });
-    const subscription = this.#peer.subscribe(
-      { namespace: this.#namespace, name },
-      { filter: { from: "largest object" }, forward: true, order: "ascending" },
-      {
-        ok: () => {},
-        refused: ({ reason }) => this.#refuse(`The track ${name} was refused: ${reason}`),
-        group: ({ group }) => inOrder.begin(group),
-        done: (code) => {
-          if (name === "catalog") return;
-          if (--this.#open === 0) this.end(code === doneCodes.trackEnded ? "clean" : "lost");
-        },
+    const events: Pick<SubscriptionEvents, "group" | "done"> = {
+      group: ({ group }) => inOrder.begin(group),
+      done: (code) => {
+        if (name === "catalog") return;
+        if (--this.#open === 0) this.end(code === doneCodes.trackEnded ? "clean" : "lost");
       },
-    );
-    this.#subscriptions.push(subscription);
-    return subscription;
+    };
+    let stop = () => {};
+    const end = () => {
+      clearTimeout(late);
+      this.#wanted.delete(name);
+      stop();
+    };
+    const subscribe = () => {
+      this.#wanted.delete(name);
+      const subscription = this.#peer.subscribe(
+        { namespace: this.namespace, name },
+        { filter: { from: "largest object" }, forward: true, order: "ascending" },
+        {
+          ...events,
+          ok: () => {},
+          // It may be one that is only pushed.
+          refused: ({ reason }) => wait(() => this.#refuse(`The track ${name} was refused: ${reason}`)),
+        },
+      );
+      stop = () => subscription.end();
+    };
+    let late: NodeJS.Timeout | undefined;
+    const wait = (orElse: () => void) => {
+      const accept = (asked: PublishAsked) => {
+        clearTimeout(late);
+        this.#wanted.delete(name);
+        stop = asked.accept(events);
+      };
+      const pushed = this.#pushed.get(name);
+      this.#pushed.delete(name);
+      if (pushed) return accept(pushed);
+      late = setTimeout(orElse, pushMs);
+      this.#wanted.set(name, accept);
+    };
+    this.#taken.push(end);
+    if (this.#pushes) wait(subscribe);
+    else subscribe();
+    return end;
   }
 
   #write(type: number, timestampMs: number, payload: Uint8Array): void {

@@ -116,6 +116,12 @@ export interface StatusAsked extends Asked {
   accept(answer: StatusAnswer): void;
 }
 
+/** A track that the peer sends without being asked for it. Its objects wait until it is answered. */
+export interface PublishAsked extends Asked {
+  /** Returns the end: from then on nothing more is wanted of it. */
+  accept(events: Pick<SubscriptionEvents, "group" | "done">, params?: Params): () => void;
+}
+
 export interface NamespaceAsked extends Omit<Asked, "track"> {
   readonly namespace: readonly string[];
   accept(): void;
@@ -234,6 +240,14 @@ export class Outgoing {
   cancel(reset: number): void {
     if (this.#over) return;
     this.#close(reset);
+    this.#wire.release(this.id);
+    this.#leave();
+  }
+
+  /** The peer does not want what was pushed. */
+  refused(): void {
+    if (this.#over) return;
+    this.#close(resetCodes.cancelled);
     this.#wire.release(this.id);
     this.#leave();
   }
@@ -366,5 +380,6 @@ export type Pending =
     }
   | {
       readonly kind: Extract<RequestKind, "update" | "publish">;
-      readonly settle: (why: Refused | undefined) => void;
+      /** `wishes` come with a yes. */
+      readonly settle: (why: Refused | undefined, wishes?: Params) => void;
     };

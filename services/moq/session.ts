@@ -7,6 +7,7 @@ import { sessionErrors, Violation } from "./codec/wire.ts";
 import type {
   FetchEvents,
   NamespaceEvents,
+  Outgoing,
   Refused,
   StatusAnswer,
   Subscription,
@@ -66,11 +67,13 @@ export class Peer {
     const guard = (run: () => void) => this.#guard(run);
     const send = (message: Message) => this.#send(message);
     const finish = (id: number) => this.#carriage.finish(id);
-    this.#asking = new Asking({ draft, side, send, finish, guard });
+    const pushes = on.publish !== undefined;
+    this.#asking = new Asking({ draft, side, send, finish, pushes, guard });
     this.#answering = new Answering({
       ...{ draft, side, on, send, finish, wire: transport },
       announce: (namespace) => this.publishNamespace(namespace).end,
       follows: (namespace, here) => this.#asking.follows(namespace, here),
+      pushed: this.#asking,
     });
     this.#carriage = new Carriage({
       ...{ transport, side, draft },
@@ -130,6 +133,24 @@ export class Peer {
     }: { readonly params?: Params; readonly cancelled?: (why: Refused) => void } = {},
   ): { readonly answer: Promise<Refused | undefined>; end(): void } {
     return this.#asking.publishNamespace(namespace, params, cancelled);
+  }
+
+  /**
+   * Sends a track without being asked for it: groups may go out on it at once. `params` say how far it is. The answer is undefined for
+   * yes; no ends it.
+   */
+  publish(
+    track: TrackName,
+    params: Params = {},
+  ): { readonly answer: Promise<Refused | undefined>; readonly outgoing: Outgoing } {
+    const answer = Promise.withResolvers<Refused | undefined>();
+    const id = this.#asking.publish(track, params, (why, wishes) => {
+      if (why) outgoing.refused();
+      else if (wishes) outgoing.update(wishes);
+      answer.resolve(why);
+    });
+    const outgoing = this.#answering.push({ id, track, params });
+    return { answer: answer.promise, outgoing };
   }
 
   /** Asks which namespaces with this beginning are to be had. Returns its end. */
@@ -218,17 +239,20 @@ export class Peer {
       case "request-error":
       case "subscribe-ok":
       case "fetch-ok":
-      case "publish-done":
       case "namespace":
       case "namespace-done":
       case "publish-namespace-cancel":
         return this.#asking.answered(message);
+      case "publish-done":
+        // Of what this side has subscribed to, or of what the peer has pushed.
+        if (message.id % 2 === (this.#side === "client" ? 0 : 1)) return this.#asking.answered(message);
+        return this.#answering.take(message);
       case "unsubscribe-namespace":
         // What a lost answer to a request of ours becomes, too.
         if (message.id % 2 === (this.#side === "client" ? 0 : 1)) return this.#asking.answered(message);
         return this.#answering.take(message);
       case "publish-ok":
-        throw new Violation("protocolViolation", "PUBLISH_OK answers nothing");
+        return this.#asking.answered({ ...message, type: "request-ok", of: "publish" });
       default:
         return this.#answering.take(message);
     }

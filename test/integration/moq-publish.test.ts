@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { doneCodes, requestErrors } from "../../services/moq/codec/messages.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqPublisher } from "../support/moq-publisher.ts";
@@ -32,8 +32,9 @@ afterAll(async () => {
 });
 beforeEach(({ onTestFailed }) => onTestFailed(() => console.error(into.log())));
 
-async function open(path: string): Promise<MoqPublisher> {
-  const publisher = await MoqPublisher.open(port, path, { peer: viewer.peer, namespace: from.ready.uid! });
+async function open(path: string, protocol = "moqt-16"): Promise<MoqPublisher> {
+  const source = { peer: viewer.peer, namespace: from.ready.uid! };
+  const publisher = await MoqPublisher.open(port, path, source, protocol);
   publishers.push(publisher);
   return publisher;
 }
@@ -91,4 +92,37 @@ test("when its tracks end the broadcast ends, and is a video", async () => {
   const list = await (await fetch(`${http}/${videoUID}/manifest/video.m3u8`)).text();
   const media = new URL(/^(?!#).+$/m.exec(list)![0], `${http}/${videoUID}/manifest/`).href;
   await expect.poll(async () => (await fetch(media)).text(), { timeout: 10_000 }).toContain("#EXT-X-ENDLIST");
+});
+
+describe.for(["moqt-16", "moqt-18"])("an encoder that pushes its tracks in %s", (protocol) => {
+  test("is refused with a wrong stream key, each track of it", async () => {
+    const stranger = await open("/publish/nobodys-key", protocol);
+    const refused = await stranger.push(["anything"], ["catalog", "source.0"]);
+    expect(refused.map((why) => why?.code)).toEqual([requestErrors.unauthorized, requestErrors.unauthorized]);
+  });
+
+  test("is on air in HLS until its tracks end, and what is not needed of it is refused", async () => {
+    const { uid, http, streamKey } = into.ready;
+    const publisher = await open(`/publish/${streamKey}`, protocol);
+    const names = ["timeline", "catalog", "source.0", "audio.0"];
+    const [timeline, ...taken] = await publisher.push(["live", "stage"], names);
+    expect(timeline?.code).toBe(requestErrors.uninterested);
+    expect(taken).toEqual([undefined, undefined, undefined]);
+    const hls = await openViewer(`${http}/${uid}`);
+    expect([...hls.renditions.keys()].sort()).toEqual(["audio", "source"]);
+    for (const name of ["source", "audio"])
+      await hls.follow(name, (all) => all.filter(({ gap }) => !gap).length >= 2);
+    expect(hls.judge.violations).toEqual([]);
+    // Nothing had to be asked for.
+    expect(publisher.taken).toEqual([]);
+    publisher.end(doneCodes.trackEnded);
+    await expect.poll(async () => (await lifecycle()).live, { timeout: 10_000 }).toBe(false);
+  });
+});
+
+test("of an encoder that pushes pictures alone the rest is subscribed to", async () => {
+  const publisher = await open(`/publish/${into.ready.streamKey}`);
+  expect(await publisher.push(["live"], ["source.0"])).toEqual([undefined]);
+  await expect.poll(async () => (await lifecycle()).status, { timeout: 10_000 }).toBe("live");
+  expect(publisher.taken.sort()).toEqual(["audio.0", "catalog"]);
 });
