@@ -178,7 +178,10 @@ async function loadSelfSigned(dir: string, life: Life, log: Log): Promise<Pair> 
   try {
     const pem = await readFile(file, "utf8");
     const pair = prove(split(pem), file);
-    if (Date.parse(new X509Certificate(pair.cert).validTo) - Date.now() > life.renewDays * day) return pair;
+    const made = new X509Certificate(pair.cert);
+    // One of earlier versions cannot be checked by who was given it.
+    const isRoot = life !== short || made.checkIssued(made);
+    if (isRoot && Date.parse(made.validTo) - Date.now() > life.renewDays * day) return pair;
   } catch (error) {
     if (!isMissing(error))
       log.warn({ problem: messageOf(error) }, "the self-signed certificate is made anew");

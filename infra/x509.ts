@@ -32,8 +32,12 @@ export async function makeSelfSigned(now: number, lifeDays = 397): Promise<Pair>
     keys,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      // No key usage: one that leaves out signing of certificates would not be its own root, as which clients take it that were
+      // given it.
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      // Tells it from others of its name, for who was given several.
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey),
       new x509.SubjectAlternativeNameExtension([
         { type: "dns", value: "localhost" },
         ...(name === "localhost" ? [] : [{ type: "dns" as const, value: name }]),

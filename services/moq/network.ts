@@ -4,6 +4,7 @@ import { messageOf } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { type Board, type BoardOptions, openBoard } from "../lib/redis.ts";
+import { type Identity, trustIn } from "./identity.ts";
 import {
   keyOf,
   type Offer,
@@ -33,6 +34,8 @@ export interface NetworkOptions {
   readonly redis: string;
   /** `host:port` at which other relays reach this one; undefined for one that only takes. */
   readonly node: string | undefined;
+  /** Of the certificate that others see here. */
+  readonly identity: () => Identity;
   /** What this relay pays for a hop to another, by its name. */
   readonly costs: Readonly<Record<string, number>>;
   /** Shared by all relays. */
@@ -62,6 +65,8 @@ export class Network implements Running {
   readonly #links = new Map<string, Link>();
   readonly #closed = new Map<string, number>();
   readonly #turnedAway = new Map<string, number>();
+  /** Why the last link to a relay was closed. */
+  readonly #why = new Map<string, string>();
   #own: readonly Offer[] = [];
   #routes = new Map<string, Map<string, Route>>();
 
@@ -78,6 +83,7 @@ export class Network implements Running {
         this.#changed();
       },
       left: (name) => {
+        this.#why.delete(name);
         if (!this.#others.delete(name)) return;
         options.log.info({ relay: name }, "relay left");
         this.#changed();
@@ -100,6 +106,11 @@ export class Network implements Running {
   async close(): Promise<void> {
     await this.#board.close();
     for (const link of this.#links.values()) link.close();
+  }
+
+  /** The certificate that others see here is another, or soon will be. */
+  renewed(): void {
+    this.#board.changed();
   }
 
   /** Says what is published here. */
@@ -155,7 +166,8 @@ export class Network implements Running {
   }
 
   #record(): RelayRecord {
-    return { node: this.#options.node ?? "", costs: this.#options.costs, namespaces: this.#own };
+    const { node = "", costs, identity } = this.#options;
+    return { node, costs, namespaces: this.#own, identity: identity() };
   }
 
   #changed(): void {
@@ -167,10 +179,15 @@ export class Network implements Running {
     const known = this.#links.get(node);
     if (known) return known;
     const { secret, log, node: self = "" } = this.#options;
-    const link = new Link(node, pathTo(node, { from: self, secret, nowMs: Date.now() }), (why) => {
+    const path = pathTo(node, { from: self, secret, nowMs: Date.now() });
+    const link = new Link({ node, path, identity: this.#others.get(node)?.identity }, (why) => {
       if (this.#links.get(node) !== link) return;
       this.#links.delete(node);
-      log.info({ relay: node, why }, "link to relay closed");
+      // It is tried again as long as somebody watches; a reason is said once.
+      const isNew = this.#why.get(node) !== why;
+      this.#why.set(node, why);
+      if (link.opened) log.info({ relay: node, why }, "link to relay closed");
+      else if (isNew) log.warn({ relay: node, why }, "a relay cannot be taken from");
       if (link.idle) return;
       this.#closed.set(node, performance.now() + closedMs);
       this.#changed();
@@ -186,12 +203,22 @@ class Link {
   #peer: Peer | undefined;
   #idle: NodeJS.Timeout;
   idle = false;
+  opened = false;
 
-  constructor(node: string, path: string, closed: (why: string) => void) {
+  constructor(
+    {
+      node,
+      path,
+      identity,
+    }: { readonly node: string; readonly path: string; readonly identity: Identity | undefined },
+    closed: (why: string) => void,
+  ) {
     const { hostname, port } = new URL(`https://${node}`);
     const session = async () => {
-      const { address: host } = await lookup(hostname.replace(/^\[|\]$/g, ""));
-      return connectWebTransport({ host, port: Number(port || 443), path, protocols, aliveMs });
+      const name = hostname.replace(/^\[|\]$/g, "");
+      const { address: host } = await lookup(name);
+      const trust = trustIn(identity, name);
+      return connectWebTransport({ host, port: Number(port || 443), path, protocols, aliveMs, trust });
     };
     this.peer = session().then((transport) => {
       const { promise, resolve, reject } = Promise.withResolvers<Peer>();
@@ -199,7 +226,10 @@ class Link {
         transport,
         side: "client",
         on: {
-          ready: resolve,
+          ready: (peer) => {
+            this.opened = true;
+            resolve(peer);
+          },
           goaway: () => this.close(),
           closed: ({ reason }) => {
             clearInterval(this.#idle);

@@ -163,7 +163,7 @@ export class Connection {
         return;
       }
       case events.closed:
-        this.end(meta?.errorReason ?? "the connection is closed");
+        this.end(meta?.errorReason || "the connection is closed");
     }
   }
 
@@ -566,8 +566,26 @@ function late(): Promise<void> {
   });
 }
 
+/** What a server has to show: a certificate that is for `name` (DNS) and leads to one of `roots` (PEM). */
+export interface Trust {
+  readonly name: string;
+  readonly roots: string;
+}
+
+/** What TLS says of a certificate by an alert (RFC 8446 6.2), as a sentence goes on after the server's name. */
+const certificateAlerts: Readonly<Record<number, string>> = {
+  42: "its certificate is for another name",
+  43: "its certificate is of a kind that is not known here",
+  44: "its certificate was revoked",
+  45: "its certificate has expired, or is not good yet",
+  46: "its certificate cannot be used",
+  48: "its certificate is signed by nobody who is trusted for it",
+};
+const alertBase = 0x100;
+
 /**
- * Connects to a QUIC server without looking at its certificate, which the binding does not show. Rejects when there is no answer within
+ * Connects to a QUIC server. Its certificate is looked at where `trust` says what it has to be; without that it may be anybody's,
+ * which is for tests. Rejects when it is another, and when there is no answer within
  * the idle time. With `aliveMs` that is short: who sends something more often than that knows by it that a peer is gone.
  */
 export async function connectQuic(options: {
@@ -575,14 +593,18 @@ export async function connectQuic(options: {
   readonly port: number;
   readonly alpn: readonly string[];
   readonly aliveMs?: number | undefined;
+  readonly trust?: Trust | undefined;
 }): Promise<{ readonly connection: Connection; close(): Promise<void> }> {
   const { NativeQuicClient } = load();
+  const { trust } = options;
+  let shaken = false;
   const ready = Promise.withResolvers<void>();
   const done = Promise.withResolvers<void>();
   const native = new NativeQuicClient(
     {
       alpn: [...options.alpn],
-      rejectUnauthorized: false,
+      rejectUnauthorized: trust !== undefined,
+      ...(trust && { ca: Buffer.from(trust.roots) }),
       runtimeMode: "portable",
       enableDatagrams: true,
       maxIdleTimeoutMs: options.aliveMs ?? idleMs,
@@ -594,8 +616,13 @@ export async function connectQuic(options: {
       try {
         for (const event of batch) {
           if (event.eventType === events.shutdown) done.resolve();
-          else if (event.eventType === events.handshake) ready.resolve();
-          else connection.on(event);
+          else if (event.eventType === events.handshake) {
+            shaken = true;
+            ready.resolve();
+          } else if (event.eventType === events.closed && !shaken) {
+            const why = certificateAlerts[(event.meta?.errorCode ?? 0) - alertBase];
+            connection.end(why ?? (event.meta?.errorReason || "it does not answer"));
+          } else connection.on(event);
         }
       } finally {
         native.ackEventBatch(batch.length);
@@ -611,7 +638,7 @@ export async function connectQuic(options: {
   connection.onClosed = (reason) => ready.reject(new Failure("unavailable", reason));
   native.connect(
     options.host.includes(":") ? `[${options.host}]:${options.port}` : `${options.host}:${options.port}`,
-    "localhost",
+    trust?.name ?? "localhost",
   );
   let closing: Promise<void> | undefined;
   const close = () => {

@@ -1,3 +1,5 @@
+import { type Identity, readIdentity } from "./identity.ts";
+
 /** What one relay says of itself to the others. */
 export interface RelayRecord {
   /** `host:port` at which other relays reach it over UDP, and its name. */
@@ -6,6 +8,8 @@ export interface RelayRecord {
   readonly costs: Readonly<Record<string, number>>;
   /** What is published at it. */
   readonly namespaces: readonly Offer[];
+  /** Of its certificate. */
+  readonly identity?: Identity | undefined;
 }
 
 /** A namespace that somebody publishes. Of two publishers the one of the higher epoch is meant. */
@@ -85,14 +89,15 @@ export function readRecord(text: string): RelayRecord | undefined {
   } catch {
     return undefined;
   }
-  const { node, costs: said, namespaces } = (value ?? {}) as Record<string, unknown>;
+  const { node, costs: said, namespaces, identity } = (value ?? {}) as Record<string, unknown>;
   if (typeof node !== "string" || node.length > 300) return undefined;
   if (!said || typeof said !== "object" || !Array.isArray(namespaces)) return undefined;
   if (namespaces.length > maxNamespaces || !namespaces.every(isOffer)) return undefined;
   const all = Object.entries(said);
   if (!all.every(([, cost]) => typeof cost === "number" && cost >= costs.least && cost <= costs.most))
     return undefined;
-  return { node, costs: Object.fromEntries(all) as Record<string, number>, namespaces };
+  const costly = Object.fromEntries(all) as Record<string, number>;
+  return { node, costs: costly, namespaces, identity: readIdentity(identity) };
 }
 
 function isOffer(value: unknown): value is Offer {

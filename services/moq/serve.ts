@@ -15,6 +15,7 @@ import { Audience } from "./audience.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { contribution } from "./contribution.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
+import { identityOf } from "./identity.ts";
 import { listenNative } from "./native.ts";
 import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts";
 import { PipeSession } from "./pipe.ts";
@@ -86,11 +87,18 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       read: () => relay.bytes,
     });
 
+    /** What new sessions see. */
+    let shown = certificates.current();
+    let network: Network | undefined;
     if (options.network && secret !== undefined) {
       const changed = () => relay.changed();
-      const network = scope.own("network", new Network({ ...options.network, secret, log, changed }));
-      metrics.gauge("sluice_moq_relays", "Other relays that are known", { read: () => network.size });
-      metrics.gauge("sluice_moq_links", "Relays that tracks are taken from", { read: () => network.links });
+      const identity = () => identityOf(shown.cert, certificates.current().cert);
+      network = new Network({ ...options.network, identity, secret, log, changed });
+      scope.own("network", network);
+      metrics.gauge("sluice_moq_relays", "Other relays that are known", { read: () => network?.size ?? 0 });
+      metrics.gauge("sluice_moq_links", "Relays that tracks are taken from", {
+        read: () => network?.links ?? 0,
+      });
       relay.join(network);
     }
     const encoders = new Set<Peer>();
@@ -101,8 +109,6 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     });
 
     let listener: Listener | undefined;
-    /** What new sessions see. */
-    let shown = certificates.current();
     let { nativePort } = options;
     const listen = (port: number): Listener => {
       shown = certificates.current();
@@ -160,6 +166,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       listener = undefined;
       try {
         listener = listen(port);
+        network?.renewed();
         for (const answer of [...waiting]) answer();
         log.info("new sessions see the new certificate");
       } catch (error) {
@@ -175,6 +182,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       clearTimeout(late);
       late = undefined;
       if (port === undefined || fresh.cert === shown.cert) return;
+      network?.renewed();
       late = setTimeout(() => void renew(port), mayWaitMs(shown, fresh));
       left();
     });

@@ -1,7 +1,7 @@
 import type { Log } from "../lib/log.ts";
 import { cutShort, joined, Reader, Writer } from "./codec/wire.ts";
 import { decodeFields, encodeFields } from "./qpack.ts";
-import { type Connection, connectQuic, listenQuic } from "./quic.ts";
+import { type Connection, connectQuic, listenQuic, type Trust } from "./quic.ts";
 import type {
   BiStream,
   Closed,
@@ -492,7 +492,7 @@ const coded = (receive: ReceiveStream): ReceiveStream => ({
   stop: (code) => receive.stop(streamCode(code)),
 });
 
-/** A client's session with a server whose certificate is not looked at: for relays of one's own and for tests. */
+/** A client's session with a server. Rejects where there is none to be had. */
 export async function connectWebTransport(options: {
   readonly host: string;
   readonly port: number;
@@ -502,9 +502,13 @@ export async function connectWebTransport(options: {
   readonly aliveMs?: number;
   /** Of the page that asks, where there is one. */
   readonly origin?: string | undefined;
+  /** See `connectQuic`. */
+  readonly trust?: Trust | undefined;
+  /** `host:port` as the server is to hear it; where it is not said, what is connected to. */
+  readonly authority?: string | undefined;
 }): Promise<Session> {
-  const { host, port, path, protocols, aliveMs, origin } = options;
-  const quic = await connectQuic({ host, port, alpn: ["h3"], aliveMs });
+  const { host, port, path, protocols, aliveMs, origin, trust } = options;
+  const quic = await connectQuic({ host, port, alpn: ["h3"], aliveMs, trust });
   const { connection } = quic;
   const opened = Promise.withResolvers<Session>();
   const request = connection.openBi();
@@ -546,7 +550,7 @@ export async function connectWebTransport(options: {
     },
     gone: () => session?.end({ code: 0, reason: "reset" }),
   });
-  const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const { authority = `${host.includes(":") ? `[${host}]` : host}:${port}` } = options;
   request.send.write(
     frame(
       frames.headers,
