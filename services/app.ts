@@ -291,6 +291,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         ...{ snapshot, events, log, metrics },
         ingest: address(config, "ingest"),
         secret: config.internalSecret,
+        relayed: await relayedOf(config),
         allowPrivateTargets: config.allowPrivateTargets,
       }),
     );
@@ -307,6 +308,13 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
     return { ports: {} };
   },
 };
+
+/** How broadcasts get to relays of others; undefined without one of our own. */
+async function relayedOf({ moq, relayAddress: relay, internalSecret: secret }: Config) {
+  if (!moq || !relay) return undefined;
+  const { outward } = await import("./moq/outward.ts");
+  return outward({ relay, secret });
+}
 
 /** How machines without control get at the certificate; undefined where there is none to have. */
 async function certificatesForOthers(config: Config, log: Log, own: Wiring["own"]) {

@@ -52,7 +52,8 @@ export async function resolveOutside(url: URL, allowed: Networks = none): Promis
   }
   const address = found[0];
   if (address === undefined) throw new Failure("unavailable", `${host} has no address`);
-  const port = Number(url.port) || { "https:": 443, "http:": 80, "rtmps:": 443 }[url.protocol] || 1935;
+  const port =
+    Number(url.port) || { "https:": 443, "http:": 80, "rtmps:": 443, "moqt:": 443 }[url.protocol] || 1935;
   return { host, port, address: plainAddress(address), addresses: found.map(plainAddress) };
 }
 

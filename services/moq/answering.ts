@@ -35,18 +35,20 @@ const joinMs = 1_000;
 
 /** What the peer asks for. Whatever is absent is answered NOT_SUPPORTED. */
 export interface Answers {
-  readonly subscribe?: (asked: SubscribeAsked) => void;
-  readonly fetch?: (asked: FetchAsked) => void;
-  readonly trackStatus?: (asked: StatusAsked) => void;
-  readonly publishNamespace?: (asked: NamespaceAsked) => void;
-  readonly publishNamespaceDone?: (namespace: readonly string[]) => void;
+  readonly subscribe?: ((asked: SubscribeAsked) => void) | undefined;
+  readonly fetch?: ((asked: FetchAsked) => void) | undefined;
+  readonly trackStatus?: ((asked: StatusAsked) => void) | undefined;
+  readonly publishNamespace?: ((asked: NamespaceAsked) => void) | undefined;
+  readonly publishNamespaceDone?: ((namespace: readonly string[]) => void) | undefined;
   /** A track that the peer pushes. */
-  readonly publish?: (asked: PublishAsked) => void;
+  readonly publish?: ((asked: PublishAsked) => void) | undefined;
   /** `tell` says of namespaces that come and go; it returns nothing and may be called until `gone`. */
-  readonly subscribeNamespace?: (
-    asked: NamespaceAsked,
-    tell: { come(namespace: readonly string[]): void; go(namespace: readonly string[]): void },
-  ) => (() => void) | undefined;
+  readonly subscribeNamespace?:
+    | ((
+        asked: NamespaceAsked,
+        tell: { come(namespace: readonly string[]): void; go(namespace: readonly string[]): void },
+      ) => (() => void) | undefined)
+    | undefined;
 }
 
 export interface AnsweringOptions {

@@ -32,7 +32,7 @@ export interface AskingOptions {
   /** The request is over on this side. */
   readonly finish: (id: number) => void;
   /** The peer may push tracks: their streams may be here before it says so. */
-  readonly pushes: boolean;
+  readonly pushes: () => boolean;
   readonly guard: (run: () => void) => void;
 }
 
@@ -350,7 +350,7 @@ export class Asking {
   }
 
   #expects(alias: number): boolean {
-    if (this.#options.pushes) return !this.#unwanted.has(alias);
+    if (this.#options.pushes()) return !this.#unwanted.has(alias);
     for (const pending of this.#pending.values())
       if (pending.kind === "subscribe" && pending.alias === undefined) return true;
     return false;

@@ -17,3 +17,6 @@ export const pipeProtocol = "moqt-16";
 
 /** The field after a live input's uid in a namespace whose catalog is that of earlier drafts; its tracks are the same. */
 export const warp = "warp";
+
+/** Where a role that takes tracks asks the relay for a session; who has some asks elsewhere. */
+export const tracksPath = "/internal/tracks";

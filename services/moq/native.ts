@@ -1,6 +1,6 @@
 import type { Log } from "../lib/log.ts";
-import { draft16, draft18 } from "./codec/drafts.ts";
-import { type Connection, connectQuic, listenQuic } from "./quic.ts";
+import { draft14, draft16, draft18 } from "./codec/drafts.ts";
+import { type Connection, connectQuic, listenQuic, type Trust } from "./quic.ts";
 import type { BiStream, Closed, Listener, ReceiveStream, SendStream, Session } from "./transport.ts";
 
 /** What the binding does not say of a connection is which of these was agreed on: its first stream shows it, as below. */
@@ -69,13 +69,20 @@ export function listenNative(options: NativeOptions): Listener {
   };
 }
 
-/** Connects to a relay over QUIC alone, in this protocol, without looking at its certificate. */
+/** Draft 14 has another name in ALPN. */
+const alpnOf = (protocol: string) => (protocol === draft14.protocol ? "moq-00" : protocol);
+
+/** Connects to a relay over QUIC alone, in this protocol. Rejects where it is not spoken there. */
 export async function connectNative(options: {
   readonly host: string;
   readonly port: number;
   readonly protocol: string;
+  /** See `connectQuic`. */
+  readonly trust?: Trust | undefined;
+  /** Keeps the session while nothing is said, with a word this often. */
+  readonly pingMs?: number | undefined;
 }): Promise<Session> {
-  const { connection, close } = await connectQuic({ ...options, alpn: [options.protocol] });
+  const { connection, close } = await connectQuic({ ...options, alpn: [alpnOf(options.protocol)] });
   const session = new NativeSession(connection, options.protocol);
   connection.onStream = (_id, receive, send) => session.came(receive, send);
   connection.onClosed = (reason) => {

@@ -30,6 +30,7 @@ interface NativeClient extends Native {
   streamSend(stream: number, bytes: Buffer, fin: boolean): Sent;
   streamClose(stream: number, code: number): boolean;
   close(code: number, reason: string): boolean;
+  ping(): boolean;
 }
 
 interface Event {
@@ -572,14 +573,18 @@ export interface Trust {
   readonly roots: string;
 }
 
-/** What TLS says of a certificate by an alert (RFC 8446 6.2), as a sentence goes on after the server's name. */
-const certificateAlerts: Readonly<Record<number, string>> = {
+/** Why a connection fails whose server speaks another protocol. */
+export const notSpoken = "it does not speak this protocol";
+
+/** What TLS says by an alert (RFC 8446 6.2), as a sentence goes on after the server's name. */
+const alerts: Readonly<Record<number, string>> = {
   42: "its certificate is for another name",
   43: "its certificate is of a kind that is not known here",
   44: "its certificate was revoked",
   45: "its certificate has expired, or is not good yet",
   46: "its certificate cannot be used",
   48: "its certificate is signed by nobody who is trusted for it",
+  120: notSpoken,
 };
 const alertBase = 0x100;
 
@@ -594,6 +599,7 @@ export async function connectQuic(options: {
   readonly alpn: readonly string[];
   readonly aliveMs?: number | undefined;
   readonly trust?: Trust | undefined;
+  readonly pingMs?: number | undefined;
 }): Promise<{ readonly connection: Connection; close(): Promise<void> }> {
   const { NativeQuicClient } = load();
   const { trust } = options;
@@ -620,7 +626,7 @@ export async function connectQuic(options: {
             shaken = true;
             ready.resolve();
           } else if (event.eventType === events.closed && !shaken) {
-            const why = certificateAlerts[(event.meta?.errorCode ?? 0) - alertBase];
+            const why = alerts[(event.meta?.errorCode ?? 0) - alertBase];
             connection.end(why ?? (event.meta?.errorReason || "it does not answer"));
           } else connection.on(event);
         }
@@ -640,9 +646,12 @@ export async function connectQuic(options: {
     options.host.includes(":") ? `[${options.host}]:${options.port}` : `${options.host}:${options.port}`,
     trust?.name ?? "localhost",
   );
+  const { pingMs } = options;
+  const pings = pingMs === undefined ? undefined : setInterval(() => native.ping(), pingMs).unref();
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= (async () => {
+      clearInterval(pings);
       connection.close(0x100, "");
       native.requestShutdown();
       await Promise.race([done.promise, late()]);

@@ -12,7 +12,10 @@ const unauthorized: Refused = { code: requestErrors.unauthorized, reason: "This 
 export interface Elsewhere {
   offer(own: readonly Offer[]): void;
   namespaces(): Iterable<readonly string[]>;
-  hop(namespace: readonly string[], epoch: number | undefined): Hop | undefined;
+  hop(
+    namespace: readonly string[],
+    epoch: number | undefined,
+  ): (Omit<Hop, "peer"> & Pick<Way, "peer">) | undefined;
 }
 
 /** A peer that publishes a namespace here. */

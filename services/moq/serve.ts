@@ -13,15 +13,15 @@ import { visitorOf } from "../live/visitor.ts";
 import { Admission, clientOf } from "./admission.ts";
 import { Audience } from "./audience.ts";
 import { sessionErrors } from "./codec/wire.ts";
-import { contribution } from "./contribution.ts";
-import { type Door, doorHoldMs, doorName, pipeProtocol } from "./door.ts";
+import { type Door, doorHoldMs, doorName, pipeProtocol, tracksPath } from "./door.ts";
+import { Encoders, laterEvents, publishPath } from "./encoders.ts";
 import { identityOf } from "./identity.ts";
 import { listenNative } from "./native.ts";
 import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts";
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
-import { Peer, protocols } from "./session.ts";
+import { Peer, type PeerEvents, protocols } from "./session.ts";
 import type { Incoming, Listener, Session } from "./transport.ts";
 import { listenWebTransport } from "./webtransport.ts";
 
@@ -101,8 +101,8 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       });
       relay.join(network);
     }
-    const encoders = new Set<Peer>();
-    metrics.gauge("sluice_moq_encoders", "Sessions of encoders", { read: () => encoders.size });
+    const encoders = new Encoders({ ...options, left: () => left() });
+    metrics.gauge("sluice_moq_encoders", "Sessions of encoders", { read: () => encoders.peers.size });
     const others = new Set<Peer>();
     metrics.gauge("sluice_moq_relays_served", "Relays that take tracks from here", {
       read: () => others.size,
@@ -118,7 +118,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
         ...{ ...common, port },
         onSession: (incoming) => {
           const { path } = incoming;
-          if (path.startsWith(publishPath)) return serveEncoder(incoming, options, { encoders, left });
+          if (path.startsWith(publishPath)) return encoders.serve(incoming);
           if (path.startsWith(`${networkPath}?`))
             return serveRelay(incoming, options, { relay, others, left });
           serve(incoming, house);
@@ -128,7 +128,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       try {
         const native = listenNative({
           ...{ ...common, port: nativePort },
-          onSession: (session) => serveNative(session, house),
+          onSession: (session) => serveNative(session, house, encoders),
         });
         nativePort = native.port;
         log.info({ port: nativePort }, "relay opened for QUIC without WebTransport");
@@ -146,7 +146,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       log.warn(`no Media over QUIC, everything else goes on: ${messageOf(error)}`);
     }
     const port = listener?.port;
-    const all = () => [...peers, ...others, ...encoders];
+    const all = () => [...peers, ...others, ...encoders.peers];
     const door = () => listener && doorOf(listener.port, shown);
     /** Answers that are held until the door is another. */
     const waiting = new Set<() => void>();
@@ -216,8 +216,10 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       },
       {
         secret,
-        upgrade: (_request, socket) => {
-          const events = relay.publisher();
+        upgrade: (request, socket) => {
+          // Either has tracks, or takes some to somebody else.
+          const always: Right = { watch: () => () => {} };
+          const events = request.url === tracksPath ? relay.subscriber(() => always) : relay.publisher();
           const peer: Peer = new Peer({
             transport: new PipeSession(socket, "server", pipeProtocol),
             side: "server",
@@ -298,50 +300,6 @@ function serveRelay(
   log.info({ peer: incoming.remote.host }, "relay's session opened");
 }
 
-/** Where encoders ask for a session: `/publish/KEY`, or the key as `?key=`. */
-const publishPath = "/publish";
-
-/** An encoder that speaks MoQ. */
-function serveEncoder(
-  incoming: Incoming,
-  { ingest, secret, log }: RelayRoleOptions,
-  { encoders, left }: { readonly encoders: Set<Peer>; readonly left: () => void },
-): void {
-  const protocol = protocols.find((one) => incoming.offered.includes(one));
-  const session = incoming.accept(protocol);
-  if (!protocol)
-    return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);
-  if (ingest === undefined)
-    return session.close(sessionErrors.unauthorized, "No publishes are taken here; ingestAddress is not set");
-  const [path = "", query = ""] = incoming.path.split("?", 2);
-  const key = new URLSearchParams(query).get("key") ?? decoded(path.slice(publishPath.length + 1));
-  const { remote, agent } = incoming;
-  const events = contribution({ ingest, secret, key, remote, agent, log });
-  const peer: Peer = new Peer({
-    transport: session,
-    side: "server",
-    on: {
-      ...events,
-      closed: (how) => {
-        encoders.delete(peer);
-        left();
-        events.closed?.(how);
-        log.info({ peer: remote.host, code: how.code, reason: how.reason }, "encoder's session closed");
-      },
-    },
-  });
-  encoders.add(peer);
-  log.info({ peer: remote.host, protocol }, "encoder's session opened");
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
-  }
-}
-
 interface House {
   readonly relay: Relay;
   readonly admission: Admission;
@@ -365,30 +323,23 @@ function serve(incoming: Incoming, house: House): void {
   const named = texts[0];
   const why = named === undefined ? undefined : house.admission.refuse(named, client);
   if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
-  attend(session, { who: () => ({ path: incoming.path, texts, client }), house });
+  const on = laterEvents((peer) => viewerEvents(peer, { path: incoming.path, texts, client }, house));
+  new Peer({ transport: session, side: "server", on });
 }
 
-/** One viewer without WebTransport: what he names comes with SETUP. */
-function serveNative(session: Session, house: House): void {
-  let peer: Peer | undefined;
-  const who = (): Who => {
-    const { path = "", authority = "" } = peer?.setup ?? {};
-    const { remote } = session;
-    return {
-      path,
-      texts: textsOf(path),
-      client: clientOf({ remote, authority, agent: "", origin: undefined }),
-    };
-  };
-  peer = attend(session, {
-    who,
-    house,
-    ready: (peer) => {
-      const { texts, client } = who();
-      const why = texts[0] === undefined ? undefined : house.admission.refuse(texts[0], client);
-      if (why !== undefined) peer.close("unauthorized", why);
-    },
+/** Whoever comes without WebTransport: what he wants and names comes with SETUP. */
+function serveNative(session: Session, house: House, encoders: Encoders): void {
+  const { remote } = session;
+  const chosen = laterEvents((peer) => {
+    const { path = "", authority = "", implementation: agent = "" } = peer.setup;
+    if (path.startsWith(publishPath)) return encoders.events(peer, { path, remote, agent });
+    const texts = textsOf(path);
+    const client = clientOf({ remote, authority, agent: "", origin: undefined });
+    const why = texts[0] === undefined ? undefined : house.admission.refuse(texts[0], client);
+    if (why !== undefined) queueMicrotask(() => peer.close("unauthorized", why));
+    return viewerEvents(peer, { path, texts, client }, house);
   });
+  new Peer({ transport: session, side: "server", on: chosen });
 }
 
 interface Who {
@@ -397,43 +348,29 @@ interface Who {
   readonly client: ReturnType<typeof clientOf>;
 }
 
-function attend(
-  session: Session,
-  {
-    who,
-    house,
-    ready,
-  }: { readonly who: () => Who; readonly house: House; readonly ready?: (peer: Peer) => void },
-): Peer {
+/** For a peer that watches, from now on. */
+function viewerEvents(peer: Peer, { path, texts, client }: Who, house: House): PeerEvents {
   const { relay, admission, audience, peers, log, left } = house;
-  const client = { address: session.remote.host };
-  const events = relay.subscriber((namespace, tokens) => {
-    const { path, texts, client } = who();
-    const right = admission.may(namespace, [...texts, ...tokens], client);
-    if (!right) return undefined;
-    // A player says its name in the address: a session has no other request, and no header that a page could set.
-    const said = cmcdOf(path.split("?", 2)[1] ?? "", {});
-    const visitor = visitorOf({ session: said?.session, ...client });
-    return counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
-  });
+  const { address } = client;
   const opened = performance.now();
-  const peer: Peer = new Peer({
-    transport: session,
-    side: "server",
-    on: {
-      ...events,
-      ...(ready && { ready }),
-      closed: ({ code, reason }) => {
-        peers.delete(peer);
-        left();
-        const seconds = Math.round((performance.now() - opened) / 1000);
-        log.info({ peer: client.address, code, reason, seconds }, "viewer's session closed");
-      },
-    },
-  });
   peers.add(peer);
-  log.info({ peer: client.address, protocol: peer.draft.protocol }, "viewer's session opened");
-  return peer;
+  log.info({ peer: address, protocol: peer.draft.protocol }, "viewer's session opened");
+  return {
+    ...relay.subscriber((namespace, tokens) => {
+      const right = admission.may(namespace, [...texts, ...tokens], client);
+      if (!right) return undefined;
+      // A player says its name in the address: a session has no other request, and no header that a page could set.
+      const said = cmcdOf(path.split("?", 2)[1] ?? "", {});
+      const visitor = visitorOf({ session: said?.session, ...client });
+      return counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
+    }),
+    closed: ({ code, reason }) => {
+      peers.delete(peer);
+      left();
+      const seconds = Math.round((performance.now() - opened) / 1000);
+      log.info({ peer: address, code, reason, seconds }, "viewer's session closed");
+    },
+  };
 }
 
 /** Drafts whose sessions begin with their name. */

@@ -31,10 +31,10 @@ export interface PeerOptions {
 /** What a peer asks for and says; see `Answers` for what is absent. */
 export interface PeerEvents extends Answers {
   /** Both sides have said what they can; requests may be made. */
-  readonly ready?: (peer: Peer) => void;
+  readonly ready?: ((peer: Peer) => void) | undefined;
   /** It wants to end the session soon; `uri` is where to go instead, empty for the same place. */
-  readonly goaway?: (uri: string) => void;
-  readonly closed?: (how: Closed) => void;
+  readonly goaway?: ((uri: string) => void) | undefined;
+  readonly closed?: ((how: Closed) => void) | undefined;
 }
 
 /** One peer that speaks MoQT (draft-ietf-moq-transport), as client or server, over any transport and in the draft that this names. */
@@ -67,7 +67,7 @@ export class Peer {
     const guard = (run: () => void) => this.#guard(run);
     const send = (message: Message) => this.#send(message);
     const finish = (id: number) => this.#carriage.finish(id);
-    const pushes = on.publish !== undefined;
+    const pushes = () => on.publish !== undefined;
     this.#asking = new Asking({ draft, side, send, finish, pushes, guard });
     this.#answering = new Answering({
       ...{ draft, side, on, send, finish, wire: transport },
@@ -274,8 +274,9 @@ export class Peer {
     this.#isReady = true;
     for (const message of this.#early.splice(0)) this.#carriage.send(message);
     this.#asking.begin(options.maxRequestId);
-    this.#carriage.begin();
+    // Before requests that are here already: who hears them may be chosen only now.
     this.#on.ready?.(this);
+    this.#carriage.begin();
   }
 
   #end(how: Closed): void {

@@ -31,6 +31,9 @@ const seekMs = 100;
 /** A group of which a lost way brought the beginning waits for the rest from another for so long. */
 const orphanMs = 1_000;
 
+/** What of a session tracks are taken through. */
+export type Source = Pick<Peer, "subscribe" | "fetch" | "closed" | "draft">;
+
 /** Where a track can be taken from. */
 export interface Way {
   /** Of the publisher: tracks of another one are other tracks. */
@@ -39,7 +42,7 @@ export interface Way {
   readonly key: string;
   /** What all hops to the publisher cost; 0 when he is at this relay. */
   readonly distance: number;
-  peer(): Promise<Peer> | Peer;
+  peer(): Promise<Source> | Source;
   /** Whoever was asked has no way himself. */
   turnedAway(): void;
 }
@@ -54,7 +57,7 @@ export interface TrackOptions extends RelayOptions {
 /** One subscription upstream, or the attempt at one. */
 interface Upstream {
   readonly way: Way;
-  peer: Peer | undefined;
+  peer: Source | undefined;
   subscription: Subscription | undefined;
   over: boolean;
 }
@@ -154,7 +157,7 @@ export class Track {
     }
   }
 
-  #subscribe(upstream: Upstream, peer: Peer): void {
+  #subscribe(upstream: Upstream, peer: Source): void {
     const { way } = upstream;
     // What was heard last may have an end that was not.
     const resumes = this.#largest && way.target === this.#target;

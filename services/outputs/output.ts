@@ -1,11 +1,19 @@
 import type { Networks } from "../lib/address.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
-import { type OutputReason, type OutputState, type OutputTarget, readOutputUrl } from "../live/output.ts";
+import {
+  type OutputEnded as Ended,
+  type OpenRelayed,
+  type OutputReason,
+  type OutputState,
+  type OutputTarget,
+  type RelayedPush,
+  readOutputUrl,
+} from "../live/output.ts";
 import type { Entry } from "../packager/track.ts";
 import type { Channel, Piece } from "./channel.ts";
 import type { Setup } from "./piece.ts";
-import { type Ended, openPush, type Push, type PushLimits } from "./push.ts";
+import { openPush, type Push, type PushLimits } from "./push.ts";
 
 /** What an output is doing, as its owner is told. */
 export interface Condition {
@@ -18,6 +26,8 @@ export interface OutputOptions {
   readonly target: OutputTarget;
   readonly channel: Channel;
   readonly allowed: Networks;
+  /** For relays of Media over QUIC; undefined where this server has none of its own to take tracks from. */
+  readonly relayed?: OpenRelayed | undefined;
   readonly log: Log;
   readonly report: (condition: Condition) => void;
   /** Groups of pictures that a slow target lost, attempts that came to nothing, bytes that were sent. */
@@ -47,6 +57,7 @@ export class Output {
   readonly closed: Promise<void>;
   #wake = Promise.withResolvers<void>();
   #push: Push | undefined;
+  #relayed: RelayedPush | undefined;
   #queue: { readonly piece: Piece; readonly sinceMs: number }[] = [];
   #queuedBytes = 0;
   #ready = false;
@@ -72,7 +83,7 @@ export class Output {
   }
 
   get connected(): boolean {
-    return this.#push !== undefined;
+    return this.#push !== undefined || this.#relayed !== undefined;
   }
 
   /** Says good-bye to the target; what is on its way is sent first where the broadcast has `ended`. */
@@ -80,6 +91,7 @@ export class Output {
     if (!this.#stop.signal.aborted) {
       if (ended && this.#push) this.#drain(this.#push);
       else this.#push?.finish();
+      this.#relayed?.finish();
       this.#stop.abort();
       this.#wake.resolve();
       this.#report({ state: "disconnected", reason: why });
@@ -107,11 +119,14 @@ export class Output {
         this.#report({ state: "connecting", reason: "connecting" });
       const opened = await this.#open(attempt++);
       if (signal.aborted) {
-        if ("send" in opened) opened.cut();
+        if ("cut" in opened) opened.cut();
         break;
       }
       const beganMs = performance.now();
-      const ended = "send" in opened ? await this.#send(opened) : opened;
+      let ended: Ended | undefined;
+      if ("send" in opened) ended = await this.#send(opened);
+      else if ("cut" in opened) ended = await this.#relay(opened);
+      else ended = opened;
       if (signal.aborted) break;
       if (performance.now() - beganMs > goodMs) failures = 0;
       if (!ended) continue;
@@ -129,23 +144,52 @@ export class Output {
     leave();
   }
 
-  #open(attempt: number): Promise<Push | Ended> {
-    const { target, channel, allowed, limits } = this.#options;
+  #open(attempt: number): Promise<Push | RelayedPush | Ended> {
+    const { target, channel, allowed, limits, relayed } = this.#options;
+    const { input, streamKey } = target;
+    const { signal } = this.#stop;
     const place = readOutputUrl(target.url);
     if (!place)
       return Promise.resolve({
         reason: "forbidden",
-        error: "Its URL is no server URL of RTMP; make it again.",
+        error: "Its URL is neither one of an RTMP server nor of a relay; make it again.",
       });
+    if (place.kind === "moq")
+      return (
+        relayed?.({ place, input, streamKey, allowed, attempt, signal }) ??
+        Promise.resolve({
+          reason: "forbidden",
+          error: "Media over QUIC is off on this server; set moq to true, or use an RTMP server.",
+        })
+      );
     this.#enhanced = channel.setups.some((setup) => setup.enhanced);
     return openPush({
-      to: { ...place, streamKey: target.streamKey },
+      to: { ...place, streamKey },
       allowed,
       attempt,
       enhanced: this.#enhanced,
-      signal: this.#stop.signal,
+      signal,
       ...(limits && { limits }),
     });
+  }
+
+  /** Waits for the end of a session with a relay, which takes what it wants itself; undefined when there is nothing to tell anybody. */
+  async #relay(relayed: RelayedPush): Promise<Ended | undefined> {
+    const { target, log, count } = this.#options;
+    const { host } = readOutputUrl(target.url)!.url;
+    const fields = { input: target.input, output: target.uid, host };
+    const beganMs = performance.now();
+    this.#relayed = relayed;
+    log.info(fields, "output opened");
+    const again = this.#told?.state === "reconnecting";
+    this.#report({ state: "connected", reason: again ? "reconnected" : "connected" });
+    const ended = await relayed.closed;
+    this.#relayed = undefined;
+    const { sentBytes: bytes } = relayed;
+    count("bytes", bytes);
+    const seconds = Math.round((performance.now() - beganMs) / 1000);
+    log.info({ ...fields, reason: ended?.reason ?? "ours", bytes, seconds }, "output closed");
+    return ended;
   }
 
   /** Sends on a fresh connection until it ends; undefined when there is nothing to tell anybody. */

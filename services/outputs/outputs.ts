@@ -20,6 +20,8 @@ export interface OutputsOptions {
   readonly allowPrivateTargets: readonly string[];
   readonly log: Log;
   readonly metrics: Metrics;
+  /** See `OutputOptions`. */
+  readonly relayed?: OutputOptions["relayed"];
   readonly limits?: OutputOptions["limits"];
   readonly queueMs?: OutputOptions["queueMs"];
   readonly retry?: OutputOptions["retry"];
@@ -133,10 +135,10 @@ class Desk {
   }
 
   #start(target: OutputTarget, channel: Channel): void {
-    const { events, log, limits, queueMs, retry } = this.#options;
+    const { events, log, limits, queueMs, retry, relayed } = this.#options;
     const about = { type: "output.changed", uid: target.input, output: target.uid } as const;
     const output = new Output({
-      ...{ target, channel, log, limits, queueMs, retry },
+      ...{ target, channel, log, limits, queueMs, retry, relayed },
       allowed: this.#allowed,
       count: this.#count,
       report: (condition) => events.send({ ...about, ...condition }),

@@ -3,7 +3,7 @@ import tls from "node:tls";
 import type { Networks } from "../lib/address.ts";
 import { Failure, messageOf } from "../lib/errors.ts";
 import { resolveOutside } from "../lib/outside.ts";
-import type { OutputReason } from "../live/output.ts";
+import type { OutputEnded as Ended, OutputReason } from "../live/output.ts";
 import { AmfReader, type AmfValue, writeAmf } from "../packager/amf.ts";
 import { fourCCs } from "../packager/codec/names.ts";
 import type { Entry } from "../packager/track.ts";
@@ -14,12 +14,6 @@ export interface Destination {
   readonly url: URL;
   readonly app: string;
   readonly streamKey: string;
-}
-
-/** Why there is no connection, or not any more; `error` is for the owner and holds no key. */
-export interface Ended {
-  readonly reason: OutputReason;
-  readonly error: string;
 }
 
 export interface PushOptions {
