@@ -23,7 +23,9 @@ const newOutput = z.object({
     .string({ error: outputUrlRule })
     .max(2_000, { error: outputUrlRule })
     .refine((text) => readOutputUrl(text) !== undefined, { error: outputUrlRule })
-    .describe("The server URL that the service gives to encoders: rtmp:// or rtmps://."),
+    .describe(
+      "The server URL that the service gives to encoders: rtmp:// or rtmps://. Or a relay of Media over QUIC: https:// for WebTransport, moqt:// for QUIC alone; `{key}` in it stands for the stream key, which else is the token of the session, and `#msf:live-stage` at its end for the namespace live/stage, which else is the live input's uid.",
+    ),
   streamKey: z.string({ error: keyRule }).regex(/^\S{1,1000}$/, { error: keyRule }),
   enabled: enabled.default(true),
 });
@@ -69,7 +71,7 @@ export function outputCalls({ records, keys, settled }: Deps): readonly Call[] {
       method: "POST",
       path: base,
       summary: "Send a live input on to another service",
-      detail: `What the encoder sends goes to the RTMP(S) server as it is, without being encoded again, whenever the live input is on air. A live input has at most ${maxOutputs}. Addresses that are not on the internet have to be named in the server's setting allowPrivateTargets.`,
+      detail: `What the encoder sends goes to the RTMP(S) server as it is, without being encoded again, whenever the live input is on air. A relay of Media over QUIC is offered all renditions and the past. A live input has at most ${maxOutputs}. Addresses that are not on the internet have to be named in the server's setting allowPrivateTargets.`,
       scope: "stream:write",
       params: onOne,
       query: nothing,
