@@ -1,6 +1,14 @@
 import { defineConfig } from "vitest/config";
 
-const realTime = ["test/integration/**/*.test.ts", "test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"];
+const processes = ["test/integration/**/*.test.ts", "test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"];
+/** Of those, the ones that wait for more than they compute, and hold nobody to a tight time. */
+const unhurried = [
+  "test/integration/{bucket,certificates,control,files,gate,health,hostile-http,ingest-ffmpeg}.test.ts",
+  "test/integration/{mux,operate,outputs,supervisor,token-abuse,views}.test.ts",
+  "test/e2e/{certificates,dashboard,embed}.test.ts",
+  "test/faults/{clip-kill,hostile-rtmp,webhooks}.test.ts",
+];
+const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
@@ -15,19 +23,30 @@ export default defineConfig({
             "infra/**/*.test.ts",
             "test/**/*.test.ts",
           ],
-          exclude: ["**/node_modules/**", ...realTime],
-          sequence: { groupOrder: 0 },
+          exclude: ["**/node_modules/**", ...processes],
+          // Vitest would leave one core alone, which of two is half.
+          maxWorkers: "100%",
+          sequence: { groupOrder: 1 },
         },
       },
       {
-        // Clocks and processes: one file after another, and nothing beside them.
+        test: {
+          name: "processes",
+          include: unhurried,
+          maxWorkers: 2,
+          ...timeouts,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        // Clocks: one file after another, and nothing beside them.
         test: {
           name: "real-time",
-          include: realTime,
+          include: processes,
+          exclude: ["**/node_modules/**", ...unhurried],
           fileParallelism: false,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          sequence: { groupOrder: 1 },
+          ...timeouts,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

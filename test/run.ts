@@ -12,7 +12,7 @@ const counter = {
   onTestCaseResult(test: TestCase) {
     const { state } = test.result();
     if (state !== "pending") counts[state]++;
-    if (test.project.name !== "real-time" || state === "skipped") return;
+    if (test.project.name === "unit" || state === "skipped") return;
     const seconds = ((test.diagnostic()?.duration ?? 0) / 1000).toFixed(1);
     console.log(`  ${state} in ${seconds} s at load ${loadavg()[0]?.toFixed(1)}: ${test.fullName}`);
   },
