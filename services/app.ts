@@ -361,6 +361,8 @@ function recordingFacts(
     resumed: ({ input: uid, video, temporary }) => {
       if (!temporary) events.send({ type: "recording.resumed", uid, video, advice });
     },
+    settled: ({ input: uid, video }, { seconds, bytes }) =>
+      events.send({ type: "recording.settled", uid, video, seconds, bytes }),
     gap: ({ input: uid, video }, { rendition, from, to, at, seconds }) =>
       events.send({ type: "recording.gap", uid, video, rendition, from, to, atSeconds: at, seconds }),
   };

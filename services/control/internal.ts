@@ -57,6 +57,14 @@ const sentFact = z.discriminatedUnion("type", [
   z.object({ ...head, type: z.literal("recording.resumed"), uid, video: uid, advice }),
   z.object({
     ...head,
+    type: z.literal("recording.settled"),
+    uid,
+    video: uid,
+    seconds: z.number().min(0),
+    bytes: z.int().min(0),
+  }),
+  z.object({
+    ...head,
     type: z.literal("recording.gap"),
     uid,
     video: uid,

@@ -80,6 +80,14 @@ export type Fact =
       readonly video: string;
       readonly advice: string;
     }
+  /** What is recorded of a broadcast that is over, where the disk took some of it only after its end was told. */
+  | {
+      readonly type: "recording.settled";
+      readonly uid: string;
+      readonly video: string;
+      readonly seconds: number;
+      readonly bytes: number;
+    }
   /** Segments of a recording that nothing can be seen of: their numbers, both included, and seconds from its start. */
   | {
       readonly type: "recording.gap";

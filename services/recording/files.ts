@@ -4,6 +4,7 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
+  readSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -19,6 +20,8 @@ export interface Files {
   touch(path: string): void;
   open(path: string, flags: "w" | "r+"): number;
   size(fd: number): number;
+  /** The first bytes of a file, fewer where it is shorter. */
+  read(fd: number, length: number): Uint8Array;
   /** All of the bytes, or an error. */
   write(fd: number, bytes: Uint8Array, position: number): void;
   truncate(fd: number, length: number): void;
@@ -40,6 +43,10 @@ export const disk: Files = {
   },
   open: (path, flags) => openSync(path, flags, 0o600),
   size: (fd) => fstatSync(fd).size,
+  read(fd, length) {
+    const bytes = new Uint8Array(length);
+    return bytes.subarray(0, readSync(fd, bytes, 0, length, 0));
+  },
   write(fd, bytes, position) {
     for (let done = 0; done < bytes.length; )
       done += writeSync(fd, bytes, done, bytes.length - done, position + done);

@@ -18,7 +18,7 @@ import type { Gap } from "./gaps.ts";
 import type { Draft } from "./journal.ts";
 import { Movies } from "./movies.ts";
 import { markerOf, type Place } from "./read.ts";
-import { beginOf, readRecording, truncateRecording } from "./recovery.ts";
+import { beginOf, hasMedia, readRecording, truncateRecording } from "./recovery.ts";
 import { restoredFrom } from "./restore.ts";
 import type { Durability, Job, Said } from "./scribe.ts";
 import { DiskTape } from "./tape.ts";
@@ -48,6 +48,8 @@ export interface RecorderOptions {
   readonly resumed?: (about: TapeAbout) => void;
   /** Told of every gap in a recording when it is complete; of those of an earlier run again. */
   readonly gap?: (about: TapeAbout, gap: Gap) => void;
+  /** Told of a recording that is over, where the disk has got more of it than was there at its end. */
+  readonly settled?: (about: TapeAbout, summary: Summary) => void;
   /** Free bytes where recordings are, in place of what the disk says. */
   readonly free?: () => Promise<number>;
 }
@@ -96,6 +98,7 @@ export class Recorder implements Running, Recordings {
   #watch: NodeJS.Timeout | undefined;
   readonly #freeTimer: NodeJS.Timeout;
   #free = Number.POSITIVE_INFINITY;
+  #measuring = false;
   readonly #done = Promise.withResolvers<void>();
   #closing = false;
 
@@ -158,6 +161,9 @@ export class Recorder implements Running, Recordings {
   }
 
   async measure(): Promise<void> {
+    // A disk that hangs keeps one of the threads that read and compress, not one more every time.
+    if (this.#measuring) return;
+    this.#measuring = true;
     try {
       const { free } = this.#options;
       if (free) this.#free = await free();
@@ -167,6 +173,8 @@ export class Recorder implements Running, Recordings {
       }
     } catch {
       // The folder comes with the first recording.
+    } finally {
+      this.#measuring = false;
     }
   }
 
@@ -180,8 +188,17 @@ export class Recorder implements Running, Recordings {
       const folder = join(this.folder, video);
       try {
         const recovered = readRecording(folder);
+        if (!recovered && hasMedia(folder)) {
+          rmSync(markerOf(this.folder, video), { force: true });
+          this.#options.log.error(
+            { video },
+            "a recording of the last run has no journal that can be read: type sluice recordings rebuild-index",
+          );
+          continue;
+        }
         const restored = recovered && restoredFrom(folder, recovered);
-        if (!recovered || !restored) {
+        const done = recovered?.contents.endedMs !== undefined && recovered.contents.begin!.temporary;
+        if (!recovered || !restored || done) {
           rmSync(folder, { recursive: true, force: true });
           rmSync(markerOf(this.folder, video), { force: true });
           continue;
@@ -264,6 +281,7 @@ export class Recorder implements Running, Recordings {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     try {
       await copyClip(plan, this.#place(video), folder);
+      await disk.syncFolder(folder);
       await rename(folder, join(this.folder, uid));
       await disk.syncFolder(this.folder);
     } catch (error) {
@@ -300,11 +318,12 @@ export class Recorder implements Running, Recordings {
     const tape = new DiskTape({
       about,
       place: this.#place(about.video),
+      marker: markerOf(this.folder, about.video),
       contents,
       maxFileBytes: this.#options.maxFileBytes ?? (this.#forwarder ? forwardedFileBytes : defaultFileBytes),
       hasRoom: () => this.hasRoom,
       againMs: this.#options.againMs ?? defaultAgainMs,
-      post: (items, bytes, written) => this.#post({ tape: id, video: about.video, items, bytes, written }),
+      post: (items, bytes, written) => this.#post({ tape: id, about, items, bytes, written }),
       failed: (why) => {
         this.#options.log.error({ video: about.video, why }, "recording paused; live goes on from memory");
         this.#options.failed?.(about, why);
@@ -316,7 +335,10 @@ export class Recorder implements Running, Recordings {
       },
       gap: (gap) => this.#options.gap?.(about, gap),
       sealed: () => this.#forwarder?.look(about.video),
-      over: () => this.#movies.prepare(about.video),
+      over: ({ late }) => {
+        if (late) this.#options.settled?.(about, tape.summary);
+        this.#movies.prepare(about.video);
+      },
       gone: () => this.#tapes.delete(id),
     });
     this.#tapes.set(id, tape);
@@ -328,7 +350,8 @@ export class Recorder implements Running, Recordings {
     // Whoever asked for the clip does not wait for it any more, but it may still be in the making.
     await this.#clips.get(video);
     this.#forget(video);
-    await rm(join(this.folder, video), { recursive: true, force: true });
+    for (const tape of [...this.#tapes.values()]) if (tape.video === video) tape.abandon("it was removed");
+    await rm(join(this.folder, video), { recursive: true, force: true, maxRetries: 3 });
     // Somebody may have asked for it meanwhile.
     this.#forget(video);
     await rm(markerOf(this.folder, video), { force: true });
@@ -347,7 +370,8 @@ export class Recorder implements Running, Recordings {
     if (!this.#closing) {
       this.#closing = true;
       clearInterval(this.#freeTimer);
-      const nothing = { tape: -1, video: "", items: [], bytes: new Uint8Array(), written: () => undefined };
+      const about = { video: "", temporary: true };
+      const nothing = { tape: -1, about, items: [], bytes: new Uint8Array(), written: () => undefined };
       // Settles when the disk hangs, too.
       if (this.#waiting.length > 0) await this.#post(nothing);
       await this.#forwarder?.close();
@@ -359,22 +383,26 @@ export class Recorder implements Running, Recordings {
 
   #post(what: {
     readonly tape: number;
-    readonly video: string;
+    readonly about: Pick<TapeAbout, "video" | "temporary">;
     readonly items: readonly Draft[];
     readonly bytes: Uint8Array<ArrayBuffer>;
     readonly written: () => void;
   }): Promise<void> {
-    const { tape, video, items, bytes, written } = what;
+    const { tape, about, items, bytes, written } = what;
+    const { video, temporary } = about;
     const ticket = this.#tickets++;
     const size = bytes.length;
     const job: Job = {
-      ...{ tape, ticket, items, bytes },
+      ...{ tape, ticket, temporary, items, bytes },
       folder: join(this.folder, video),
       marker: markerOf(this.folder, video),
     };
     this.#worker.postMessage(job, [bytes.buffer]);
     this.#waitingBytes += size;
-    if (this.#waitingBytes > maxWaitingBytes) this.#giveUp("the disk does not keep up");
+    if (this.#waitingBytes > maxWaitingBytes) {
+      for (const one of this.#tapes.values()) one.hold("the disk does not keep up");
+      for (const waiting of this.#waiting) waiting.done();
+    }
     return new Promise((resolve) => {
       this.#waiting.push({ ticket, bytes: size, sinceMs: performance.now(), written, done: resolve });
       this.#watch ??= setInterval(() => this.#hurry(), 10);
@@ -419,7 +447,7 @@ export class Recorder implements Running, Recordings {
   }
 
   #giveUp(why: string): void {
-    for (const tape of this.#tapes.values()) tape.fail(why);
+    for (const tape of this.#tapes.values()) tape.abandon(why);
     for (const waiting of this.#waiting) waiting.done();
   }
 }

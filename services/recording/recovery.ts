@@ -6,6 +6,7 @@ import {
   readFileSync,
   readSync,
   rmSync,
+  statSync,
   truncateSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -67,6 +68,14 @@ export function readRecording(folder: string, { all = false } = {}): Recovered |
   } finally {
     media.close();
   }
+}
+
+/** Whether there is more in a recording's folder than heads of files. */
+export function hasMedia(folder: string): boolean {
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder).some(
+    (name) => mediaFile.test(name) && statSync(join(folder, name)).size > headBytes,
+  );
 }
 
 /** What a journal begins with; undefined where there is none. */

@@ -16,6 +16,8 @@ export interface Job {
   readonly folder: string;
   /** A file that exists while the recording may grow. */
   readonly marker: string;
+  /** Nobody needs it after this process, or after its broadcast. */
+  readonly temporary: boolean;
   readonly items: readonly Draft[];
   readonly bytes: Uint8Array;
 }
@@ -31,13 +33,19 @@ interface Media {
   readonly fd: number;
   readonly path: string;
   length: number;
+  /** How much of it the journal speaks of. */
+  told: number;
 }
 
 interface Reeling {
   readonly folder: string;
   readonly marker: string;
-  temporary: boolean;
+  readonly temporary: boolean;
   journal: Media | undefined;
+  /** How much of the journal is as it was written: what a disk that refused has left behind it does not count. */
+  journalBytes: number | undefined;
+  /** Files that may have more than the journal says, since the disk refused. */
+  tails: readonly Media[];
   readonly media: Map<number, Media>;
   /** Files that another has followed, until they are synced. */
   readonly full: Media[];
@@ -99,9 +107,12 @@ export class Scribe {
   }
 
   #open(job: Job, anew: boolean): Reeling {
+    const before = this.#tapes.get(job.tape);
     const tape: Reeling = {
-      ...{ folder: job.folder, marker: job.marker, temporary: false, journal: undefined, media: new Map() },
-      ...{ full: [], newFiles: true, newFolder: anew, failed: true, syncing: false, end: undefined },
+      ...{ folder: job.folder, marker: job.marker, temporary: job.temporary, journal: undefined },
+      ...{ journalBytes: anew ? undefined : before?.journalBytes, tails: before?.tails ?? [] },
+      ...{ media: new Map(), full: [] },
+      ...{ newFiles: true, newFolder: anew, failed: true, syncing: false, end: undefined },
     };
     this.#tapes.set(job.tape, tape);
     const path = join(job.folder, "journal");
@@ -109,11 +120,44 @@ export class Scribe {
       this.#files.makeFolder(job.folder);
       this.#files.touch(job.marker);
     }
-    const fd = this.#files.open(path, anew ? "w" : "r+");
-    tape.journal = { fd, path, length: anew ? 0 : this.#files.size(fd) };
-    if (anew) this.#append(tape.journal, journalHead);
+    const journal = { fd: this.#files.open(path, anew ? "w" : "r+"), path, length: 0, told: 0 };
+    try {
+      for (const tail of tape.tails) this.#cut(tail);
+      if (anew) this.#append(journal, journalHead);
+      else if (tape.journalBytes !== undefined) this.#writeAgain(journal, tape.journalBytes);
+      else journal.length = this.#files.size(journal.fd);
+    } catch (error) {
+      this.#files.close(journal.fd);
+      throw error;
+    }
+    tape.journal = journal;
+    tape.journalBytes = journal.length;
+    tape.tails = [];
     tape.failed = false;
     return tape;
+  }
+
+  /** Takes off a file what the journal does not have. */
+  #cut({ path, told }: Media): void {
+    if (told === 0) return this.#files.remove(path);
+    const fd = this.#files.open(path, "r+");
+    try {
+      if (this.#files.size(fd) > told) this.#files.truncate(fd, told);
+    } finally {
+      this.#files.close(fd);
+    }
+  }
+
+  /**
+   * Writes a journal over itself after the disk refused to go on with it, and cuts off what is behind: a failed sync may have
+   * dropped pages that later syncs take for written, and a failed write may have left half an entry.
+   */
+  #writeAgain(journal: Media, bytes: number): void {
+    const whole = this.#files.read(journal.fd, bytes);
+    if (whole.length < bytes) throw new Error("the journal cannot be read back");
+    this.#files.write(journal.fd, whole, 0);
+    this.#files.truncate(journal.fd, bytes);
+    journal.length = bytes;
   }
 
   #write(tape: Reeling, { items, bytes }: Job): void {
@@ -125,10 +169,6 @@ export class Scribe {
     };
     for (const item of items) {
       switch (item.type) {
-        case "begin":
-          tape.temporary = item.temporary;
-          frames.push(encodeEntry(item));
-          break;
         case "file": {
           const init = take(item.initBytes);
           this.#begin(tape, item, init);
@@ -143,10 +183,6 @@ export class Scribe {
           frames.push(encodeEntry({ ...item, crc: crc32(part), samples }));
           break;
         }
-        case "drop": {
-          frames.push(encodeEntry(item));
-          break;
-        }
         case "end":
           tape.end = item;
           break;
@@ -155,13 +191,16 @@ export class Scribe {
       }
     }
     if (tape.journal && frames.length > 0) this.#append(tape.journal, Buffer.concat(frames));
+    tape.journalBytes = tape.journal?.length;
+    for (const media of [...tape.full, ...tape.media.values()]) media.told = media.length;
+    if (!this.#syncs(tape)) for (const { fd } of tape.full.splice(0)) this.#files.close(fd);
   }
 
   #begin(tape: Reeling, { rendition, name, file }: Draft & { type: "file" }, init: Uint8Array): void {
     const before = tape.media.get(rendition);
     if (before) tape.full.push(before);
     const path = join(tape.folder, `${name}-${file}.mp4`);
-    const media = { fd: this.#files.open(path, "w"), path, length: 0 };
+    const media = { fd: this.#files.open(path, "w"), path, length: 0, told: 0 };
     tape.media.set(rendition, media);
     tape.newFiles = true;
     this.#append(media, init);
@@ -184,6 +223,7 @@ export class Scribe {
 
   /** Lets go of a recording that cannot be written: what is on disk stays as it is until it begins anew. */
   #give(tape: Reeling): void {
+    if (!tape.failed) tape.tails = [...tape.tails, ...tape.full, ...tape.media.values()];
     tape.failed = true;
     if (!tape.syncing) this.#close(tape);
   }
@@ -199,6 +239,11 @@ export class Scribe {
     tape.journal = undefined;
     tape.media.clear();
     tape.full.length = 0;
+  }
+
+  /** Whether what is written is made to survive a power cut. */
+  #syncs({ temporary }: Reeling): boolean {
+    return this.#durability !== "none" && !temporary;
   }
 
   /** Folders that have got names since they were synced, the inner ones first. */
@@ -223,7 +268,7 @@ export class Scribe {
       } catch (error) {
         // A failed sync says nothing about the bytes, and the next one would lie: these files are not touched again.
         if (!tape.failed) this.#say({ type: "failed", tape: id, why: messageOf(error) });
-        tape.failed = true;
+        this.#give(tape);
       }
       tape.syncing = false;
       if (tape.failed) this.#close(tape);
@@ -234,8 +279,7 @@ export class Scribe {
   /** What is written by now becomes durable; a recording that has ended is closed. */
   async #settle(id: number, tape: Reeling, journal: Media): Promise<void> {
     const { end } = tape;
-    const syncs = this.#durability !== "none" && !tape.temporary;
-    if (syncs) {
+    if (this.#syncs(tape)) {
       const upTo = journal.length;
       const full = tape.full.slice();
       // As they are now: while a sync runs, files are added and followed by others.
@@ -245,6 +289,7 @@ export class Scribe {
       for (const { fd } of files) await this.#files.sync(fd);
       if (tape.failed) return;
       this.#append(journal, encodeEntry({ type: "durable", upTo }));
+      tape.journalBytes = journal.length;
       await this.#files.sync(journal.fd);
       if (tape.failed) return;
       this.#say({ type: "durable", tape: id, bytes: upTo });
@@ -253,9 +298,10 @@ export class Scribe {
     }
     if (!end) return;
     this.#append(journal, encodeEntry(end));
-    if (syncs) await this.#files.sync(journal.fd);
+    if (this.#syncs(tape)) await this.#files.sync(journal.fd);
     this.#close(tape);
-    this.#files.remove(tape.marker);
+    // What is temporary is in the way for as long as its files are.
+    if (!tape.temporary) this.#files.remove(tape.marker);
     this.#tapes.delete(id);
     this.#say({ type: "closed", tape: id });
   }

@@ -16,6 +16,8 @@ import { withoutHoles } from "./rows.ts";
 export interface DiskTapeOptions {
   readonly about: TapeAbout;
   readonly place: Place;
+  /** A file that exists while the recording may grow, and while a temporary one is there. */
+  readonly marker: string;
   /** What an earlier run has written of it. */
   readonly contents: Contents | undefined;
   readonly maxFileBytes: number;
@@ -36,8 +38,8 @@ export interface DiskTapeOptions {
   readonly gap: (gap: Gap) => void;
   /** A file is written that nothing will be added to. */
   readonly sealed: () => void;
-  /** All of it is written, and it stays. */
-  readonly over: () => void;
+  /** All of it is written, and it stays; `late`: some of that only after its end was said. */
+  readonly over: (how: { readonly late: boolean }) => void;
   readonly gone: () => void;
 }
 
@@ -83,6 +85,11 @@ export class DiskTape implements Tape {
   /** Its owner knows that nothing is recorded. */
   #paused: boolean;
   #over = false;
+  /** When it ended, and when the disk is asked to take that again. */
+  #endedMs = 0;
+  #again: NodeJS.Timeout | undefined;
+  /** Jobs that the thread has not answered: until it has, nobody knows where each rendition stands. */
+  #unanswered = 0;
   readonly #gaps = new GapWatch();
   #durableBytes = 0;
   /** How many renditions the journal has, or will have. */
@@ -131,15 +138,25 @@ export class DiskTape implements Tape {
   end(nowMs: number): void {
     if (this.#over) return;
     this.#over = true;
-    if (this.#begun || this.contents.begin) {
-      if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs: nowMs });
-      this.#items.push({ type: "end", atMs: nowMs });
-      void this.#flush();
-      void this.#options.ended().then(() => {
-        if (this.lasting) this.#options.over();
-        this.#options.gone();
-      });
-    } else this.#options.gone();
+    this.#endedMs = nowMs;
+    // Nothing was begun, and nothing is on its way.
+    if (!this.contents.begin && this.#unanswered === 0) return this.#options.gone();
+    const known = this.summary;
+    void this.#options.ended().then(() => {
+      const { seconds, bytes } = this.summary;
+      if (this.lasting) this.#options.over({ late: seconds !== known.seconds || bytes !== known.bytes });
+      this.#options.gone();
+    });
+    this.#end();
+  }
+
+  /** Asks for the last entry to be written; again after the disk did not take it. */
+  #end(): void {
+    const atMs = this.#endedMs;
+    if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs });
+    this.#pausedAt = undefined;
+    this.#items.push({ type: "end", atMs });
+    void this.#flush();
   }
 
   get lasting(): boolean {
@@ -147,11 +164,12 @@ export class DiskTape implements Tape {
   }
 
   clear(): void {
-    const {
-      about,
-      place: { folder },
-    } = this.#options;
-    if (about.temporary) void rm(folder, { recursive: true, force: true }).catch(() => undefined);
+    const { about, place, marker } = this.#options;
+    if (!about.temporary) return;
+    // Its mark goes last: whoever starts next finds by it what is left.
+    void rm(place.folder, { recursive: true, force: true, maxRetries: 3 })
+      .then(() => rm(marker, { force: true }))
+      .catch(() => undefined);
   }
 
   reel(name: string): TapeReel {
@@ -180,13 +198,18 @@ export class DiskTape implements Tape {
     };
   }
 
-  /** The disk refused something, or the thread is gone: what comes is not recorded until the disk takes it again. */
+  /** The disk refused something: what the thread has not answered yet does not count, and it is not recorded until the disk takes it again. */
   fail(why: string): void {
-    if (this.#over) {
-      this.#options.gone();
-      return;
-    }
     this.#generation++;
+    this.hold(why);
+    if (!this.#over) return;
+    if (!this.lasting) return this.#options.gone();
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.#end(), this.#options.againMs).unref();
+  }
+
+  /** Nothing is handed in for a while; what was, still counts. */
+  hold(why: string): void {
     this.#pausedAt = performance.now();
     this.#items = [];
     this.#bytes = [];
@@ -195,6 +218,17 @@ export class DiskTape implements Tape {
       lane.chunks = [];
     }
     this.#pause(why);
+  }
+
+  get video(): string {
+    return this.#options.about.video;
+  }
+
+  /** The thread is gone, or the recording: nothing is written any more. */
+  abandon(why: string): void {
+    clearTimeout(this.#again);
+    if (this.#over) this.#options.gone();
+    else this.fail(why);
   }
 
   /** Its owner is told once, however often the disk is tried. */
@@ -289,6 +323,7 @@ export class DiskTape implements Tape {
     const { about, hasRoom, againMs } = this.#options;
     if (this.#begun && this.#pausedAt === undefined && !this.#refused) return true;
     if (this.#pausedAt !== undefined && performance.now() - this.#pausedAt < againMs) return false;
+    if (this.#pausedAt !== undefined && this.#unanswered > 0) return false;
     if (!hasRoom()) {
       if (!this.#refused) this.#pause("the disk is almost full; free space and the recording begins");
       this.#refused = true;
@@ -349,7 +384,9 @@ export class DiskTape implements Tape {
     this.#items = [];
     this.#bytes = [];
     const generation = this.#generation;
+    this.#unanswered++;
     return this.#options.post(items, bytes, () => {
+      this.#unanswered--;
       if (generation !== this.#generation) return;
       for (const item of items) this.contents.apply(item);
       if (this.#paused) this.#options.resumed();

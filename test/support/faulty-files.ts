@@ -1,9 +1,11 @@
+import { existsSync } from "node:fs";
 import { workerData } from "node:worker_threads";
 import { disk, type Files } from "../../services/recording/files.ts";
 
 // A file system for the recorder's thread that is as bad as the URL of this module says:
 // `?syncMs=200` syncs slowly; `?full=BYTES` takes so many bytes and then refuses `&times=N` writes, with `&code=EIO` if it
-// is to be that; `?syncs=N` syncs so often and then refuses `&times=M`; `&readOnly` refuses to open and to cut as well.
+// is to be that; `?syncs=N` syncs so often and then refuses `&times=M`; `&readOnly` refuses to open and to cut as well;
+// `?while=PATH` refuses to write and to cut while there is a file of that name, and leaves the first bytes of each write.
 
 const how = new URL((workerData as { through: string }).through).searchParams;
 const number = (name: string): number => Number(how.get(name) ?? Number.POSITIVE_INFINITY);
@@ -12,6 +14,7 @@ let left = number("full");
 let times = number("times");
 let syncs = number("syncs");
 const code = how.get("code") ?? "ENOSPC";
+const broken = (): boolean => existsSync(how.get("while") ?? "");
 
 function refusal(call: string): Error {
   return Object.assign(new Error(`${code}: the disk refuses, ${call}`), { code });
@@ -21,11 +24,13 @@ function refusal(call: string): Error {
 function changes<T extends (...given: never[]) => unknown>(call: string, carryOut: T): T {
   return ((...given: never[]) => {
     if (how.has("readOnly") && left < 0 && times-- > 0) throw refusal(call);
+    if (call === "ftruncate" && broken()) throw refusal(call);
     return carryOut(...given);
   }) as T;
 }
 
 function room(bytes: number): void {
+  if (broken()) throw refusal("write");
   left -= bytes;
   if (left >= 0) return;
   if (times-- <= 0) {

@@ -135,6 +135,16 @@ onEachStore((store) => {
     expect(await records.status("u")).toMatchObject({ state: "connected", advice: null });
   });
 
+  test("what the disk has taken after the end of a broadcast counts", async () => {
+    const recorded = { seconds: 20, bytes: 1 };
+    await apply(
+      event(onAir("v")),
+      event({ ...offAir("v"), recorded } as Fact),
+      event({ type: "recording.settled", uid: "u", video: "v", seconds: 22, bytes: 3 }),
+    );
+    expect(await records.video("v")).toMatchObject({ recorded: 1, seconds: 22, bytes: 3, state: "ready" });
+  });
+
   test("advice stays until the next publish", async () => {
     await apply(event(start("1")), event(slow));
     expect((await records.status("u"))?.advice).toBe("set 2 s");

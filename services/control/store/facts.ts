@@ -136,6 +136,13 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
         .execute();
       return;
     }
+    case "recording.settled":
+      await tx
+        .updateTable("videos")
+        .set({ recorded: 1, seconds: event.seconds, bytes: event.bytes })
+        .where("uid", "=", event.video)
+        .execute();
+      return;
     case "recording.gap":
       // Told again after a restart, perhaps longer than before.
       await tx
