@@ -1,7 +1,7 @@
 import { firstOf } from "../packager/search.ts";
 import type { Line } from "../packager/subtitles.ts";
 import type { Part, Segment, Track } from "../packager/track.ts";
-import type { Draft, Entry } from "./journal.ts";
+import { type Draft, type Entry, readJournal } from "./journal.ts";
 import { pictureBytes } from "./samples.ts";
 
 /** A segment as it lies on disk. Its parts are not in memory: `lengths` says where they are. */
@@ -208,6 +208,23 @@ export class Contents {
     reel.mediaBytes += row.byteLength;
     if (seconds > 0) reel.peak = Math.max(reel.peak, (row.byteLength * 8) / seconds);
   }
+}
+
+/** How long others wait for a journal that is read: of half a day it has a million entries. */
+const turnMs = 4;
+
+/** What a journal says, media unseen, read in turns with whatever else this process does. */
+export async function contentsOf(journal: Uint8Array): Promise<Contents> {
+  const contents = new Contents();
+  let from = performance.now();
+  let count = 0;
+  for (const { entry } of readJournal(journal)) {
+    if (!contents.apply(entry)) break;
+    if (++count % 64 > 0 || performance.now() - from < turnMs) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    from = performance.now();
+  }
+  return contents;
 }
 
 /** The segment of this number; undefined when the recording lacks it. */

@@ -7,9 +7,8 @@ import type { Log } from "../lib/log.ts";
 import { backoffMs } from "../lib/retry.ts";
 import { checksumsOf, faultOfObject } from "../storage/confirm.ts";
 import { type Body, isSame, type ObjectStore } from "../storage/store.ts";
-import { Contents } from "./contents.ts";
+import { type Contents, contentsOf } from "./contents.ts";
 import { type Forwarded, initName, noteForwarded, readForwarded } from "./forwarded.ts";
-import { readJournal } from "./journal.ts";
 import { mediaFile } from "./read.ts";
 
 export interface ForwarderOptions {
@@ -17,6 +16,8 @@ export interface ForwarderOptions {
   readonly folder: string;
   readonly store: ObjectStore;
   readonly log: Log;
+  /** What is written of a recording that may still grow; undefined for any other. */
+  readonly living: (video: string) => Contents | undefined;
   /** First and longest pause after a failure. */
   readonly againMs?: readonly [first: number, longest: number];
 }
@@ -25,6 +26,9 @@ export interface ForwarderOptions {
 const atOnce = 4;
 /** A segment that a restart shows again is still here: twice what it shows. */
 const keptSeconds = 80;
+
+/** Bytes of a journal whose copy is no matter: of an hour or so. */
+const smallJournal = 1 << 20;
 
 const defaultAgainMs = [500, 30_000] as const;
 
@@ -169,8 +173,11 @@ export class Forwarder implements Running {
   async #carry(video: string, journey: Journey): Promise<boolean> {
     const folder = join(this.#options.folder, video);
     const { signal } = journey.stop;
-    const journal = await readFile(join(folder, "journal")).catch(() => undefined);
-    const contents = journal && contentsOf(journal);
+    const living = this.#options.living(video);
+    // Its last entry waits for the disk; it is looked at when that has come.
+    if (living?.endedMs !== undefined) return false;
+    let journal = living ? undefined : await journalOf(folder);
+    const contents = living ?? (journal && (await contentsOf(journal)));
     if (!contents?.begin || contents.begin.temporary) return true;
     let known = readForwarded(folder);
     const here = sealedFiles(folder, contents);
@@ -184,12 +191,16 @@ export class Forwarder implements Running {
       known = readForwarded(folder);
     }
     const ended = contents.endedMs !== undefined;
-    const gone = here.filter((name) => ended || isOld(contents, name));
-    if ((gone.length > 0 || ended) && known.journal?.bytes !== journal!.length) {
+    let gone = here.filter((name) => ended || isOld(contents, name));
+    journal ??= gone.length > 0 ? await journalOf(folder) : undefined;
+    // A copy of the journal goes before them. While there is more to come it is to be small beside what it speaks of.
+    const freed = gone.reduce((sum, name) => sum + sizes[here.indexOf(name)]!, 0);
+    if (!journal || (!ended && journal.length > smallJournal && freed < journal.length * 8)) gone = [];
+    else if ((gone.length > 0 || ended) && known.journal?.bytes !== journal.length) {
       // What the copy says must be true of this disk, too, also after a power cut.
       await sync(join(folder, "journal"));
-      const sums = await checksumsOf([journal!]);
-      await this.#put(`${video}/journal`, { ...sums, from: journal! }, signal);
+      const sums = await checksumsOf([journal]);
+      await this.#put(`${video}/journal`, { ...sums, from: journal }, signal);
       await noteForwarded(folder, [{ journal: sums.bytes, sha256: sums.sha256, md5: sums.md5 }]);
     }
     for (const name of gone) {
@@ -218,13 +229,6 @@ export class Forwarder implements Running {
       readdirSync(folder).some((name) => mediaFile.test(name)) || readForwarded(folder).journal === undefined
     );
   }
-}
-
-/** What a journal says, media unseen. */
-function contentsOf(journal: Uint8Array): Contents {
-  const contents = new Contents();
-  for (const { entry } of readJournal(journal)) if (!contents.apply(entry)) break;
-  return contents;
 }
 
 /** Files on this disk that nothing is added to any more. */
@@ -266,6 +270,10 @@ function headOf(path: string, length: number): Uint8Array {
   } finally {
     closeSync(fd);
   }
+}
+
+function journalOf(folder: string): Promise<Buffer | undefined> {
+  return readFile(join(folder, "journal")).catch(() => undefined);
 }
 
 async function sync(path: string): Promise<void> {

@@ -22,7 +22,7 @@ type TaggedPlan = MoviePlan & { readonly etag: string };
 
 /** Plans that are kept for who asks for the next range, by their bytes. */
 const maxKeptBytes = 64 << 20;
-/** Reads for all movies together: the threads that read also serve those who watch live. */
+/** Reads of this disk for all movies together: the threads that read also serve those who watch live. */
 const readsAtOnce = 2;
 const readyMs = 3_000;
 /** What ends with others has its plan when they have ended, too. */
@@ -145,7 +145,7 @@ export class Movies {
       if (end <= from) continue;
       const where = { file: plan.file[i]!, offset: plan.offset[i]!, length: plan.bytes[i]! };
       const name = names[plan.name[i]!]!;
-      const bytes = await this.#turns.take(() => readRange(this.#place(video), name, where));
+      const bytes = await readRange(this.#place(video), name, where, (read) => this.#turns.take(read));
       const prefix = plan.prefixes[plan.prefix[i]!]!;
       const media = bytes && payloadOf(bytes, { prefix, skip: plan.skip[i]!, length: end - start });
       if (!media) throw new Failure("not_found", "These media are not there any more");

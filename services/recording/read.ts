@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { Failure } from "../lib/errors.ts";
 import { type Reel, rowOf } from "./contents.ts";
 
 /** Where the files of one recording are: in a folder of this disk, and those that have left it under the same names elsewhere. */
@@ -45,15 +46,27 @@ export async function readRow(
   return readRange(place, reel.name, { file: row.file, offset: row.offset + before, length });
 }
 
-/** Bytes of a media file; undefined when they are not there (any more). */
+/**
+ * Bytes of a media file; undefined when they are not there (any more). Throws `Failure` while they cannot be had. What is on
+ * this disk is read `inTurn`.
+ */
 export async function readRange(
   { folder, elsewhere }: Place,
   rendition: string,
-  { file, offset, length }: { readonly file: number } & Range,
+  { file, ...range }: { readonly file: number } & Range,
+  inTurn: <T>(read: () => Promise<T>) => Promise<T> = (read) => read(),
 ): Promise<Uint8Array | undefined> {
   const name = fileName(rendition, file);
+  const found = await inTurn(() => readHere(join(folder, name), range));
+  return found === "elsewhere" ? elsewhere?.(name, range) : found;
+}
+
+async function readHere(
+  path: string,
+  { offset, length }: Range,
+): Promise<Uint8Array | undefined | "elsewhere"> {
   try {
-    const handle = await open(join(folder, name));
+    const handle = await open(path);
     try {
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, offset);
       return bytesRead === length ? buffer : undefined;
@@ -61,7 +74,8 @@ export async function readRange(
       await handle.close();
     }
   } catch (error) {
-    const gone = (error as NodeJS.ErrnoException).code === "ENOENT";
-    return gone ? elsewhere?.(name, { offset, length }) : undefined;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "elsewhere";
+    // It is there, and not to be had now: nobody is to be told, or to keep, that it is missing.
+    throw new Failure("unavailable", "This disk cannot be read now", { cause: error });
   }
 }

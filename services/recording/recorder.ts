@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
-import { mkdir, rename, rm, statfs } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../lib/errors.ts";
@@ -11,7 +11,7 @@ import type { Summary } from "../live/tape.ts";
 import { Reader } from "../storage/reader.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { copyClip } from "./clip.ts";
-import type { Contents } from "./contents.ts";
+import { type Contents, contentsOf } from "./contents.ts";
 import { disk } from "./files.ts";
 import { Forwarder } from "./forwarder.ts";
 import type { Gap } from "./gaps.ts";
@@ -74,6 +74,8 @@ const maxWaitingBytes = 128 * 1024 * 1024;
 const freeCheckMs = 5_000;
 /** Recordings whose lists are kept in memory. */
 const mostFound = 64;
+/** And their segments: half a day of a ladder has a hundred thousand, each a quarter of a kilobyte. */
+const mostRows = 500_000;
 const unfinishedClip = "clip-";
 
 /** The recordings of one origin: its thread, and the tapes that are being written. */
@@ -85,7 +87,9 @@ export class Recorder implements Running, Recordings {
   readonly #waiting: Waiting[] = [];
   readonly #ended = new Map<number, () => void>();
   /** Recordings that somebody watches. */
-  readonly #found = new Map<string, Programme>();
+  readonly #found = new Map<string, { readonly programme: Programme; readonly rows: number }>();
+  /** Those that are being read. */
+  readonly #asked = new Map<string, Promise<Programme | undefined>>();
   readonly #owners = new Map<string, string>();
   readonly #forwarder: Forwarder | undefined;
   readonly #reader: Reader | undefined;
@@ -106,7 +110,15 @@ export class Recorder implements Running, Recordings {
     this.#options = options;
     this.folder = options.folder;
     const { store, log, folder, storeAgainMs: againMs } = options;
-    this.#forwarder = store && new Forwarder({ folder, store, log, ...(againMs && { againMs }) });
+    this.#forwarder =
+      store &&
+      new Forwarder({
+        folder,
+        store,
+        log,
+        living: (video) => this.#living(video),
+        ...(againMs && { againMs }),
+      });
     this.#reader = store && new Reader({ store, log });
     this.#movies = new Movies((video) => this.#place(video));
     this.#worker = worker;
@@ -229,14 +241,42 @@ export class Recorder implements Running, Recordings {
       // The one that was asked for last goes last.
       this.#found.delete(video);
       this.#found.set(video, known);
-      return Promise.resolve(known);
+      return Promise.resolve(known.programme);
     }
-    const contents = this.#contents(video);
-    if (!contents) return Promise.resolve(undefined);
+    let asked = this.#asked.get(video);
+    if (!asked) {
+      const mine: Promise<Programme | undefined> = this.#read(
+        video,
+        () => this.#asked.get(video) === mine,
+      ).finally(() => {
+        if (this.#asked.get(video) === mine) this.#asked.delete(video);
+      });
+      asked = mine;
+      this.#asked.set(video, mine);
+    }
+    return asked;
+  }
+
+  /** Keeps what it finds where that does not change any more and is `wanted` still. */
+  async #read(video: string, wanted: () => boolean): Promise<Programme | undefined> {
+    const contents = await this.#contents(video);
+    if (!contents) return undefined;
     const programme = recorded(this.#place(video), contents);
-    if (contents.endedMs !== undefined) this.#found.set(video, programme);
-    if (this.#found.size > mostFound) this.#found.delete(this.#found.keys().next().value!);
-    return Promise.resolve(programme);
+    if (contents.endedMs === undefined || !wanted()) return programme;
+    const rows = contents.reels.reduce((sum, reel) => sum + reel.rows.length, 0);
+    this.#found.set(video, { programme, rows });
+    let kept = [...this.#found.values()].reduce((sum, one) => sum + one.rows, 0);
+    for (const [oldest, one] of this.#found) {
+      if (oldest === video || (this.#found.size <= mostFound && kept <= mostRows)) break;
+      this.#found.delete(oldest);
+      kept -= one.rows;
+    }
+    return programme;
+  }
+
+  #living(video: string): Contents | undefined {
+    for (const tape of this.#tapes.values()) if (tape.video === video) return tape.contents;
+    return undefined;
   }
 
   ownerOf(video: string): string | undefined {
@@ -248,9 +288,9 @@ export class Recorder implements Running, Recordings {
     return owner;
   }
 
-  summary(video: string): Promise<Summary | undefined> {
-    const contents = this.#contents(video);
-    return Promise.resolve(contents && { seconds: contents.seconds, bytes: contents.bytes });
+  async summary(video: string): Promise<Summary | undefined> {
+    const contents = await this.#contents(video);
+    return contents && { seconds: contents.seconds, bytes: contents.bytes };
   }
 
   movie(video: string, stretch?: Stretch): Promise<Movie | undefined> {
@@ -292,9 +332,15 @@ export class Recorder implements Running, Recordings {
     return { startSeconds: plan.startSeconds, seconds: plan.seconds, bytes: plan.bytes };
   }
 
-  #contents(video: string): Contents | undefined {
-    const contents = readRecording(join(this.folder, video))?.contents;
-    return contents?.begin?.temporary ? undefined : contents;
+  async #contents(video: string): Promise<Contents | undefined> {
+    let journal: Buffer;
+    try {
+      journal = await readFile(join(this.folder, video, "journal"));
+    } catch {
+      return undefined;
+    }
+    const contents = await contentsOf(journal);
+    return contents.begin?.temporary === false ? contents : undefined;
   }
 
   #place(video: string): Place {
@@ -361,6 +407,7 @@ export class Recorder implements Running, Recordings {
 
   #forget(video: string): void {
     this.#found.delete(video);
+    this.#asked.delete(video);
     this.#owners.delete(video);
     this.#movies.forget(video);
   }
@@ -430,7 +477,6 @@ export class Recorder implements Running, Recordings {
         this.#tapes.get(said.tape)?.settled(said.bytes);
         return;
       case "closed":
-        this.#tapes.get(said.tape)?.sealed();
         this.#ended.get(said.tape)?.();
         this.#ended.delete(said.tape);
     }

@@ -146,6 +146,7 @@ export class DiskTape implements Tape {
       const { seconds, bytes } = this.summary;
       if (this.lasting) this.#options.over({ late: seconds !== known.seconds || bytes !== known.bytes });
       this.#options.gone();
+      this.sealed();
     });
     this.#end();
   }

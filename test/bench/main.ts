@@ -25,13 +25,18 @@ const benches: Record<string, () => Promise<Bench>> = {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean" }, seconds: { type: "string" }, profile: { type: "string" } },
+  options: {
+    json: { type: "boolean" },
+    seconds: { type: "string" },
+    profile: { type: "string" },
+    only: { type: "string" },
+  },
 });
 const [name = ""] = positionals;
 const load = benches[name];
 if (!load) {
   console.error(
-    `npm run bench -- NAME [--json] [--seconds N] [--profile P]; NAME is ${Object.keys(benches).join(", ")}`,
+    `npm run bench -- NAME [--json] [--seconds N] [--profile P] [--only ROW,ROW]; NAME is ${Object.keys(benches).join(", ")}`,
   );
   process.exit(2);
 }
@@ -46,7 +51,12 @@ if (values.profile !== undefined && !profile) {
   process.exit(2);
 }
 const before = loadavg()[0]!;
-const report = await (await load())({ ...(seconds && { seconds }), ...(profile && { profile }) });
+const only = values.only?.split(",");
+const report = await (await load())({
+  ...(seconds && { seconds }),
+  ...(profile && { profile }),
+  ...(only && { only }),
+});
 const machine = {
   cpus: cpus().length,
   model: cpus()[0]?.model.trim(),

@@ -3,7 +3,7 @@ import { print, spread } from "./report.ts";
 
 test("a spread is made of order statistics", () => {
   const values = Array.from({ length: 100 }, (_, i) => 100 - i);
-  expect(spread(values)).toEqual({ count: 100, min: 1, p50: 51, p95: 96, max: 100 });
+  expect(spread(values)).toEqual({ count: 100, min: 1, p50: 51, p95: 96, p99: 100, max: 100 });
 });
 
 test("a benchmark without samples fails", () => expect(() => spread([])).toThrow("nothing was measured"));

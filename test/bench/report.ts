@@ -14,6 +14,8 @@ export interface BenchOptions {
   readonly seconds?: number;
   /** Of the live input, where a benchmark can choose. */
   readonly profile?: ProfileName;
+  /** Rows of it, where a benchmark can run some alone. */
+  readonly only?: readonly string[];
 }
 
 export interface Spread {
@@ -21,6 +23,7 @@ export interface Spread {
   readonly min: number;
   readonly p50: number;
   readonly p95: number;
+  readonly p99: number;
   readonly max: number;
 }
 
@@ -29,7 +32,14 @@ export function spread(values: readonly number[]): Spread {
   if (values.length === 0) throw new Error("nothing was measured");
   const sorted = values.toSorted((a, b) => a - b);
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-  return { count: sorted.length, min: sorted[0]!, p50: at(0.5), p95: at(0.95), max: sorted.at(-1)! };
+  return {
+    count: sorted.length,
+    min: sorted[0]!,
+    p50: at(0.5),
+    p95: at(0.95),
+    p99: at(0.99),
+    max: sorted.at(-1)!,
+  };
 }
 
 export function showSpread({ min, p50, p95, max }: Spread, unit = "ms", digits = 0): string {
