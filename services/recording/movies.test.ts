@@ -4,14 +4,15 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readMovie } from "../../test/support/movie.ts";
 import { readChunks } from "../../test/support/mp4.ts";
-import { publish, type Source } from "../../test/support/simulate.ts";
+import { otherAvcC, publish, type Source } from "../../test/support/simulate.ts";
 import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Movie } from "../live/recordings.ts";
 import { profiles } from "../packager/profiles.ts";
 import { planMovie } from "./movie.ts";
 import { keptPlan, planName } from "./plans.ts";
-import { Recorder } from "./recorder.ts";
+import { Recorder, type RecorderOptions } from "./recorder.ts";
+import { readRecording } from "./recovery.ts";
 import { verify } from "./tend.ts";
 
 // A recording is muxed, written and read back in each of them.
@@ -32,18 +33,21 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function openRecorder(): Promise<Recorder> {
+function openRecorder(options: Partial<RecorderOptions> = {}): Promise<Recorder> {
   return Recorder.open({
     ...{ folder, durability: "none", floorBytes: 0, log: createLog("test", "silent", false) },
-    patienceMs: 30_000,
+    ...{ patienceMs: 30_000, ...options },
   });
 }
 
 /** Records one publish after the other, each beginning at its second; the last end is clean unless it stays on air. */
-async function record(publishes: readonly { at: number; source: Source }[], { onAir = false } = {}) {
+async function record(
+  publishes: readonly { at: number; source: Source }[],
+  { onAir = false, dvrSeconds = 0 } = {},
+) {
   const tape = recorder.begin({ video, input, targetDuration: 4, temporary: false });
   const broadcast = new Broadcast({
-    ...{ input, video, tape, profile: profiles.low, dvrSeconds: 0, changed: () => undefined },
+    ...{ input, video, tape, profile: profiles.low, dvrSeconds, changed: () => undefined },
   });
   let endMs = startMs;
   for (const { at, source } of publishes) {
@@ -227,6 +231,99 @@ test("a clip of two publishes has both, and what is between them as a gap", asyn
   const { segments } = (await recorder.find(uid))!.renditions.get("source")!.shown;
   expect(segments.some(({ gap }) => gap)).toBe(true);
   expect(segments.at(-1)!.discontinuity).toBe(segments[0]!.discontinuity + 1);
+});
+
+/** Three publishes of two decoder configurations, in files of less than two segments each. */
+const changing = [
+  { at: 0, source: { gop: 2, seconds: 30, audio: 48_000 } },
+  { at: 34, source: { gop: 2, seconds: 12, audio: 48_000, config: otherAvcC } },
+  { at: 50, source: { gop: 2, seconds: 10, audio: 48_000 } },
+] as const;
+
+test("a recording of several configurations in many files is one movie, and clips of it have both", async () => {
+  await recorder.close();
+  recorder = await openRecorder({ maxFileBytes: 20_000 });
+  const broadcast = await record(changing);
+  const { contents } = readRecording(join(folder, video), { all: true })!;
+  const reel = contents.reel("source")!;
+  expect(reel.inits.map(({ version }) => version)).toEqual([0, 1, 2]);
+  expect(reel.file).toBeGreaterThan(8);
+  expect(verify(folder, video).state).toBe("whole");
+  const movie = (await recorder.movie(video))!;
+  const facts = readMovie(await bytesOf(movie));
+  for (const [i, name] of ["source", "audio"].entries()) {
+    const track = facts.tracks[i]!;
+    const samples = await listed(broadcast, name);
+    expect(track.samples.length).toBe(samples.length);
+    for (const [k, { data, key }] of track.samples.entries()) {
+      const own = Buffer.from(samples[k]!.data);
+      // A keyframe of another configuration than the first brings that along.
+      expect(
+        Buffer.from(data)
+          .subarray(data.length - own.length)
+          .equals(own),
+      ).toBe(true);
+      if (!key) expect(data.length).toBe(own.length);
+    }
+  }
+  const brought = facts.tracks[0]!.samples.filter(
+    ({ data }, k) => k > 0 && Buffer.from(data).includes(Buffer.from(otherAvcC.subarray(8, 20))),
+  );
+  expect(brought.length).toBe(reel.rows.filter(({ version, gap }) => version === 1 && !gap).length);
+  // The same of each moment where it changes, as a movie and as a recording of its own.
+  for (const [n, [from, to]] of [
+    [25, 40],
+    [40, 55],
+    [25, 55],
+  ].entries() as Iterable<[number, [number, number]]>) {
+    const clip = (await recorder.movie(video, { from, to, exact: true }))!;
+    const shown = readMovie(await bytesOf(clip));
+    expect(shown.tracks.length).toBe(2);
+    expect(shown.tracks[0]!.samples[0]!.key).toBe(true);
+    const uid = String(n).repeat(32);
+    expect((await recorder.clip(video, { from, to, exact: false }, uid))!.seconds).toBeGreaterThan(
+      to - from - 2,
+    );
+    expect(verify(folder, uid)).toEqual({ state: "whole", message: "" });
+    const made = (await recorder.find(uid))!.renditions.get("source")!;
+    const first = made.shown.segments[0]!;
+    const old = reel.rows.find(({ dts }) => dts === first.dts)!;
+    const versions = new Set<number>();
+    for (const { number, version, gap } of made.shown.segments) {
+      if (gap) continue;
+      versions.add(version);
+      const own = Buffer.concat((await made.segment(number, version))!);
+      const before = await broadcast.renditions
+        .get("source")!
+        .segment(number - first.number + old.number, version);
+      expect(own.equals(Buffer.concat(before!))).toBe(true);
+    }
+    expect(versions.size).toBe(n === 2 ? 3 : 2);
+    for (const version of versions)
+      expect([...(await made.init(version))!.bytes]).toEqual([
+        ...broadcast.renditions.get("source")!.init(version)!.bytes,
+      ]);
+  }
+});
+
+test("a DVR goes back over several configurations and files", async () => {
+  await recorder.close();
+  recorder = await openRecorder({ maxFileBytes: 20_000 });
+  const broadcast = await record(changing, { onAir: true, dvrSeconds: Number.POSITIVE_INFINITY });
+  for (const [name, rendition] of broadcast.renditions) {
+    const past = rendition.past!;
+    expect(past.at(0)!.number).toBe(1);
+    const versions = new Set<number>();
+    for (let i = 0; i < past.length; i++) {
+      const { number, version, gap, byteLength } = past.at(i)!;
+      if (gap) continue;
+      versions.add(version);
+      expect(Buffer.concat((await rendition.segment(number, version))!).length).toBe(byteLength);
+      expect(rendition.init(version)!.bytes.length).toBeGreaterThan(100);
+    }
+    // The last is in the window yet.
+    expect(versions.size).toBe(name === "source" ? 2 : 1);
+  }
 });
 
 test("the plan of a recording that is over stays beside it, and counts for that very journal alone", async () => {

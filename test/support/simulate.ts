@@ -11,6 +11,8 @@ import { RenditionWindow } from "../../services/packager/window.ts";
 
 /** H.264 baseline 320x180 at 30 fps, as x264 writes it. */
 export const avcC = fromHex("0142c00dffe100176742c00dda05067e7c044000000300400000 0f23c50aa801000468ce0fc8");
+/** The same of another level, which is another decoder configuration. */
+export const otherAvcC = avcC.map((byte, i) => (byte === 0x0d && avcC[i - 1] === 0xc0 ? 0x0e : byte));
 const aacConfigs: Record<number, Uint8Array> = { 48000: fromHex("1190"), 44100: fromHex("1210") };
 
 export interface Source {
@@ -20,6 +22,8 @@ export interface Source {
   /** Frame distances in seconds, in turn, instead of a frame rate. */
   readonly frames?: readonly number[];
   readonly bFrames?: number;
+  /** Its decoder configuration in place of `avcC`. */
+  readonly config?: Uint8Array;
   readonly audio?: 44100 | 48000 | undefined;
   /** Seconds after which audio, config and all, begins. */
   readonly audioFrom?: number;
@@ -59,7 +63,7 @@ export function publish(source: Source): Arrival[] {
   };
   add(0, "script", writeScript("onMetaData", promised));
   if (hasVideo) {
-    add(0, "video", bytes(0x17, 0, 0, 0, 0, ...avcC));
+    add(0, "video", bytes(0x17, 0, 0, 0, 0, ...(source.config ?? avcC)));
     const gops = typeof source.gop === "number" ? [source.gop] : source.gop;
     const distances = source.frames ?? [1 / (source.frameRate ?? 30)];
     let nextKey = 0;
