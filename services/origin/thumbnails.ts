@@ -163,7 +163,8 @@ export class Thumbnails {
       bytes = await made;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      if (error.code === "limit") return refuse(exchange, 503, error.message, { "retry-after": "2" });
+      const later = error.code === "limit" || error.code === "unavailable";
+      if (later) return refuse(exchange, 503, error.message, { "retry-after": "2" });
       return refuse(exchange, 404, error.message);
     }
     const kind = settled ? "file" : "growing file";

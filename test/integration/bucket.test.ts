@@ -1,12 +1,15 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { publish } from "../support/ffmpeg.ts";
 import { type S3Fake, startS3 } from "../support/s3-fake.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 import { hashOf, mediaOf, openWitness } from "../support/witness.ts";
 
+const run = promisify(execFile);
 let fake: S3Fake;
 let dataDir: string;
 let sluice: Sluice;
@@ -89,6 +92,8 @@ test("a broadcast ends up in the bucket, plays from there with the same bytes, i
     headers: { ...headers, "content-type": "application/json" },
     body: JSON.stringify({ requireSignedURLs: false }),
   });
+  await expect.poll(async () => (await fetch(list)).status).toBe(200);
+  await derived(video, headers);
   for (const [url, hash] of witness.seen) {
     // The addresses of the live input are those of another one now.
     const [, rest] = url.split(`/${uid}/`) as [string, string];
@@ -99,6 +104,70 @@ test("a broadcast ends up in the bucket, plays from there with the same bytes, i
   await expect.poll(() => fake.objects.size, { timeout: 10_000 }).toBe(0);
   expect(sluice.log()).not.toContain(fake.secretAccessKey);
 });
+
+/** Everything that is made of a recording, while none of its media is on this disk or in memory. */
+async function derived(video: string, auth: Record<string, string>): Promise<void> {
+  const headers = { ...auth, "content-type": "application/json" };
+  const base = `${sluice.ready.http}/${video}`;
+  const get = async (path: string) => {
+    const answer = await fetch(`${base}/${path}`);
+    return { status: answer.status, type: answer.headers.get("content-type"), bytes: await answer.bytes() };
+  };
+  // Nobody is told that something is missing because its bucket does not let us in.
+  fake.rules.push({ method: "GET", fault: { how: "status", status: 403, code: "AccessDenied" } });
+  const whole = `${base}/manifest/${video}/source.m3u8`;
+  const segment = mediaOf(await (await fetch(whole)).text(), whole).at(-1)!;
+  for (const url of [`${base}/thumbnails/thumbnail.jpg?time=2s`, segment])
+    expect((await fetch(url)).status, url).toBe(503);
+  fake.rules.length = 0;
+
+  const before = fake.requests.filter((line) => line.startsWith("GET")).length;
+  const movie = await get("downloads/default.mp4");
+  expect([movie.status, movie.type]).toEqual([200, "video/mp4"]);
+  await decodes("movie.mp4", movie.bytes);
+  expect(fake.requests.filter((line) => line.startsWith("GET")).length).toBeGreaterThan(before);
+  const middle = await fetch(`${base}/downloads/default.mp4`, { headers: { range: "bytes=5000-90000" } });
+  expect(Buffer.compare(await middle.bytes(), movie.bytes.subarray(5_000, 90_001))).toBe(0);
+  const clip = await get("clip.mp4?time=1s&duration=3s");
+  expect(clip.status).toBe(200);
+  await decodes("clip.mp4", clip.bytes);
+  const list = `${base}/manifest/${video}/source.m3u8?time=1s&duration=3s`;
+  const listed = mediaOf(await (await fetch(list)).text(), list);
+  expect(listed.length).toBeGreaterThan(2);
+  for (const url of listed) expect((await fetch(url)).status, url).toBe(200);
+
+  for (const form of ["jpg", "gif"]) {
+    const picture = await get(`thumbnails/thumbnail.${form}?time=2s&height=90`);
+    expect([picture.status, picture.type]).toEqual([200, `image/${form === "jpg" ? "jpeg" : form}`]);
+  }
+  const tiles = Buffer.from((await get("storyboard.vtt")).bytes).toString();
+  const sprite = /^(storyboard\/.*\.jpg)#xywh/m.exec(tiles)![1]!;
+  expect(await get(sprite)).toMatchObject({ status: 200, type: "image/jpeg" });
+
+  // A clip of its own is made here and follows into the bucket.
+  const made = await fetch(`${sluice.ready.http}/client/v4/accounts/0/stream/clip`, {
+    ...{ method: "POST", headers },
+    body: JSON.stringify({ clippedFromVideoUID: video, startTimeSeconds: 1, endTimeSeconds: 4 }),
+  });
+  const { result } = (await made.json()) as { result: { uid: string } };
+  const objects = () => [...fake.objects.keys()].filter((key) => key.includes(result.uid)).length;
+  await expect.poll(objects, { timeout: 10_000 }).toBe(3);
+  const address = `${sluice.ready.http}/${result.uid}/manifest/${result.uid}/source.m3u8`;
+  for (const url of mediaOf(await (await fetch(address)).text(), address))
+    expect((await fetch(url)).status, url).toBe(200);
+  await fetch(`${sluice.ready.http}/client/v4/accounts/0/stream/${result.uid}`, {
+    method: "DELETE",
+    headers,
+  });
+  await expect.poll(objects, { timeout: 10_000 }).toBe(0);
+}
+
+async function decodes(name: string, bytes: Uint8Array): Promise<void> {
+  const path = join(dataDir, name);
+  writeFileSync(path, bytes);
+  const { stderr } = await run("ffmpeg", ["-v", "error", "-xerror", "-i", path, "-f", "null", "-"]);
+  expect(stderr).toBe("");
+}
 
 test.for([
   {
