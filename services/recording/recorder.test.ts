@@ -14,6 +14,9 @@ import type { Gap } from "./gaps.ts";
 import { Recorder, type RecorderOptions } from "./recorder.ts";
 import { readRecording } from "./recovery.ts";
 
+// A recording is muxed, written and read back in each of them.
+vi.setConfig({ testTimeout: 60_000 });
+
 const input = "0123456789abcdef0123456789abcdef";
 const video = "fedcba9876543210fedcba9876543210";
 const startMs = Date.UTC(2026, 0, 1);
