@@ -69,6 +69,18 @@ test("an irregular one lists whole segments, those of one length in one line", (
   );
 });
 
+test("when it is over a player is promised what is there: all of a short one, of a longer one what the window has", () => {
+  const last = (seconds: number): string => {
+    const publishes = [{ atMs: 0, source: { gop: 2, seconds, ...sound } }];
+    return simulate(broadcast(publishes, seconds * 1000)).manifests.at(-1)!.text;
+  };
+  expect(last(9)).toContain('type="static"');
+  expect(last(9)).not.toContain("timeShiftBufferDepth");
+  expect(last(40)).toContain('type="dynamic"');
+  expect(last(40)).toContain('timeShiftBufferDepth="PT12S" mediaPresentationDuration="PT40');
+  expect(last(40)).not.toContain("minimumUpdatePeriod");
+});
+
 describe("with a DVR", () => {
   test("a manifest is as short after twelve hours as after one, where segments are of one length", () => {
     const [early, late] = [1_800, 21_600].map((count) => dvr(count, () => 180_000));

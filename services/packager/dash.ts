@@ -29,7 +29,7 @@ export interface Presentation {
   readonly clock: string;
   /** Seconds back from the live edge that can be played; Infinity: all of it. */
   readonly depthSeconds: number;
-  /** `static` is for a recording: the first Period begins at 0. A broadcast that is over keeps its times. */
+  /** `static` is for a recording: the first Period begins at 0. A broadcast that is over keeps its times, and its type where the beginning is gone. */
   readonly type: "dynamic" | "static";
   /** Milliseconds since 1970 of the last change of this text. */
   readonly publishMs: number;
@@ -67,27 +67,29 @@ export function manifest(presentation: Presentation): string {
   const first = type === "static" ? (shown[0]?.start ?? 0) : (startMs * timescale) / 1000;
   const last = shown.at(-1);
   const steady = last?.grid !== undefined;
-  const over = window.ended || type === "static";
+  const over = isOver(presentation);
+  const whole = isWhole(presentation);
   const end = last?.end ?? edgeOf(window);
 
-  // 5.4: a player that was there while it grew learns from `static` that nothing follows.
-  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${over ? "static" : "dynamic"}"`;
+  // 5.4: a player that was there while it grew learns from `static` that nothing follows. That promises every segment from the
+  // first Period's start on, so where the first ones are gone it learns it from @mediaPresentationDuration instead.
+  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${whole ? "static" : "dynamic"}"`;
   // 5.3.1.2: the clock of all Periods; it never changes.
   if (type === "dynamic")
     text += ` availabilityStartTime="${date(window.epochMs + startMs)}" publishTime="${date(publishMs)}"`;
-  if (!over) {
+  // 5.3.1.2: without one nobody asks for it again.
+  if (!over)
     text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
-    // 5.3.1.2: without one it goes back to the beginning.
-    if (presentation.depthSeconds < Number.POSITIVE_INFINITY)
-      text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
-  }
+  // 5.3.1.2: without one it goes back to the beginning.
+  if (!whole && presentation.depthSeconds < Number.POSITIVE_INFINITY)
+    text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
   if (over) text += ` mediaPresentationDuration="${duration((end - first) / timescale)}"`;
   // Some take it for how old the newest whole segment may be, so it is no longer than need be.
   const longest = shown.every(({ grid }) => grid !== undefined)
     ? Math.max(...shown.map(({ grid = 0 }) => grid)) / timescale
     : window.targetDuration;
   text += ` maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(steady ? 2 * window.partTarget : window.targetDuration)}">\n`;
-  if (!over) text += service(window, { steady, depthSeconds: presentation.depthSeconds });
+  if (!whole) text += service(window, { steady, depthSeconds: presentation.depthSeconds });
   let before: Period | undefined;
   shown.forEach((period, index) => {
     text += periodText(presentation, { period, before, next: shown[index + 1], first });
@@ -96,6 +98,19 @@ export function manifest(presentation: Presentation): string {
   // 5.8.4.11: a player's own clock may be minutes off.
   if (type === "dynamic") text += `  <UTCTiming schemeIdUri="${xsdate}" value="${clock}"/>\n`;
   return `${text}</MPD>\n`;
+}
+
+/** Whether nothing follows any more. */
+function isOver({ renditions, type }: Presentation): boolean {
+  return renditions[0]!.window.ended || type === "static";
+}
+
+/** Whether nothing follows, and all that is described can be had, from the first segment on. */
+function isWhole(presentation: Presentation): boolean {
+  const { periods, renditions, type } = presentation;
+  const oldest = oldestOf(renditions[0]!);
+  const first = periods.find(({ shown, until }) => shown && (until === undefined || until > oldest));
+  return type === "static" || (isOver(presentation) && (!first || first.number >= oldest));
 }
 
 /** K.3: how far behind live a player should be, in ms. Chunk by chunk where the next number is known, else whole segments. */
@@ -127,8 +142,8 @@ interface Place {
 
 function periodText(presentation: Presentation, place: Place): string {
   const { period, first } = place;
-  const { timescale, ended } = presentation.renditions[0]!.window;
-  const over = ended || presentation.type === "static";
+  const { timescale } = presentation.renditions[0]!.window;
+  const over = isOver(presentation);
   let text = `  <Period id="${period.id}" start="${duration((period.start - first) / timescale)}"`;
   // 5.3.2.2: with a hole behind it a Period says how long it is, else the next one's start does. Not the last, as long as
   // more may come: players take the end of what they know for the end of all.
@@ -285,13 +300,13 @@ function template(presentation: Presentation, place: Place, { member, rendition,
     return `${text}          <SegmentTimeline>\n${lines}          </SegmentTimeline>\n        </SegmentTemplate>\n`;
   }
   text += ` startNumber="${period.number}"`;
-  const over = presentation.renditions[0]!.window.ended || presentation.type === "static";
+  const over = isOver(presentation);
   // What a player asks for in the hole behind the last Period is answered with segments of nothing.
   const until = period.end === undefined ? next?.number : next || over ? period.until : undefined;
   if (until !== undefined) text += ` endNumber="${until - 1}"`;
   text += ` duration="${ticks(period.grid)}"`;
   // 5.3.9.5.3: a segment can be asked for from its first chunk on, and comes chunk by chunk.
-  if (!over) {
+  if (!isWhole(presentation)) {
     const offset = period.grid / reference - chunkSeconds;
     text += ` availabilityTimeOffset="${decimal(offset)}" availabilityTimeComplete="false"`;
   }

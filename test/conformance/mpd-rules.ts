@@ -70,9 +70,11 @@ const one: readonly Rule<Reading>[] = [
     ])
       if (!known.includes(profile)) yield `no profile ${profile}`;
     for (const name of wanted) if (attribute(root, name) === undefined) yield `@${name} is missing`;
+    // 5.4: a dynamic one that is over says how long it is, and stays as it is.
     const updates = attribute(root, "minimumUpdatePeriod") !== undefined;
-    if (updates !== dynamic)
-      yield dynamic ? "no way to learn of changes" : "@minimumUpdatePeriod of what is over";
+    const over = attribute(root, "mediaPresentationDuration") !== undefined;
+    if (updates && over) yield "@minimumUpdatePeriod of what is over";
+    if (!updates && !over) yield "no way to learn of changes";
     if (childrenOf(root, "Location").length > 0) yield "Location would take a token out of the address";
   }),
   rule("5.8.4.11", "clock", function* ({ root, dynamic }) {
@@ -100,9 +102,14 @@ const one: readonly Rule<Reading>[] = [
       if (duration !== undefined && start + duration > next + 1e-4) yield `Period ${id} ends inside the next`;
     }
   }),
-  rule("5.3.2.1", "last-period-open", function* ({ periods, dynamic }) {
+  rule("5.3.2.1", "last-period-open", function* ({ root, periods }) {
     const last = periods.at(-1);
-    if (dynamic && last?.duration !== undefined) yield `Period ${last.id} ends while more may come`;
+    const grows = attribute(root, "minimumUpdatePeriod") !== undefined;
+    if (grows && last?.duration !== undefined) yield `Period ${last.id} ends while more may come`;
+    // 5.3.1.2: said twice, it has to be the same.
+    const end = seconds(root, "mediaPresentationDuration");
+    if (last?.duration !== undefined && Number.isFinite(end) && !close(last.start + last.duration, end))
+      yield `Period ${last.id} ends at ${last.start + last.duration}, the presentation at ${end}`;
   }),
   rule("5.3.3", "adaptation-set", function* ({ periods }) {
     for (const { element, id } of periods) {
@@ -258,6 +265,8 @@ const two: readonly Rule<Pair>[] = [
   }),
   rule("5.3.1.2", "over-is-over", function* ({ before, now }) {
     if (!before.dynamic && now.dynamic) yield "static has become dynamic";
+    const ends = [before, now].map(({ root }) => attribute(root, "mediaPresentationDuration"));
+    if (ends[0] !== undefined && ends[1] !== ends[0]) yield "the end has moved";
   }),
   rule("5.4", "period-list", function* ({ before, now }) {
     const old = before.periods.map(({ id }) => id);

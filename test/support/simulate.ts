@@ -201,7 +201,10 @@ export function simulate(
     const textAt = (publishMs: number): string =>
       manifest({ ...shared, depthSeconds: 12, type: "dynamic", publishMs });
     const last = manifests.at(-1);
-    if (last?.text !== textAt(last?.atMs ?? 0)) manifests.push({ atMs, text: textAt(atMs) });
+    if (last?.text === textAt(last?.atMs ?? 0)) return;
+    // As the origin does: @publishTime moves on with each version.
+    const publishMs = Math.max(atMs, (last?.atMs ?? 0) + 1);
+    manifests.push({ atMs: publishMs, text: textAt(publishMs) });
   };
   const list = (name: RenditionName, atMs: number): void => {
     const window = windows.get(name)!;
