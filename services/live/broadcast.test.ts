@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { popOn, withCaptions } from "../../test/support/captions.ts";
 import { type Arrival, avcC, publish, type Source } from "../../test/support/simulate.ts";
 import { writeScript } from "../packager/flv.ts";
 import type { Output } from "../packager/outlet.ts";
@@ -227,3 +228,31 @@ function restoredOf(outputs: readonly Output[]): Restored {
     })),
   };
 }
+
+test("captions that the last broadcast had are named from the first list on, and what this one has comes to them", () => {
+  const bare = publish({ gop: 2, seconds: 10 });
+  const spoken = withCaptions(
+    bare.map(({ tag }) => tag),
+    popOn("later"),
+  );
+  // An encoder that begins with them in the middle.
+  const arrivals = bare.map(({ atMs, tag }, i) => ({ atMs, tag: atMs < 5_000 ? tag : spoken[i]! }));
+  for (const captions of [["CC3", "SERVICE2"], undefined]) {
+    const { broadcast } = air({ seconds: 0.1 }, { captions });
+    const until = (ms: number) => {
+      for (const { atMs, tag } of arrivals.splice(
+        0,
+        arrivals.findIndex((one) => one.atMs > ms),
+      ))
+        broadcast.push(tag, startMs + atMs);
+    };
+    const all = [...arrivals];
+    until(4_000);
+    expect([broadcast.listed, broadcast.captions]).toEqual([true, []]);
+    expect(broadcast.renditions.get("source")!.captions).toEqual(captions ?? []);
+    until(8_000);
+    expect(broadcast.captions).toEqual(["CC1"]);
+    expect(broadcast.renditions.get("source")!.captions).toEqual(["CC1", ...(captions ?? [])]);
+    arrivals.splice(0, arrivals.length, ...all);
+  }
+});

@@ -1,3 +1,4 @@
+import { type Channel, inOrder } from "../packager/captions.ts";
 import { Cues } from "../packager/cues.ts";
 import type { FlvTag } from "../packager/flv.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
@@ -12,7 +13,7 @@ import { isPicture, type Rung, type Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
 import type { Restored, Tape } from "./tape.ts";
 
-/** The least number of segments in a playlist: Apple asks for six. */
+/** The least number of segments in a playlist: Apple's authoring specification asks for six. */
 const windowSegments = 6;
 
 /** How long a rung that was dropped is a gap, for players to leave it, before its playlist is gone. */
@@ -51,6 +52,8 @@ export interface BroadcastOptions {
   readonly sparse?: boolean | undefined;
   /** The last broadcast of this input had words, in this language: players load the list once, so this one names them from the start. */
   readonly words?: { readonly language: string | undefined } | undefined;
+  /** Channels of captions that the pictures of the last broadcast had: named from the start, too. */
+  readonly captions?: readonly Channel[] | undefined;
   /** Called after anything a reader outside could notice: state, renditions, advice. */
   readonly changed: (broadcast: Broadcast) => void;
 }
@@ -92,6 +95,8 @@ export class Broadcast {
   #withheld: string | undefined;
   readonly #changed: (broadcast: Broadcast) => void;
   readonly #cadenceSeconds: number | undefined;
+  readonly #expected: readonly Channel[];
+  #captions: readonly Channel[] = [];
   #schedule: Schedule | undefined;
   #partTarget = 0;
   #state: State = "reconnecting";
@@ -106,6 +111,7 @@ export class Broadcast {
     this.#dvrSeconds = options.dvrSeconds ?? 0;
     this.#plan = options.plan;
     this.#cadenceSeconds = options.cadenceSeconds;
+    this.#expected = options.captions ?? [];
     this.#sparse = options.sparse ?? false;
     this.#changed = options.changed;
     this.#packager = new Packager(options.profile, options.restored?.resume);
@@ -116,6 +122,11 @@ export class Broadcast {
   /** Its words; undefined before somebody has any. */
   get subtitles(): Subtitles | undefined {
     return this.#subtitles;
+  }
+
+  /** Channels of captions that its source has had so far, whatever its lists name. */
+  get captions(): readonly Channel[] {
+    return this.#captions;
   }
 
   get texts(): ReadonlyMap<string, Subtitles> {
@@ -417,8 +428,7 @@ export class Broadcast {
         added = true;
         changed ||= isOfPublish(output.name);
       } else if (output.type === "captions") {
-        const rendition = this.renditions.get(output.name);
-        if (rendition) rendition.captions = output.channels;
+        this.#caption(output.name, output.channels);
       } else {
         const list = steps.get(output.name);
         if (list) list.push(output.step);
@@ -569,6 +579,13 @@ export class Broadcast {
     return { average, peak: Math.ceil(Math.max(bandwidth.peak, average) * headroom) };
   }
 
+  /** What was named stays named: players load the list once. */
+  #caption(name: RenditionName, channels: readonly Channel[]): void {
+    const rendition = this.renditions.get(name);
+    if (rendition) rendition.captions = inOrder([...rendition.captions, ...channels]);
+    if (name === "source") this.#captions = channels;
+  }
+
   #restore({ resume, renditions, words }: Restored): void {
     this.#partTarget = resume.partTarget;
     for (const { name, discontinuity, inits, steps, captions } of renditions) {
@@ -579,7 +596,7 @@ export class Broadcast {
       const first = steps.find((step) => step.type === "open");
       if (first) rendition.recall(first.row.number);
       rendition.apply(steps);
-      rendition.captions = captions;
+      this.#caption(name, captions);
     }
     if (words) {
       this.write(words.language);
@@ -600,12 +617,13 @@ export class Broadcast {
         targetDuration: this.#profile.targetDuration,
         partTarget: this.#partTarget,
         epochMs: this.#packager.epochMs ?? 0,
-        // 6.2.2 forbids less than three target durations; one second more is for what is being removed.
+        // rfc8216bis 6.2.2 forbids less than three target durations; one second more is for what is being removed.
         windowSeconds: 3 * this.#profile.targetDuration + 1,
         windowSegments,
         discontinuity,
       };
       rendition = new Rendition(name, limits, this.#tape.reel(name), this.#dvrSeconds);
+      if (name === "source") rendition.captions = this.#expected;
       this.renditions.set(name, rendition);
     }
     return rendition;

@@ -44,13 +44,16 @@ test("the next origin knows what an input's last broadcast was like", async () =
   const ledger = await Ledger.open(folder);
   expect(ledger.habit(input)).toEqual({});
   await ledger.keepHabit(input, { sparse: false, cadenceSeconds: 2.002 });
-  await ledger.keepHabit(other, { sparse: true });
+  await ledger.keepHabit(other, { sparse: true, captions: ["CC1", "SERVICE2"] });
   const next = await Ledger.open(folder);
   expect([next.habit(input), next.habit(other)]).toEqual([
     { sparse: false, cadenceSeconds: 2.002 },
-    { sparse: true, cadenceSeconds: undefined },
+    { sparse: true, captions: ["CC1", "SERVICE2"] },
   ]);
-  await writeFile(join(folder, "habits"), `${input} {"cadenceSeconds":-1}\n${other} {torn}\nno line of ours`);
+  await writeFile(
+    join(folder, "habits"),
+    `${input} {"cadenceSeconds":-1,"captions":["TT\\""]}\n${other} {torn}\nno line of ours`,
+  );
   const third = await Ledger.open(folder);
-  expect([third.habit(input).cadenceSeconds, third.habit(other)]).toEqual([undefined, {}]);
+  expect([third.habit(input), third.habit(other)]).toEqual([{}, {}]);
 });

@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { replaceFile } from "../lib/durable.ts";
 
 /** What of a broadcast must outlive the origin. */
@@ -17,6 +18,8 @@ export interface Habit {
   readonly cadenceSeconds?: number | undefined;
   /** Which language its words were in, empty where nobody said; undefined where there were none. */
   readonly words?: string | undefined;
+  /** Channels of the captions in its pictures, where there were any. */
+  readonly captions?: readonly string[] | undefined;
 }
 
 /** How many epochs one write takes. */
@@ -95,12 +98,10 @@ export class Ledger {
   }
 
   /** Remembers that for the next broadcast. */
-  async keepHabit(input: string, { sparse, cadenceSeconds, words }: Habit): Promise<void> {
-    const known = this.habit(input);
-    const same = known.sparse === sparse && known.cadenceSeconds === cadenceSeconds && known.words === words;
-    if (same) return;
+  async keepHabit(input: string, habit: Habit): Promise<void> {
+    if (isDeepStrictEqual(withoutHoles(this.habit(input)), withoutHoles(habit))) return;
     this.#habits.delete(input);
-    this.#habits.set(input, { sparse, cadenceSeconds, words });
+    this.#habits.set(input, habit);
     if (this.#habits.size > maxHabits) this.#habits.delete(this.#habits.keys().next().value!);
     const lines = [...this.#habits].map(([uid, habit]) => `${uid} ${JSON.stringify(habit)}`);
     await this.#queue("habits", () => replaceFile(join(this.#folder, "habits"), lines.join("\n")));
@@ -124,12 +125,19 @@ export class Ledger {
   }
 }
 
+const channel = /^(CC[1-4]|SERVICE\d{1,2})$/;
+
+function withoutHoles(habit: Habit): Habit {
+  return Object.fromEntries(Object.entries(habit).filter(([, value]) => value !== undefined));
+}
+
 function habitOf(line: string): (readonly [string, Habit])[] {
   const [, uid, text] = /^([0-9a-f]{32}) (\{.*\})$/.exec(line) ?? [];
   if (!uid || !text) return [];
   try {
-    const { sparse, cadenceSeconds, words } = JSON.parse(text) as Habit;
+    const { sparse, cadenceSeconds, words, captions } = JSON.parse(text) as Habit;
     const cadence = Number(cadenceSeconds) > 0 ? Number(cadenceSeconds) : undefined;
+    const channels = Array.isArray(captions) ? captions.filter((one) => channel.test(String(one))) : [];
     return [
       [
         uid,
@@ -137,6 +145,7 @@ function habitOf(line: string): (readonly [string, Habit])[] {
           sparse: sparse === undefined ? undefined : sparse === true,
           cadenceSeconds: cadence,
           words: typeof words === "string" ? words : undefined,
+          captions: channels.length > 0 ? channels : undefined,
         },
       ],
     ];

@@ -171,7 +171,7 @@ export class Stage implements Running {
   #act({ about, tape, restored }: { about: TapeAbout; tape: Tape; restored?: Restored }): Act {
     const { snapshot, ladder, ledger, directory } = this.#options;
     const input = snapshot.get(about.input);
-    const { sparse, cadenceSeconds, words } = ledger.habit(about.input);
+    const { sparse, cadenceSeconds, words, captions } = ledger.habit(about.input);
     const broadcast = new Broadcast({
       input: about.input,
       video: about.video,
@@ -187,6 +187,7 @@ export class Stage implements Running {
       plan: ladder && ((source) => ladder.plan(source, input?.ladder)),
       sparse,
       words: words === undefined ? undefined : { language: words || undefined },
+      captions,
       changed: (changed) => this.#changed(changed),
     });
     const act: Act = {
@@ -381,11 +382,11 @@ export class Stage implements Running {
   }
 
   async #end(act: Act): Promise<void> {
-    const { input, video, cadenceSeconds } = act.broadcast;
+    const { input, video, cadenceSeconds, subtitles } = act.broadcast;
     clearTimeout(act.timeout);
-    const { subtitles } = act.broadcast;
     const words = subtitles?.said ? (subtitles.language ?? "") : undefined;
-    this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds, words });
+    const captions = act.broadcast.captions.length > 0 ? act.broadcast.captions : undefined;
+    this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds, words, captions });
     await act.broadcast.end(Date.now());
     this.#closed({ input, video }, act.tape);
     act.removal = setTimeout(() => {
@@ -425,9 +426,9 @@ export class Stage implements Running {
     const known = this.#options.ledger.habit(input);
     // What this one does not show yet is as it was.
     this.#keep(input, {
+      ...known,
       sparse: habit ?? known.sparse,
       cadenceSeconds: cadenceSeconds ?? known.cadenceSeconds,
-      words: known.words,
     });
   }
 

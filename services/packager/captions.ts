@@ -12,6 +12,13 @@ const maxPacket = 128;
 /** Damage must not turn into a menu of 63 languages. */
 const maxServices = 6;
 
+/** Each once, in the order of their numbers: CEA-608 before CEA-708. */
+export function inOrder(channels: Iterable<Channel>): Channel[] {
+  const place = (channel: Channel): number =>
+    Number(/\d+$/.exec(channel)) + (channel.startsWith("S") ? 4 : 0);
+  return [...new Set(channels)].sort((a, b) => place(a) - place(b));
+}
+
 interface Captioned {
   readonly pts: number;
   readonly triplets: Triplets;
@@ -49,10 +56,7 @@ export class CaptionTrail {
       this.#heard = Math.max(0, this.#heard - old);
     }
     if (before === this.#fields.size + this.#services.size) return false;
-    this.#channels = [
-      ...[...this.#fields].sort(),
-      ...[...this.#services].sort((a, b) => a - b).map((number) => `SERVICE${number}`),
-    ];
+    this.#channels = inOrder([...this.#fields, ...[...this.#services].map((number) => `SERVICE${number}`)]);
     return true;
   }
 

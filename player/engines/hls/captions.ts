@@ -1,10 +1,11 @@
-import Hls, { type Events, type FragLoadingData } from "hls.js";
+import Hls, { type Events, type FragLoadingData, type Fragment } from "hls.js";
 
 /** What is needed of a controller whose members TypeScript calls private. */
 interface Timeline {
   lastSn: number;
   lastPartIndex: number;
   onFragLoading(event: Events.FRAG_LOADING, data: FragLoadingData): void;
+  closedCaptionsForLevel(frag: Fragment): string | undefined;
 }
 type Constructor = new (hls: Hls) => Timeline;
 
@@ -19,6 +20,12 @@ class Captions extends (Hls.DefaultConfig.timelineController as unknown as Const
     // As if it were the segment behind the last one.
     if (frag.type === "main" && follows) this.lastSn -= 1;
     super.onFragLoading(event, data);
+  }
+
+  /** The list that was loaded says that there are none; an encoder may have begun with them since. */
+  override closedCaptionsForLevel(frag: Fragment): string | undefined {
+    const said = super.closedCaptionsForLevel(frag);
+    return said === "NONE" ? undefined : said;
   }
 }
 
