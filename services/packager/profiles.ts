@@ -1,13 +1,16 @@
-/** What the playlists of a broadcast are built of: chosen once for it, because these never change under a player. */
+/**
+ * What the playlists of a broadcast are built of: chosen once for it, because these never change under a player (rfc8216bis 6.2.1 for
+ * TARGETDURATION; for PART-TARGET the draft says nothing, and Apple's players end at a change).
+ */
 export interface Profile {
   readonly name: ProfileName;
-  /** What a part aims at. */
+  /** What a part aims at: PART-TARGET is this and one frame of sound more (rfc8216bis 4.4.3.7). */
   readonly partSeconds: number;
   /** A keyframe cuts once the open segment is this long. */
   readonly segmentSeconds: number;
-  /** Whole seconds; no segment is longer. */
+  /** Whole seconds; no segment is longer (rfc8216bis 4.4.3.1). */
   readonly targetDuration: number;
-  /** Lists without parts and without held requests, for players and caches that cannot deal with these. */
+  /** Lists without parts and without held requests (rfc8216bis 4.4.3.8), for players and caches that cannot deal with these. */
   readonly plain: boolean;
 }
 

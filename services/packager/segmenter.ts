@@ -19,13 +19,13 @@ export type Step =
 export interface Limits {
   /** A keyframe cuts once the open segment is this long. */
   readonly minTicks: number;
-  /** No segment is longer: TARGETDURATION. */
+  /** No segment is longer: TARGETDURATION (rfc8216bis 4.4.3.1). So there is a new one within 1.5 of it (6.2.1). */
   readonly maxTicks: number;
   /** What a part aims at. */
   readonly nominalTicks: number;
-  /** What no part exceeds: PART-TARGET. */
+  /** What no part exceeds: PART-TARGET (rfc8216bis 4.4.3.7, 4.4.4.9). */
   readonly partTicks: number;
-  /** What a part that starts without a keyframe reaches unless it is its segment's last: 85 % of PART-TARGET. */
+  /** What a part that starts without a keyframe reaches unless it is its segment's last: 85 % of PART-TARGET (4.4.4.9). */
   readonly leastTicks: number;
 }
 
@@ -54,6 +54,7 @@ export interface Next {
 
 /** What ends before the next sample of the reference rendition joins `open`. Nothing else in the product cuts. */
 export function cutBefore(next: Next, open: Open, limits: Limits): Cut {
+  // rfc8216bis B.1: each segment begins with an independent frame, as long as there are any in time.
   if (next.boundary && (open.duration >= limits.minTicks || !open.independent)) return "segment";
   // rfc8216bis 4.4.3.1: EXTINF rounded MUST NOT exceed TARGETDURATION, which never changes.
   if (open.duration + next.duration > limits.maxTicks) return "segment";
@@ -240,7 +241,10 @@ export class Reference {
     return this.#out.take();
   }
 
-  /** The clock stands at `now` and no frame has come: after 1.5 part targets, what is missing becomes gap parts. */
+  /**
+   * The clock stands at `now` and no frame has come: after 1.5 part targets, what is missing becomes gap parts. rfc8216bis 6.2.1: a
+   * part follows the last one within its target, a segment within 1.5 of its own, and media that is missing is said to be.
+   */
   elapse(now: number): Step[] {
     const from = this.edge;
     const { partTicks, nominalTicks } = this.#out.limits;
@@ -251,7 +255,7 @@ export class Reference {
     return this.#out.take();
   }
 
-  /** The next frame starts behind a discontinuity and must be a keyframe. */
+  /** The next frame starts behind a discontinuity (rfc8216bis 6.2.1) and must be a keyframe. */
   interrupt(): Step[] {
     this.#breakOff();
     return this.#out.take();
@@ -273,7 +277,7 @@ export class Reference {
 
   #accept(frame: Frame): void {
     this.#needsKey = false;
-    // What is missing up to here was on air as nothing: say so. A seam of two clocks is a few milliseconds wide.
+    // rfc8216bis 6.2.1: what is missing up to here was on air as nothing: say so. A seam of two clocks is a few milliseconds wide.
     if (this.#edge !== undefined && frame.dts - this.#edge > this.#table.timescale / 100)
       this.#gapUntil(frame.dts);
     if (this.silent || this.#discontinuous) this.#out.close();
@@ -347,7 +351,7 @@ export function shownFor(distance: number, before: number, { nominalTicks, partT
   return distance > 0 && distance <= partTicks ? distance : Math.min(before || nominalTicks, partTicks);
 }
 
-/** A gap in parts: nominal ones, the last up to PART-TARGET rather than a runt behind it. */
+/** A gap in parts (rfc8216bis 4.4.4.9): nominal ones, the last up to PART-TARGET rather than a runt behind it. */
 export function gapParts(ticks: number, { nominalTicks, partTicks }: Limits): number[] {
   const parts: number[] = [];
   let left = ticks;

@@ -12,13 +12,13 @@ export interface Window {
   readonly deltas: boolean;
   /** Milliseconds since 1970 at dts 0. */
   readonly epochMs: number;
-  /** The discontinuity count of the last segment that left: EXT-X-DISCONTINUITY-SEQUENCE. */
+  /** The discontinuity count of the last segment that left: EXT-X-DISCONTINUITY-SEQUENCE (rfc8216bis 4.4.3.3, 6.2.2). */
   readonly discontinuitySequence: number;
-  /** Complete segments, oldest first, without a hole in their numbers. */
+  /** Complete segments, oldest first, without a hole in their numbers (rfc8216bis 4.4.3.2, 6.2.2). */
   readonly segments: readonly Segment[];
-  /** The segment under construction with its complete parts; absent when none has begun or the rendition ended. */
+  /** The segment under construction with its complete parts (rfc8216bis 4.4.4.9); absent when none has begun or the rendition ended. */
   readonly open: Segment | undefined;
-  /** Where the next part will appear; its URI is hinted. Absent when ended or when the next thing is a gap. */
+  /** Where the next part will appear; its URI is hinted (rfc8216bis 4.4.5.3). Absent when ended or when the next thing is a gap. */
   readonly next: { readonly number: number; readonly part: number; readonly version: number } | undefined;
   readonly ended: boolean;
 }
@@ -159,7 +159,7 @@ export class RenditionWindow implements Window {
           chunks,
           bytes,
         });
-        // A segment that lacks a part cannot be had whole.
+        // rfc8216bis 4.4.4.7: a segment that lacks a part cannot be had whole.
         open.gap ||= step.gap;
         open.duration += step.duration;
         open.byteLength += bytes.length;
@@ -179,7 +179,7 @@ export class RenditionWindow implements Window {
     }
   }
 
-  /** ENDLIST: nothing follows. */
+  /** ENDLIST (rfc8216bis 4.4.3.4): nothing follows. */
   end(): void {
     this.#open = undefined;
     this.#ended = true;
