@@ -27,8 +27,28 @@ export function createMetrics(role: string): Metrics {
   collectDefaultMetrics({ register: registry });
   return {
     counter(name, help, labels = []) {
-      const counter = new Counter({ name, help, labelNames: [...labels], registers: [registry] });
-      return (by = 1, values = {}) => counter.inc({ ...values }, by);
+      // Added up here, because the library sorts and joins labels at every call.
+      const sums = new Map<string, { readonly values: Record<string, string | number>; by: number }>();
+      const counter: Counter = new Counter({
+        name,
+        help,
+        labelNames: [...labels],
+        registers: [registry],
+        collect() {
+          for (const sum of sums.values()) {
+            counter.inc(sum.values, sum.by);
+            sum.by = 0;
+          }
+        },
+      });
+      const [only] = labels;
+      return (by = 1, values = {}) => {
+        const key =
+          labels.length === 1 ? String(values[only!]) : labels.map((label) => values[label]).join("\n");
+        const sum = sums.get(key);
+        if (sum) sum.by += by;
+        else sums.set(key, { values: { ...values }, by });
+      };
     },
     gauge(name, help, { labels = [], read } = {}) {
       const gauge: Gauge = new Gauge({

@@ -31,7 +31,12 @@ export interface Growing {
 interface Waiter {
   readonly ready: () => boolean;
   readonly settle: (how: Waited) => void;
+  /** By `performance.now()`. */
+  readonly untilMs: number;
 }
+
+/** Whoever waits in vain hears of it by so much late, together with others. */
+const lateStepMs = 100;
 
 /**
  * One track of a broadcast as readers see it: a window that grows, and a place to wait for it to grow. The publisher
@@ -52,6 +57,8 @@ export class Rendition {
   #whole: Window | undefined;
   readonly #inits: Init[] = [];
   readonly #waiters = new Set<Waiter>();
+  /** One for all who wait: many come and go with every part. */
+  #lateTimer: NodeJS.Timeout | undefined;
   /** Whoever is told of every chunk. */
   readonly #listeners = new Set<() => void>();
   /** Channels of the captions in its pictures so far. */
@@ -228,20 +235,37 @@ export class Rendition {
     return part.gap ? undefined : [part.bytes];
   }
 
-  /** Waits until `ready` holds after a change, `limitMs` pass, or `gone` is called through the returned handle. */
+  /**
+   * Waits until `ready` holds after a change, `limitMs` pass, or `gone` is called through the returned handle. The limit is one for
+   * all who wait at a time: nobody is told before those who came first.
+   */
   wait(ready: () => boolean, limitMs: number, onGone: (gone: () => void) => void): Promise<Waited> {
     if (ready()) return Promise.resolve("ready");
     return new Promise((resolve) => {
-      const settle = (how: Waited): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(waiter);
-        resolve(how);
+      const waiter: Waiter = {
+        ready,
+        untilMs: performance.now() + limitMs,
+        settle: (how) => {
+          if (this.#waiters.delete(waiter)) resolve(how);
+        },
       };
-      const timer = setTimeout(settle, limitMs, "late");
-      const waiter: Waiter = { ready, settle };
       this.#waiters.add(waiter);
-      onGone(() => settle("gone"));
+      this.#lateTimer ??= setTimeout(() => this.#tellLate(), limitMs);
+      onGone(() => waiter.settle("gone"));
     });
+  }
+
+  /** Lets those go whose time is over, and comes back for the next. */
+  #tellLate(): void {
+    const nowMs = performance.now();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const { untilMs, settle } of this.#waiters)
+      if (untilMs <= nowMs + 1) settle("late");
+      else nextMs = Math.min(nextMs, untilMs);
+    this.#lateTimer =
+      nextMs < Number.POSITIVE_INFINITY
+        ? setTimeout(() => this.#tellLate(), Math.max(lateStepMs, nextMs - nowMs))
+        : undefined;
   }
 
   /** How many are told of every chunk. */

@@ -109,6 +109,7 @@ function patienceOf({ query }: Exchange, { state, targetDuration }: Programme): 
 /** undefined for one that is too large. */
 function bodyOf(exchange: Exchange): Promise<string | undefined> {
   const { request } = exchange.raw;
+  if (request.readableEnded) return Promise.resolve("");
   return new Promise((resolve) => {
     const pieces: Buffer[] = [];
     let bytes = 0;

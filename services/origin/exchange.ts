@@ -1,5 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders, RequestListener, ServerResponse } from "node:http";
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { Readable } from "node:stream";
 
 /** One request and its one answer, over HTTP/1.1 or HTTP/2: what routes see. */
 export interface Exchange {
@@ -11,6 +12,8 @@ export interface Exchange {
   readonly peer: string;
   /** Answers once; `body` is written piece by piece. HEAD sends the headers alone. */
   reply(status: number, headers: OutgoingHttpHeaders, body?: readonly Uint8Array[]): void;
+  /** Answers once, with 200 and what many are answered with. */
+  send(answer: Answer): void;
   /**
    * Answers once, with a body that comes over time; undefined where there is nothing to write: HEAD, or a client that
    * has left. `drained` is called when a full body takes more, `gone` when it ended in any way.
@@ -26,7 +29,7 @@ export interface Exchange {
   cut(): void;
   /** The streams themselves, for an answer that is passed through from elsewhere. */
   readonly raw: {
-    readonly request: NodeJS.ReadableStream;
+    readonly request: Readable;
     readonly http1?: ServerResponse;
     readonly http2?: ServerHttp2Stream;
   };
@@ -41,6 +44,39 @@ export interface Body {
   abort(): void;
 }
 
+/** What many are answered with: its header is put together once, and a short body goes out with it in one write. */
+export class Answer {
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: Buffer;
+  #fields: string[] | undefined;
+  #text: string | undefined;
+
+  constructor(headers: OutgoingHttpHeaders, body: Buffer) {
+    this.headers = headers;
+    this.body = body;
+  }
+
+  /** Names and values by turns, as node:http takes them. */
+  get fields(): string[] {
+    this.#fields ??= Object.entries({
+      ...everywhere,
+      "content-length": this.body.length,
+      ...this.headers,
+    }).flatMap(([name, value]) => [name, String(value)]);
+    return this.#fields;
+  }
+
+  /**
+   * The bytes as characters: node:http joins a header to a body of these, and to no other. undefined for a body whose characters
+   * would have to be copied.
+   */
+  get text(): string | undefined {
+    if (this.body.length > oneWriteBytes) return undefined;
+    this.#text ??= this.body.toString("latin1");
+    return this.#text;
+  }
+}
+
 export type Handler = (exchange: Exchange) => void | Promise<void>;
 
 /** For players on any page: nothing here depends on who asks, and no request needs a preflight. */
@@ -51,6 +87,9 @@ const everywhere: OutgoingHttpHeaders = {
   "cross-origin-resource-policy": "cross-origin",
   "x-content-type-options": "nosniff",
 };
+
+/** What Linux and node take from a string at once, header included. */
+const oneWriteBytes = 14_000;
 
 /** Who really asks, from the socket's peer and the header X-Forwarded-For. */
 export type ClientAddress = (peer: string, forwarded: string | undefined) => string;
@@ -67,52 +106,89 @@ function bytesIn(headers: IncomingHttpHeaders): number {
 
 /** A listener for node:http. */
 export function http1(handle: Handler, client = byPeer): RequestListener {
-  return (request: IncomingMessage, response: ServerResponse) => {
+  return (request, response) => void handle(new Http1(request, response, client));
+}
+
+class Http1 implements Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly peer: string;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  #gone: (() => void)[] | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, client: ClientAddress) {
     const [path, query] = split(request.url ?? "/");
-    void handle({
-      method: request.method ?? "GET",
-      path,
-      query,
-      headers: request.headers,
-      peer: client(request.socket.remoteAddress ?? "", forwardedFor(request.headers)),
-      raw: { request, http1: response },
-      reply(status, headers, body = []) {
-        if (response.headersSent || response.destroyed) return;
-        response.writeHead(status, { ...everywhere, "content-length": lengthOf(body), ...headers });
-        if (request.method === "HEAD" || body.length === 0) return void response.end();
-        if (body.length === 1) return void response.end(body[0]);
-        // One write for many pieces.
+    this.method = request.method ?? "GET";
+    this.path = path;
+    this.query = query;
+    this.headers = request.headers;
+    this.peer = client(request.socket.remoteAddress ?? "", forwardedFor(request.headers));
+    this.#request = request;
+    this.#response = response;
+  }
+
+  get raw(): Exchange["raw"] {
+    return { request: this.#request, http1: this.#response };
+  }
+
+  reply(status: number, headers: OutgoingHttpHeaders, body: readonly Uint8Array[] = []): void {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return;
+    response.writeHead(status, { ...everywhere, "content-length": lengthOf(body), ...headers });
+    if (this.method === "HEAD" || body.length === 0) return void response.end();
+    if (body.length === 1) return void response.end(body[0]);
+    // One write for many pieces.
+    response.cork();
+    for (const piece of body) response.write(piece);
+    response.end();
+    response.uncork();
+  }
+
+  send(answer: Answer): void {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return;
+    response.writeHead(200, answer.fields);
+    if (this.method === "HEAD") return void response.end();
+    const { text } = answer;
+    if (text === undefined) response.end(answer.body);
+    else response.end(text, "latin1");
+  }
+
+  stream(...[status, headers, { drained, gone }]: Parameters<Exchange["stream"]>): Body | undefined {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return undefined;
+    response.writeHead(status, { ...everywhere, ...headers });
+    if (this.method === "HEAD") return void response.end();
+    response.on("drain", drained);
+    this.onGone(gone);
+    return {
+      write(pieces) {
         response.cork();
-        for (const piece of body) response.write(piece);
-        response.end();
+        let free = true;
+        for (const piece of pieces) free = response.write(piece);
         response.uncork();
+        return free;
       },
-      stream(status, headers, { drained, gone }) {
-        if (response.headersSent || response.destroyed) return undefined;
-        response.writeHead(status, { ...everywhere, ...headers });
-        if (request.method === "HEAD") return void response.end();
-        response.on("drain", drained);
-        response.once("close", gone);
-        return {
-          write(pieces) {
-            response.cork();
-            let free = true;
-            for (const piece of pieces) free = response.write(piece);
-            response.uncork();
-            return free;
-          },
-          end: () => response.end(),
-          abort: () => response.destroy(),
-        };
-      },
-      onGone(gone) {
-        response.once("close", gone);
-      },
-      cut() {
-        if (response.headersSent) response.destroy();
-      },
+      end: () => response.end(),
+      abort: () => response.destroy(),
+    };
+  }
+
+  onGone(gone: () => void): void {
+    if (this.#gone) return void this.#gone.push(gone);
+    const all = [gone];
+    this.#gone = all;
+    this.#response.once("close", () => {
+      for (const one of all) one();
     });
-  };
+  }
+
+  cut(): void {
+    if (this.#response.headersSent) this.#response.destroy();
+  }
 }
 
 /** A listener for the `stream` event of node:http2: half again as fast as its compatibility API. */
@@ -121,8 +197,6 @@ export function http2(
   client = byPeer,
 ): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void {
   return (stream, headers) => {
-    const method = String(headers[":method"] ?? "GET");
-    const [path, query] = split(String(headers[":path"] ?? "/"));
     // A client that resets its stream is no error of ours.
     stream.on("error", () => {});
     // Node says the limit to the client and does not hold him to it.
@@ -130,51 +204,77 @@ export function http2(
       stream.respond({ ":status": 431 }, { endStream: true });
       return stream.session?.close();
     }
-    void handle({
-      method,
-      path,
-      query,
-      headers,
-      peer: client(stream.session?.socket.remoteAddress ?? "", forwardedFor(headers)),
-      raw: { request: stream, http2: stream },
-      reply(status, fields, body = []) {
-        if (stream.headersSent || stream.destroyed) return;
-        const bare = method === "HEAD" || body.length === 0;
-        stream.respond(
-          { ":status": status, ...everywhere, "content-length": lengthOf(body), ...fields },
-          { endStream: bare },
-        );
-        if (bare) return;
-        for (let i = 0; i < body.length - 1; i++) stream.write(body[i]);
-        stream.end(body.at(-1));
-      },
-      stream(status, fields, { drained, gone }) {
-        if (stream.headersSent || stream.destroyed) return undefined;
-        const bare = method === "HEAD";
-        stream.respond({ ":status": status, ...everywhere, ...fields }, { endStream: bare });
-        if (bare) return undefined;
-        stream.on("drain", drained);
-        stream.once("close", gone);
-        return {
-          write(pieces) {
-            stream.cork();
-            let free = true;
-            for (const piece of pieces) free = stream.write(piece);
-            stream.uncork();
-            return free;
-          },
-          end: () => stream.end(),
-          abort: () => stream.close(constants.NGHTTP2_INTERNAL_ERROR),
-        };
-      },
-      onGone(gone) {
-        stream.once("close", gone);
-      },
-      cut() {
-        if (stream.headersSent) stream.close(constants.NGHTTP2_CANCEL);
-      },
-    });
+    void handle(new Http2(stream, headers, client));
   };
+}
+
+class Http2 implements Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly peer: string;
+  readonly #stream: ServerHttp2Stream;
+
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientAddress) {
+    const [path, query] = split(String(headers[":path"] ?? "/"));
+    this.method = String(headers[":method"] ?? "GET");
+    this.path = path;
+    this.query = query;
+    this.headers = headers;
+    this.peer = client(stream.session?.socket.remoteAddress ?? "", forwardedFor(headers));
+    this.#stream = stream;
+  }
+
+  get raw(): Exchange["raw"] {
+    return { request: this.#stream, http2: this.#stream };
+  }
+
+  reply(status: number, fields: OutgoingHttpHeaders, body: readonly Uint8Array[] = []): void {
+    const stream = this.#stream;
+    if (stream.headersSent || stream.destroyed) return;
+    const bare = this.method === "HEAD" || body.length === 0;
+    stream.respond(
+      { ":status": status, ...everywhere, "content-length": lengthOf(body), ...fields },
+      { endStream: bare },
+    );
+    if (bare) return;
+    for (let i = 0; i < body.length - 1; i++) stream.write(body[i]);
+    stream.end(body.at(-1));
+  }
+
+  send({ headers, body }: Answer): void {
+    this.reply(200, headers, [body]);
+  }
+
+  stream(...[status, fields, { drained, gone }]: Parameters<Exchange["stream"]>): Body | undefined {
+    const stream = this.#stream;
+    if (stream.headersSent || stream.destroyed) return undefined;
+    const bare = this.method === "HEAD";
+    stream.respond({ ":status": status, ...everywhere, ...fields }, { endStream: bare });
+    if (bare) return undefined;
+    stream.on("drain", drained);
+    stream.once("close", gone);
+    return {
+      write(pieces) {
+        stream.cork();
+        let free = true;
+        for (const piece of pieces) free = stream.write(piece);
+        stream.uncork();
+        return free;
+      },
+      end: () => stream.end(),
+      abort: () => stream.close(constants.NGHTTP2_INTERNAL_ERROR),
+    };
+  }
+
+  onGone(gone: () => void): void {
+    this.#stream.once("close", gone);
+  }
+
+  cut(): void {
+    if (this.#stream.headersSent) this.#stream.close(constants.NGHTTP2_CANCEL);
+  }
 }
 
 /** Node joins repeated fields of this name by commas; an array is for those that it does not know. */

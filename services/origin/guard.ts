@@ -3,7 +3,7 @@ import { type Admission, type Client, type Denial, Gate } from "../auth/gate.ts"
 import { openGround } from "../auth/ground.ts";
 import type { Geo } from "../auth/rules.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
-import type { Exchange } from "./exchange.ts";
+import { Answer, type Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
 export interface GuardOptions {
@@ -30,6 +30,13 @@ export interface Refusal {
   readonly headers: OutgoingHttpHeaders;
 }
 
+/** Who was let in and is not answered yet. */
+interface Visit {
+  readonly exchange: Exchange;
+  readonly playback: string;
+  readonly client: Client;
+}
+
 /** A held request lasts less; its end is watched only when its token ends within this time. */
 const longestMs = 60_000;
 const keysSeconds = 300;
@@ -38,7 +45,7 @@ const keysSeconds = 300;
 export class Guard {
   readonly #options: GuardOptions;
   readonly #gate: Gate;
-  readonly #inside = new Set<{ recheck: () => void }>();
+  readonly #inside = new Set<Visit>();
   readonly #ground: ReturnType<typeof openGround>;
 
   constructor(options: GuardOptions) {
@@ -51,25 +58,16 @@ export class Guard {
    * Lets a viewer in by a uid or a token; undefined when he was refused and told so, by a sentence or in `tell`'s way.
    */
   admit(exchange: Exchange, playback: string, tell?: (refusal: Refusal) => void): Admitted | undefined {
-    const client = clientOf(exchange);
+    const client = new Asking(exchange);
     const first = this.#gate.admit(playback, client, Date.now());
     if ("status" in first) {
       this.#deny(exchange, first, tell);
       return undefined;
     }
-    const visit = {
-      recheck: () => {
-        const now = this.#gate.admit(playback, client, Date.now());
-        if (!("status" in now)) return;
-        this.#inside.delete(visit);
-        // What is under way ends in the middle, what still waits is told.
-        exchange.cut();
-        this.#deny(exchange, now);
-      },
-    };
+    const visit: Visit = { exchange, playback, client };
     this.#inside.add(visit);
     const leftMs = first.untilMs - Date.now();
-    const end = leftMs < longestMs ? setTimeout(visit.recheck, leftMs + 1) : undefined;
+    const end = leftMs < longestMs ? setTimeout(() => this.#look(visit), leftMs + 1) : undefined;
     exchange.onGone(() => {
       clearTimeout(end);
       this.#inside.delete(visit);
@@ -127,20 +125,51 @@ export class Guard {
   }
 
   #recheck(): void {
-    for (const visit of [...this.#inside]) visit.recheck();
+    for (const visit of [...this.#inside]) this.#look(visit);
+  }
+
+  /** Whether this viewer may still be here; else he is shown out. */
+  #look(visit: Visit): void {
+    const { exchange, playback, client } = visit;
+    const now = this.#gate.admit(playback, client, Date.now());
+    if (!("status" in now)) return;
+    this.#inside.delete(visit);
+    // What is under way ends in the middle, what still waits is told.
+    exchange.cut();
+    this.#deny(exchange, now);
   }
 }
 
-function clientOf({ headers, peer }: Exchange): Client {
-  const { referer } = headers;
-  return {
-    address: peer,
-    agent: headers["user-agent"] ?? "",
+/** Who is behind a request. Most are let in without a look at more than the address that they ask for. */
+class Asking implements Client {
+  readonly #exchange: Exchange;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  get address(): string {
+    return this.#exchange.peer;
+  }
+
+  get agent(): string {
+    return this.#exchange.headers["user-agent"] ?? "";
+  }
+
+  get page(): string | undefined {
+    const { origin, referer } = this.#exchange.headers;
     // A page that shows media without CORS sends no Origin, but says where it is from.
-    page: headers.origin ?? (referer && URL.canParse(referer) ? new URL(referer).origin : undefined),
-    host: String(headers[":authority"] ?? headers.host ?? ""),
-  };
+    return origin ?? (referer && URL.canParse(referer) ? new URL(referer).origin : undefined);
+  }
+
+  get host(): string {
+    const { headers } = this.#exchange;
+    return String(headers[":authority"] ?? headers.host ?? "");
+  }
 }
+
+/** What is the same for all who have a token of some kind. */
+const ofOne = new WeakMap<Answer, Answer>();
 
 /** The same answers for one viewer alone: no shared cache keeps them, and only an allowed page may read them. */
 function guarded(exchange: Exchange, client: Client, { allowedOrigins }: Admission): Exchange {
@@ -153,9 +182,18 @@ function guarded(exchange: Exchange, client: Client, { allowedOrigins }: Admissi
       vary: headers.vary ? `${headers.vary}, origin` : "origin",
     }),
   });
+  const { method, path, query, headers, peer, raw } = exchange;
   return {
-    ...exchange,
+    ...{ method, path, query, headers, peer, raw },
     reply: (status, headers, body) => exchange.reply(status, mark(headers), body),
+    send(answer) {
+      if (restricted) return exchange.reply(200, mark(answer.headers), [answer.body]);
+      const own = ofOne.get(answer) ?? new Answer(mark(answer.headers), answer.body);
+      ofOne.set(answer, own);
+      exchange.send(own);
+    },
     stream: (status, headers, on) => exchange.stream(status, mark(headers), on),
+    onGone: (gone) => exchange.onGone(gone),
+    cut: () => exchange.cut(),
   };
 }

@@ -143,6 +143,8 @@ const patience = {
   requestTimeout: 30_000,
   connectionsCheckingInterval: 2_000,
   maxHeaderSize: maxHeaderBytes,
+  // What has no body needs no stream for one.
+  optimizeEmptyRequests: true,
 };
 
 /** Live core, packaging and delivery of what is on air here, on the public ports. */

@@ -18,7 +18,7 @@ import { answerFor, type Directives } from "../packager/reload.ts";
 import { shownSize } from "../packager/track.ts";
 import { acceptsGzip, cacheControl } from "./caching.ts";
 import { clipOf, nothingThere } from "./clips.ts";
-import type { Exchange } from "./exchange.ts";
+import { Answer, type Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
 
 const type = "application/vnd.apple.mpegurl";
@@ -40,9 +40,49 @@ export interface Mode {
   readonly clip?: Stretch | undefined;
 }
 
+/** A text, with what it was answered with so far. */
+class Text {
+  readonly plain: Buffer;
+  readonly #compressed: () => void;
+  readonly #answers: { readonly cache: string; readonly zipped: boolean; readonly answer: Answer }[] = [];
+  #gzip: Buffer | undefined;
+
+  /** `compressed` is called when it is. */
+  constructor(text: string, compressed: () => void) {
+    this.plain = Buffer.from(text);
+    this.#compressed = compressed;
+  }
+
+  answer(cache: string, zipped: boolean): Answer {
+    const found = this.#answers.find((one) => one.cache === cache && one.zipped === zipped);
+    if (found) return found.answer;
+    // rfc9218: a playlist before the media that it lists.
+    const headers = {
+      "content-type": type,
+      "cache-control": cache,
+      vary: "accept-encoding",
+      priority: "u=1",
+    };
+    const answer = zipped
+      ? new Answer({ ...headers, "content-encoding": "gzip" }, this.#zip())
+      : new Answer(headers, this.plain);
+    this.#answers.push({ cache, zipped, answer });
+    return answer;
+  }
+
+  #zip(): Buffer {
+    if (!this.#gzip) {
+      this.#gzip = gzipSync(this.plain, { level: 4 });
+      this.#compressed();
+    }
+    return this.#gzip;
+  }
+}
+
 interface Rendered {
   readonly revision: number;
-  readonly texts: Map<string, { readonly plain: Buffer; gzip: Buffer | undefined }>;
+  /** A handful: what can be asked of one list. */
+  readonly texts: { readonly mode: Mode; readonly skip: Directives["skip"]; readonly text: Text }[];
 }
 
 /**
@@ -96,11 +136,8 @@ export class Playlists {
       : directives.number === undefined
         ? "playlist"
         : "held playlist";
-    this.#send(
-      exchange,
-      this.#render(broadcast, rendition, directives.skip, mode),
-      cacheControl(kind, broadcast.targetDuration),
-    );
+    const text = this.#render(broadcast, rendition, directives.skip, mode);
+    send(exchange, text, cacheControl(kind, broadcast.targetDuration));
   }
 
   /** The segments of a stretch, with where in the first of them it begins. */
@@ -110,8 +147,7 @@ export class Playlists {
     const { window, startSeconds } = clip;
     const { name } = rendition;
     const list = mediaPlaylist(window, { name, skip: "none", reports: [], plain: true, startSeconds });
-    const plain = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
-    this.#send(exchange, { plain, gzip: undefined }, cacheControl("file", 0));
+    send(exchange, this.#text(list, mode), cacheControl("file", 0));
   }
 
   multivariant(exchange: Exchange, broadcast: Programme, mode: Mode): void {
@@ -183,66 +219,47 @@ export class Playlists {
       pictures,
       texts: mode.clip ? [] : texts,
     });
-    const text = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
-    this.#send(
-      exchange,
-      { plain: text, gzip: undefined },
-      cacheControl("multivariant", broadcast.targetDuration),
-    );
+    send(exchange, this.#text(list, mode), cacheControl("multivariant", broadcast.targetDuration));
   }
 
-  #render(
-    broadcast: Programme,
-    rendition: Readable,
-    skip: Directives["skip"],
-    mode: Mode,
-  ): { plain: Buffer; gzip: Buffer | undefined } {
+  #render(broadcast: Programme, rendition: Readable, skip: Directives["skip"], mode: Mode): Text {
     let rendered = this.#rendered.get(rendition);
     if (rendered?.revision !== rendition.revision) {
-      rendered = { revision: rendition.revision, texts: new Map() };
+      rendered = { revision: rendition.revision, texts: [] };
       this.#rendered.set(rendition, rendered);
     }
-    const key = `${mode.dvr} ${mode.parameter} ${mode.pictures} ${mode.text} ${skip}`;
-    let text = rendered.texts.get(key);
-    if (!text) {
-      const options = {
-        name: mode.text ?? rendition.name,
-        plain: broadcast.plain,
-        past: mode.dvr ? rendition.past : undefined,
-        cues: cuesOf(broadcast, mode),
-      };
-      const list = mode.pictures
-        ? iframePlaylist(rendition.shown, options)
-        : mediaPlaylist(rendition.shown, {
-            ...options,
-            skip,
-            reports: reports(broadcast, mode.text ? undefined : rendition, mode),
-          });
-      const plain = Buffer.from(mode.parameter ? withParameter(list, mode.parameter) : list);
-      this.#made("text");
-      text = { plain, gzip: undefined };
-      rendered.texts.set(key, text);
-    }
+    const known = rendered.texts.find((one) => one.skip === skip && sameMode(one.mode, mode));
+    if (known) return known.text;
+    const options = {
+      name: mode.text ?? rendition.name,
+      plain: broadcast.plain,
+      past: mode.dvr ? rendition.past : undefined,
+      cues: cuesOf(broadcast, mode),
+    };
+    const list = mode.pictures
+      ? iframePlaylist(rendition.shown, options)
+      : mediaPlaylist(rendition.shown, {
+          ...options,
+          skip,
+          reports: reports(broadcast, mode.text ? undefined : rendition, mode),
+        });
+    this.#made("text");
+    const text = this.#text(list, mode);
+    rendered.texts.push({ mode, skip, text });
     return text;
   }
 
-  #send(exchange: Exchange, text: { plain: Buffer; gzip: Buffer | undefined }, cache: string): void {
-    // rfc9218: a playlist before the media that it lists.
-    const headers = {
-      "content-type": type,
-      "cache-control": cache,
-      vary: "accept-encoding",
-      priority: "u=1",
-    };
-    if (acceptsGzip(exchange.headers["accept-encoding"])) {
-      if (!text.gzip) {
-        text.gzip = gzipSync(text.plain, { level: 4 });
-        this.#made("gzip");
-      }
-      return exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [text.gzip]);
-    }
-    exchange.reply(200, headers, [text.plain]);
+  #text(list: string, { parameter }: Mode): Text {
+    return new Text(parameter ? withParameter(list, parameter) : list, () => this.#made("gzip"));
   }
+}
+
+function send(exchange: Exchange, text: Text, cache: string): void {
+  exchange.send(text.answer(cache, acceptsGzip(exchange.headers["accept-encoding"])));
+}
+
+function sameMode(a: Mode, b: Mode): boolean {
+  return a.dvr === b.dvr && a.parameter === b.parameter && a.pictures === b.pictures && a.text === b.text;
 }
 
 /** Where every other rendition stands (rfc8216bis 4.4.5.4), so that a switch needs no extra request. */

@@ -511,6 +511,7 @@ test("a request that was held for three target durations is told to come again",
       reply(status, headers) {
         answer = { status, headers };
       },
+      send: () => undefined,
       stream: () => undefined,
       onGone: () => undefined,
       cut: () => undefined,

@@ -1,11 +1,16 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as wait } from "node:timers/promises";
 import { makeFlv } from "../support/flv.ts";
 import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { untilLive } from "../support/viewer.ts";
+import type { Given } from "./bare.ts";
 import { descendants, usageOf } from "./processes.ts";
-import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
+import { type BenchOptions, type Report, type Spread, showSpread, spread } from "./report.ts";
 
 const CLIENTS = 1000;
 const WARM_SECONDS = 10;
@@ -18,21 +23,108 @@ interface Update {
   readonly delays: number[];
 }
 
-/** Many clients that all wait for the next part of one playlist: how late the last is answered, and what each costs. */
+/**
+ * Many clients that all wait for the next part of one playlist: how late the last is answered, and what each costs. Then the same
+ * clients at a server that does nothing but hold and answer, which says what the machine and node:http cost by themselves.
+ */
 export async function fanout({ seconds = 30 }: BenchOptions): Promise<Report> {
   const made = await makeFlv({ seconds: 10, width: 640, height: 360, kbps: 800 });
+  const ours = await ofSluice(made.tags, seconds);
+  const bare = await ofBare(ours.given, seconds);
+  const ratio = ours.microseconds / bare.microseconds;
+  return {
+    name: "fanout",
+    load: `${CLIENTS} clients that are held for each part of one playlist over HTTP/1.1 with gzip, ${ours.updates} updates in ${seconds} s after ${WARM_SECONDS} s of warm-up; lateness counts from the first client that is answered and includes the load generator; bare is node:http that holds and answers the same bytes`,
+    lines: [
+      ["lateness", showLateness(ours), "p99 <= 60 ms"],
+      ["lateness of bare", showLateness(bare)],
+      ["origin, each answer", `${ours.microseconds.toFixed(0)} us`, "<= 55 us"],
+      ["bare, each answer", `${bare.microseconds.toFixed(0)} us`],
+      ["origin to bare", ratio.toFixed(2)],
+      ["texts rendered, each update", ours.rendered.toFixed(2), "1"],
+      ["texts compressed, each update", ours.compressed.toFixed(2), "1"],
+    ],
+    figures: {
+      clients: CLIENTS,
+      seconds,
+      answers: ours.answers,
+      latenessMs: ours.latenessMs,
+      microseconds: ours.microseconds,
+      bare: { latenessMs: bare.latenessMs, microseconds: bare.microseconds, answers: bare.answers },
+      ratio,
+      rendered: ours.rendered,
+      compressed: ours.compressed,
+    },
+  };
+}
+
+interface Measured {
+  readonly answers: number;
+  /** That all have heard. */
+  readonly updates: number;
+  readonly latenessMs: Spread & { readonly p99: number };
+  /** Of the server's CPU, each answer. */
+  readonly microseconds: number;
+}
+
+async function ofSluice(
+  tags: Parameters<typeof startSender>[1],
+  seconds: number,
+): Promise<Measured & { readonly rendered: number; readonly compressed: number; readonly given: Given }> {
   const sluice = await startSluice();
-  const sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, made.tags);
-  const clients: Socket[] = [];
+  const sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, tags);
   try {
     const list = await firstList(sluice);
     await wait(WARM_SECONDS * 1000);
     const pids = descendants(sluice.pid, "role origin");
     const alone = await during(seconds, pids);
-    const updates = new Map<string, Update>();
-    let counting = false;
-    let answers = 0;
-    const begin = await whereItStands(list);
+    const given = await answerOf(list);
+    let before = await madeSoFar(sluice);
+    const began = async (): Promise<void> => {
+      before = await madeSoFar(sluice);
+    };
+    const crowd = await measure({ list, begin: await whereItStands(list), pids, seconds, alone, began });
+    const after = await madeSoFar(sluice);
+    const each = (what: "text" | "gzip"): number => (after[what] - before[what]) / (crowd.updates + 2);
+    const [rendered, compressed] = [each("text"), each("gzip")];
+    if (rendered > 1.1 || compressed > 1.1)
+      throw new Error(`rendered ${rendered} and compressed ${compressed} times an update`);
+    return { ...crowd, rendered, compressed, given };
+  } finally {
+    await sender.close();
+    await sluice.stop();
+  }
+}
+
+async function ofBare(given: Given, seconds: number): Promise<Measured> {
+  const child: ChildProcess = fork(new URL("bare.ts", import.meta.url), { serialization: "advanced" });
+  try {
+    child.send(given);
+    const [port] = (await once(child, "message")) as [number];
+    const list = new URL(`http://127.0.0.1:${port}${given.path}`);
+    const begin = { number: 1, part: 0 };
+    return await measure({ list, begin, pids: [child.pid!], seconds, alone: 0, began: async () => {} });
+  } finally {
+    child.kill();
+  }
+}
+
+/** What the crowd sees and costs, from `begin` on; `began` is called when it has warmed up. */
+async function measure(options: {
+  readonly list: URL;
+  readonly begin: Standing;
+  readonly pids: readonly number[];
+  readonly seconds: number;
+  /** Seconds of CPU that the server uses in this time without the crowd. */
+  readonly alone: number;
+  readonly began: () => Promise<void>;
+}): Promise<Measured> {
+  const { list, begin, pids, seconds, alone, began } = options;
+  const updates = new Map<string, Update>();
+  const clients: Socket[] = [];
+  let counting = false;
+  let answers = 0;
+  try {
     for (let i = 0; i < CLIENTS; i++)
       clients.push(
         follow(list, begin, (update, at) => {
@@ -44,11 +136,10 @@ export async function fanout({ seconds = 30 }: BenchOptions): Promise<Report> {
         }),
       );
     await wait(WARM_SECONDS * 1000);
-    const before = await madeSoFar(sluice);
+    await began();
     counting = true;
     const crowd = await during(seconds, pids);
     counting = false;
-    const after = await madeSoFar(sluice);
     // The first and the last update were not seen by everybody.
     const whole = [...updates.values()].slice(1, -1);
     const missed = 1 - whole.reduce((sum, one) => sum + one.delays.length, 0) / (whole.length * CLIENTS);
@@ -56,39 +147,20 @@ export async function fanout({ seconds = 30 }: BenchOptions): Promise<Report> {
       throw new Error(
         `this machine is too busy: ${Math.round(missed * 100)} % of the answers came too late to count`,
       );
-    const delays = spread(whole.flatMap((one) => one.delays));
-    const p99 = at(
-      whole.flatMap((one) => one.delays),
-      0.99,
-    );
-    const microseconds = ((crowd - alone) * 1e6) / answers;
-    const each = (what: "text" | "gzip"): number => (after[what] - before[what]) / updates.size;
-    const wasted = each("text") > 1.1 || each("gzip") > 1.1;
-    if (wasted) throw new Error(`rendered ${each("text")} and compressed ${each("gzip")} times an update`);
+    const delays = whole.flatMap((one) => one.delays);
     return {
-      name: "fanout",
-      load: `${CLIENTS} clients that are held for each part of one playlist over HTTP/1.1 with gzip, ${whole.length} updates in ${seconds} s after ${WARM_SECONDS} s of warm-up; lateness counts from the first client that is answered and includes the load generator`,
-      lines: [
-        ["lateness", `${showSpread(delays)}; p99 ${p99.toFixed(0)} ms`, "p99 <= 60 ms"],
-        ["origin, each answer", `${microseconds.toFixed(0)} us`, "<= 55 us"],
-        ["texts rendered, each update", each("text").toFixed(2), "1"],
-        ["texts compressed, each update", each("gzip").toFixed(2), "1"],
-      ],
-      figures: {
-        clients: CLIENTS,
-        seconds,
-        answers,
-        latenessMs: { ...delays, p99 },
-        microseconds,
-        rendered: each("text"),
-        compressed: each("gzip"),
-      },
+      answers,
+      updates: whole.length,
+      latenessMs: { ...spread(delays), p99: at(delays, 0.99) },
+      microseconds: ((crowd - alone) * 1e6) / answers,
     };
   } finally {
     for (const client of clients) client.destroy();
-    await sender.close();
-    await sluice.stop();
   }
+}
+
+function showLateness({ latenessMs }: Measured): string {
+  return `${showSpread(latenessMs)}; p99 ${latenessMs.p99.toFixed(0)} ms`;
 }
 
 interface Standing {
@@ -112,6 +184,21 @@ async function whereItStands(list: URL): Promise<Standing> {
   const text = await (await fetch(list)).text();
   const first = Number(/#EXT-X-MEDIA-SEQUENCE:(\d+)/.exec(text)?.[1]);
   return { number: first + (text.match(/^#EXTINF/gm)?.length ?? 0) + 1, part: 0 };
+}
+
+/** What a list is answered with, but for what node:http adds by itself. */
+async function answerOf(list: URL): Promise<Given> {
+  // A body as it goes over the wire, which fetch would have unpacked.
+  const { number, part } = await whereItStands(list);
+  const asked = `${list.pathname}?_HLS_msn=${number}&_HLS_part=${part}`;
+  const [response] = (await once(
+    get({ host: list.hostname, port: list.port, path: asked, headers: { "accept-encoding": "gzip" } }),
+    "response",
+  )) as [IncomingMessage];
+  const body = await buffer(response);
+  const added = new Set(["date", "connection", "keep-alive"]);
+  const headers = Object.entries(response.headers).filter(([name]) => !added.has(name));
+  return { path: list.pathname, headers: Object.fromEntries(headers) as Given["headers"], body };
 }
 
 /** Asks for each part as soon as it has the one before; `heard` is told of each answer. */
