@@ -415,7 +415,7 @@ async function segment(
   // ISO/IEC 23009-1 A.3.9: a player that computes addresses may be early; no cache may keep that past the segment's beginning.
   if (!body && growing?.isAhead(to.number))
     return refuse(exchange, 404, "This segment has not begun; the one before it has to come first");
-  const nothing = body ? undefined : growing?.nothing(to.number, to.version);
+  const nothing = body ? undefined : rendition.nothing(to.number, to.version);
   media(exchange, rendition, nothing ? [nothing] : body);
 }
 

@@ -1,8 +1,9 @@
 import type { Programme, Readable } from "../live/programme.ts";
 import type { Init } from "../live/rendition.ts";
+import { emptySegment } from "../packager/cmaf.ts";
 import { Subtitles } from "../packager/subtitles.ts";
 import { textName } from "../packager/webvtt.ts";
-import type { Window } from "../packager/window.ts";
+import { find, type Window } from "../packager/window.ts";
 import type { Contents, Reel } from "./contents.ts";
 import { type Place, readRange, readRow } from "./read.ts";
 import { bandwidthOf, wholeWindow } from "./rows.ts";
@@ -52,6 +53,17 @@ function renditionOf(place: Place, contents: Contents, reel: Reel): Readable {
     segment: async (number, version) => {
       const bytes = await readRow(place, reel, { number, version, part: undefined });
       return bytes && [bytes];
+    },
+    nothing(number, version) {
+      const { segments } = this.shown;
+      const track = reel.inits.find((init) => init.version === version)?.track;
+      const last = segments.at(-1);
+      if (!track || !last) return undefined;
+      const gap = find(segments, number);
+      if (gap?.gap && gap.version === version) return emptySegment(track, gap.dts, gap.duration);
+      // Players that divide a length by that of a segment, ffmpeg among them, ask for one more than there is.
+      const isNext = number === last.number + 1 && version === last.version;
+      return isNext ? emptySegment(track, last.dts + last.duration, 0) : undefined;
     },
     part: async (number, part, version) => {
       const bytes = await readRow(place, reel, { number, version, part });

@@ -11,7 +11,7 @@ import { audioEncoders, encode, tagsOf, videoEncoders } from "../support/encoded
 import { figuresOf, openSite, players, untilPlaying } from "../support/outside.ts";
 import { type Sender, startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
-import { openViewer, type Viewer } from "../support/viewer.ts";
+import { openViewer, untilLive, type Viewer } from "../support/viewer.ts";
 
 const minute = 60_000;
 let sluice: Sluice;
@@ -70,6 +70,43 @@ test("captions in the pictures are declared, are in every rung as ffmpeg reads t
   expect(new Set(await texts())).toEqual(new Set(["Hello from the pictures."]));
   expect(page.errors).toEqual([]);
   expect(viewer.judge.violations).toEqual([]);
+});
+
+test("captions that begin while somebody watches, whose list said that there are none, are offered and shown", {
+  timeout: 2 * minute,
+}, async () => {
+  const own = await startSluice();
+  onTestFailed(() => console.error(own.log()));
+  try {
+    const coded = await encode({
+      seconds: 16,
+      size: "640x360",
+      video: [videoEncoders.avc1],
+      audio: [audioEncoders.mp4a],
+    });
+    const bare = tagsOf(coded);
+    const spoken = withCaptions(bare, popOn("Better late."));
+    const tags = bare.map((tag, i) => (tag.timestampMs < 8_000 ? tag : spoken[i]!));
+    sender = await startSender(`${own.ready.rtmp}/${own.ready.streamKey}`, tags);
+    const playback = `${own.ready.http}/${own.ready.uid}`;
+    await untilLive(playback);
+    const list = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
+    expect(list).toContain("CLOSED-CAPTIONS=NONE");
+    page = await browser.open(`${playback}/watch`);
+    await untilState(page.page, ["playing"], 20_000);
+    const button = page.page.getByRole("button", { name: "Captions (c)" });
+    expect(await button.count()).toBe(0);
+    await button.waitFor({ state: "attached", timeout: 20_000 });
+    await page.page.keyboard.press("c");
+    await expect.poll(() => shownIn(page!), { timeout: 15_000 }).toContain("CC1: Better late.");
+    // Whoever comes now is told.
+    const later = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
+    expect(later).toContain('TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="CC1"');
+    expect(page.errors).toEqual([]);
+  } finally {
+    await sender?.close();
+    await own.stop();
+  }
 });
 
 test("words beside the media are listed, shown by the button, and shown by players that others wrote", {
@@ -137,6 +174,15 @@ test("words beside the media are listed, shown by the button, and shown by playe
     await site.close();
   }
 });
+
+/** Each cue of the track that is shown, with the track's name. */
+function shownIn({ page }: OpenPage): Promise<string[]> {
+  return page.evaluate(() => {
+    const video = document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!;
+    const [track] = [...video.textTracks].filter(({ mode }) => mode === "showing");
+    return [...(track?.cues ?? [])].map((cue) => `${track!.label}: ${(cue as VTTCue).text.trim()}`);
+  });
+}
 
 /** What ffmpeg makes of a segment of WebVTT. */
 async function subtitlesByFfmpeg(text: string): Promise<string> {

@@ -64,6 +64,81 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     expect(opened.errors).toEqual([]);
   });
 
+  test("with a DVR they go back beyond the live window, and to live again", async () => {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    encoders.push(publish({ url: `${rtmp}/${streamKey}`, gop: 2 }));
+    await untilLive(`${http}/${uid}`);
+    const opened = new Map<string, OpenPage>();
+    for (const player of long ? players : players.filter((one) => one !== "dash")) {
+      const page = await site.open(browser, player, `${http}/${uid}`, { dvr: true });
+      pages.push(page);
+      opened.set(player, page);
+      await untilPlaying(page);
+    }
+    // The live window has 13 seconds of it.
+    for (const page of opened.values()) await untilRange(page, 18);
+    for (const [player, page] of opened) {
+      const { start } = await rangeOf(page);
+      expect(await seek(page, start + 1), player).toBeLessThan(start + 6);
+      await pause(page, 2);
+      const { end, live } = await rangeOf(page);
+      expect(live, player).toBe(true);
+      const { currentTime } = await figuresOf(page);
+      expect(end - currentTime, player).toBeGreaterThan(10);
+      const back = await seek(page, end - 4);
+      await pause(page, 2);
+      const after = await figuresOf(page);
+      expect(after.currentTime - back, player).toBeGreaterThan(1);
+      expect(after.latency, player).toBeLessThan(8);
+      expect(after, player).toMatchObject({ fatal: [], ended: false });
+      expect(page.errors, player).toEqual([]);
+    }
+  });
+
+  test("without a recording they play to the end, hear of it, and ask for nothing that is gone", async () => {
+    const { http, rtmp, apiToken } = sluice.ready;
+    const made = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
+      body: JSON.stringify({ recording: { mode: "off", timeoutSeconds: 1 } }),
+    });
+    const { result } = (await made.json()) as { result: { uid: string; rtmps: { streamKey: string } } };
+    const encoder = publish({ url: `${rtmp}/${result.rtmps.streamKey}`, gop: 2 });
+    encoders.push(encoder);
+    const playback = `${http}/${result.uid}`;
+    await untilLive(playback);
+    const opened = new Map<string, OpenPage>();
+    for (const player of dash) {
+      const page = await site.open(browser, player, playback);
+      pages.push(page);
+      opened.set(player, page);
+      await untilPlaying(page);
+    }
+    const segment = async () =>
+      Number(
+        /MEDIA-SEQUENCE:(\d+)/.exec(
+          await (await fetch(new URL(await sourceOf(playback), `${playback}/manifest/`))).text(),
+        )?.[1],
+      );
+    // The first segments are gone.
+    await expect.poll(segment, { timeout: 40_000, interval: 500 }).toBeGreaterThan(2);
+    await encoder.stop();
+    for (const [player, page] of opened) {
+      const { start } = await rangeOf(page);
+      expect(start, player).toBeGreaterThan(1);
+      await page.page.waitForFunction(
+        () => (window as unknown as { outside: { figures: { ended: boolean } } }).outside.figures.ended,
+        undefined,
+        { timeout: 20_000, polling: 100 },
+      );
+      expect(await figuresOf(page), player).toMatchObject({ fatal: [], ended: true });
+      expect(page.errors, player).toEqual([]);
+    }
+    const text = await (await fetch(`${playback}/manifest/video.mpd`)).text();
+    expect(text).toContain('type="dynamic"');
+    expect(text).not.toContain("minimumUpdatePeriod");
+  });
+
   test.runIf(long).for(dash)("%s goes on when the encoder does, after a while", async (player) => {
     const { http, uid, rtmp, streamKey } = sluice.ready;
     const url = `${rtmp}/${streamKey}`;
@@ -174,6 +249,25 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
 /** By the page's own clock. */
 async function pause({ page }: OpenPage, seconds: number): Promise<void> {
   await page.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), seconds * 1000);
+}
+
+/** The address of the source's list, relative to the multivariant list. */
+async function sourceOf(playback: string): Promise<string> {
+  const text = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
+  return text.split("\n").find((line) => line && !line.startsWith("#")) ?? "";
+}
+
+/** Resolves when a viewer can go back as far as this, in seconds. */
+async function untilRange(opened: OpenPage, seconds: number): Promise<void> {
+  await expect
+    .poll(
+      async () => {
+        const { start, end } = await rangeOf(opened);
+        return end - start;
+      },
+      { timeout: MINUTE, interval: 250 },
+    )
+    .toBeGreaterThan(seconds);
 }
 
 /** Resolves when the player is at this second. */

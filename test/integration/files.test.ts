@@ -71,6 +71,20 @@ async function framesOf(name: string, bytes: Uint8Array): Promise<string[]> {
   return frames(path);
 }
 
+/** Seconds that ffmpeg decodes of a video by its manifest of DASH, without an error. */
+async function decodedByDash(uid: string): Promise<number> {
+  const { stdout, stderr } = await run(
+    "ffmpeg",
+    [
+      ...["-v", "error", "-xerror", "-i", `${http}/${uid}/manifest/video.mpd`],
+      ...["-map", "0:v", "-map", "0:a", "-c:v", "rawvideo", "-s", "16x16", "-f", "framecrc", "-"],
+    ],
+    { maxBuffer: 16 << 20 },
+  );
+  expect(stderr).toBe("");
+  return stdout.split("\n").filter((line) => line.startsWith("0,")).length / 30;
+}
+
 /** The recording as HLS has it: a file for each init segment. */
 async function recorded(): Promise<string[]> {
   const list = `${http}/${video}/manifest/${video}/source.m3u8`;
@@ -143,6 +157,15 @@ test("the download is what HLS has, frame by frame, and any part of it can be ha
   const named = await fetch(`${url}?filename=../My%20"finals".mp4`);
   expect(named.headers.get("content-disposition")).toBe('attachment; filename="_My _finals_.mp4"');
   await named.body?.cancel();
+});
+
+test("ffmpeg reads the manifest of DASH of a recording", async () => {
+  const text = await (await fetch(`${http}/${video}/manifest/video.mpd`)).text();
+  const begins = [...text.matchAll(/<Period id="\w+" start="PT([\d.]+)S"/g)].map(([, at]) => Number(at));
+  const end = Number(/mediaPresentationDuration="PT([\d.]+)S"/.exec(text)?.[1]);
+  expect(begins.length).toBe(2);
+  // Of several Periods it plays the last.
+  expect(await decodedByDash(video)).toBeCloseTo(end - begins[1]!, 0);
 });
 
 test("thumbnails and a storyboard are there while it is on air and after, and what is wrong is said", async () => {
@@ -274,6 +297,7 @@ test("a clip that stays is a video of its own, which plays and has its download"
   }
   const manifest = await (await fetch(`${http}/${result.uid}/manifest/video.mpd`)).text();
   expect(createMpdJudge().manifest(manifest, Date.now())).toEqual([]);
+  expect(await decodedByDash(result.uid)).toBeGreaterThan(2);
   expect((await api(`/${result.uid}`, { method: "DELETE" })).status).toBe(200);
   await expect
     .poll(async () => (await fetch(`${http}/${result.uid}/manifest/video.m3u8`)).status)

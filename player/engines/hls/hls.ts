@@ -54,6 +54,11 @@ const config: Partial<HlsConfig> = {
   streamController: VideoLoader,
   audioStreamController: AudioLoader,
   timelineController: CaptionReader,
+  // Nobody says which language captions are in that no list names.
+  ...{ captionsTextTrack1Label: "CC1", captionsTextTrack1LanguageCode: "" },
+  ...{ captionsTextTrack2Label: "CC2", captionsTextTrack2LanguageCode: "" },
+  ...{ captionsTextTrack3Label: "CC3", captionsTextTrack3LanguageCode: "" },
+  ...{ captionsTextTrack4Label: "CC4", captionsTextTrack4LanguageCode: "" },
   // Nothing of ours carries these, and each costs a controller that runs on every fragment.
   enableInterstitialPlayback: false,
   enableID3MetadataCues: false,
