@@ -69,16 +69,19 @@ test("an irregular one lists whole segments, those of one length in one line", (
   );
 });
 
-test("when it is over a player is promised what is there: all of a short one, of a longer one what the window has", () => {
+test("when it is over, what left the window of one that is not recorded is said to be gone", () => {
   const last = (seconds: number): string => {
     const publishes = [{ atMs: 0, source: { gop: 2, seconds, ...sound } }];
     return simulate(broadcast(publishes, seconds * 1000)).manifests.at(-1)!.text;
   };
-  expect(last(9)).toContain('type="static"');
-  expect(last(9)).not.toContain("timeShiftBufferDepth");
-  expect(last(40)).toContain('type="dynamic"');
-  expect(last(40)).toContain('timeShiftBufferDepth="PT12S" mediaPresentationDuration="PT40');
-  expect(last(40)).not.toContain("minimumUpdatePeriod");
+  expect(last(9)).not.toContain("<FCS");
+  // Twenty segments, of which the window keeps the last seven.
+  const gone = [...last(40).matchAll(/<FCS t="(\d+)" d="(\d+)"/g)].map(([, t, d]) => [Number(t), Number(d)]);
+  expect(gone).toEqual([
+    [900_000, 13 * 180_000],
+    // To where the first frame of sound of that segment begins.
+    [480_000, 13 * 96_000 + 256],
+  ]);
 });
 
 describe("with a DVR", () => {

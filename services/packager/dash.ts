@@ -29,7 +29,7 @@ export interface Presentation {
   readonly clock: string;
   /** Seconds back from the live edge that can be played; Infinity: all of it. */
   readonly depthSeconds: number;
-  /** `static` is for a recording: the first Period begins at 0. A broadcast that is over keeps its times, and its type where the beginning is gone. */
+  /** `static` is for a recording: the first Period begins at 0. A broadcast that is over keeps its times. */
   readonly type: "dynamic" | "static";
   /** Milliseconds since 1970 of the last change of this text. */
   readonly publishMs: number;
@@ -68,28 +68,27 @@ export function manifest(presentation: Presentation): string {
   const last = shown.at(-1);
   const steady = last?.grid !== undefined;
   const over = isOver(presentation);
-  const whole = isWhole(presentation);
   const end = last?.end ?? edgeOf(window);
 
-  // 5.4: a player that was there while it grew learns from `static` that nothing follows. That promises every segment from the
-  // first Period's start on, so where the first ones are gone it learns it from @mediaPresentationDuration instead.
-  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${whole ? "static" : "dynamic"}"`;
+  // 5.4: a player that was there while it grew learns from `static` that nothing follows. Of one that stays `dynamic`, with
+  // @mediaPresentationDuration, dash.js never comes to the end.
+  let text = `<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="${namespace}" profiles="${profiles}" type="${over ? "static" : "dynamic"}"`;
   // 5.3.1.2: the clock of all Periods; it never changes.
   if (type === "dynamic")
     text += ` availabilityStartTime="${date(window.epochMs + startMs)}" publishTime="${date(publishMs)}"`;
-  // 5.3.1.2: without one nobody asks for it again.
-  if (!over)
+  if (!over) {
     text += ` minimumUpdatePeriod="${duration(steady ? updateSeconds.number : updateSeconds.timeline)}"`;
-  // 5.3.1.2: without one it goes back to the beginning.
-  if (!whole && presentation.depthSeconds < Number.POSITIVE_INFINITY)
-    text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
+    // 5.3.1.2: without one it goes back to the beginning.
+    if (presentation.depthSeconds < Number.POSITIVE_INFINITY)
+      text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
+  }
   if (over) text += ` mediaPresentationDuration="${duration((end - first) / timescale)}"`;
   // Some take it for how old the newest whole segment may be, so it is no longer than need be.
   const longest = shown.every(({ grid }) => grid !== undefined)
     ? Math.max(...shown.map(({ grid = 0 }) => grid)) / timescale
     : window.targetDuration;
   text += ` maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(steady ? 2 * window.partTarget : window.targetDuration)}">\n`;
-  if (!whole) text += service(window, { steady, depthSeconds: presentation.depthSeconds });
+  if (!over) text += service(window, { steady, depthSeconds: presentation.depthSeconds });
   let before: Period | undefined;
   shown.forEach((period, index) => {
     text += periodText(presentation, { period, before, next: shown[index + 1], first });
@@ -103,14 +102,6 @@ export function manifest(presentation: Presentation): string {
 /** Whether nothing follows any more. */
 function isOver({ renditions, type }: Presentation): boolean {
   return renditions[0]!.window.ended || type === "static";
-}
-
-/** Whether nothing follows, and all that is described can be had, from the first segment on. */
-function isWhole(presentation: Presentation): boolean {
-  const { periods, renditions, type } = presentation;
-  const oldest = oldestOf(renditions[0]!);
-  const first = periods.find(({ shown, until }) => shown && (until === undefined || until > oldest));
-  return type === "static" || (isOver(presentation) && (!first || first.number >= oldest));
 }
 
 /** K.3: how far behind live a player should be, in ms. Chunk by chunk where the next number is known, else whole segments. */
@@ -306,18 +297,24 @@ function template(presentation: Presentation, place: Place, { member, rendition,
   if (until !== undefined) text += ` endNumber="${until - 1}"`;
   text += ` duration="${ticks(period.grid)}"`;
   // 5.3.9.5.3: a segment can be asked for from its first chunk on, and comes chunk by chunk.
-  if (!isWhole(presentation)) {
+  if (!over) {
     const offset = period.grid / reference - chunkSeconds;
     text += ` availabilityTimeOffset="${decimal(offset)}" availabilityTimeComplete="false"`;
   }
-  const missing = gapsOf(rendition).filter(
+  const missing: Stretch[] = gapsOf(rendition).filter(
     (one) =>
       one.number >= period.number &&
       (until === undefined || one.number < until) &&
       one.dts + one.duration > ticks(period.start),
   );
+  // 5.4: `static` says that all of it can be had. A Period's start is its own for good, so what left the window is said to be gone.
+  const oldest = rendition.past?.at(0) ?? rendition.window.segments[0];
+  if (over && oldest && oldest.number > period.number)
+    missing.unshift({ dts: ticks(period.start), duration: oldest.dts - ticks(period.start) });
   return missing.length > 0 ? `${text}>\n${failover(missing)}        </SegmentTemplate>\n` : `${text}/>\n`;
 }
+
+type Stretch = Pick<Segment, "dts" | "duration">;
 
 function gapsOf({ past, window }: Representation): Segment[] {
   return [...(past?.gaps ?? []), ...window.segments.filter((one) => one.gap)];
@@ -359,7 +356,7 @@ function runs(segments: readonly Segment[], lead: number): string {
 }
 
 /** 5.3.9.7: what this rendition alone lacks. */
-function failover(missing: readonly Segment[]): string {
+function failover(missing: readonly Stretch[]): string {
   if (missing.length === 0) return "";
   const ranges = missing.map((one) => `            <FCS t="${one.dts}" d="${one.duration}"/>\n`);
   return `          <FailoverContent valid="false">\n${ranges.join("")}          </FailoverContent>\n`;

@@ -70,11 +70,9 @@ const one: readonly Rule<Reading>[] = [
     ])
       if (!known.includes(profile)) yield `no profile ${profile}`;
     for (const name of wanted) if (attribute(root, name) === undefined) yield `@${name} is missing`;
-    // 5.4: a dynamic one that is over says how long it is, and stays as it is.
     const updates = attribute(root, "minimumUpdatePeriod") !== undefined;
-    const over = attribute(root, "mediaPresentationDuration") !== undefined;
-    if (updates && over) yield "@minimumUpdatePeriod of what is over";
-    if (!updates && !over) yield "no way to learn of changes";
+    if (updates !== dynamic)
+      yield dynamic ? "no way to learn of changes" : "@minimumUpdatePeriod of what is over";
     if (childrenOf(root, "Location").length > 0) yield "Location would take a token out of the address";
   }),
   rule("5.8.4.11", "clock", function* ({ root, dynamic }) {
@@ -102,10 +100,9 @@ const one: readonly Rule<Reading>[] = [
       if (duration !== undefined && start + duration > next + 1e-4) yield `Period ${id} ends inside the next`;
     }
   }),
-  rule("5.3.2.1", "last-period-open", function* ({ root, periods }) {
+  rule("5.3.2.1", "last-period-open", function* ({ root, periods, dynamic }) {
     const last = periods.at(-1);
-    const grows = attribute(root, "minimumUpdatePeriod") !== undefined;
-    if (grows && last?.duration !== undefined) yield `Period ${last.id} ends while more may come`;
+    if (dynamic && last?.duration !== undefined) yield `Period ${last.id} ends while more may come`;
     // 5.3.1.2: said twice, it has to be the same.
     const end = seconds(root, "mediaPresentationDuration");
     if (last?.duration !== undefined && Number.isFinite(end) && !close(last.start + last.duration, end))
