@@ -423,7 +423,6 @@ export class SluicePlayer extends HTMLElement {
     return {
       base: this.#base,
       moq: this.#moq,
-      dvr: this.#flag("dvr"),
       choice: this.#quality,
       session: this.#reporter.session,
     };
@@ -451,6 +450,7 @@ export class SluicePlayer extends HTMLElement {
     this.#engine = open({
       video: this.#view.video,
       url: `${this.#base}/manifest/video.m3u8${this.#flag("dvr") ? "?dvrEnabled=true" : ""}`,
+      dvr: this.#flag("dvr"),
       address: (url) => addressNow(url, this.#base),
       choice: this.#quality,
       startedMs: this.#startedMs,
@@ -468,7 +468,7 @@ export class SluicePlayer extends HTMLElement {
   #planReturn(): void {
     clearTimeout(this.#return);
     // While a relay is away the lifecycle does not speak of it.
-    const fits = this.#hadMoq && "WebTransport" in globalThis && !this.#flag("dvr");
+    const fits = this.#hadMoq && "WebTransport" in globalThis;
     if (this.#overQuic || !fits || this.#quality === SOUND_ALONE) return;
     this.#return = setTimeout(
       () => {

@@ -24,8 +24,6 @@ export interface Chances {
   readonly base: string;
   /** How to have Media over QUIC; undefined where there is none. */
   readonly moq: Way | undefined;
-  /** A viewer who wants to seek in what was gets HLS. */
-  readonly dvr: boolean;
   /** A quality's name or `AUTO`. */
   readonly choice: string;
   /** Names the viewer to the server. */
@@ -69,8 +67,8 @@ export function moqLasts(): void {
 }
 
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
-export async function chooseMoq({ base, moq, dvr, choice, session }: Chances): Promise<Opener | undefined> {
-  if (!moq || moq.lacks?.length || dvr || choice === SOUND_ALONE) return undefined;
+export async function chooseMoq({ base, moq, choice, session }: Chances): Promise<Opener | undefined> {
+  if (!moq || moq.lacks?.length || choice === SOUND_ALONE) return undefined;
   if (moqAgainMs() > 0) return undefined;
   const avoid = () => {
     const ms = Number(recallText(LENGTH) ?? AVOID_MS);

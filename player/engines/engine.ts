@@ -73,6 +73,8 @@ export interface EngineOptions {
   readonly startedMs: number | undefined;
   /** Media second to begin at, as near as it can be had; undefined for the live edge, or the beginning of a recording. */
   readonly at: number | undefined;
+  /** A viewer may go back to the broadcast's beginning. */
+  readonly dvr: boolean;
   /** Names the viewer to the server: letters and digits. */
   readonly session: string;
   readonly onEvent: (event: EngineEvent) => void;

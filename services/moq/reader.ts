@@ -17,7 +17,7 @@ export interface RelayOptions {
   readonly queuedBytes: number;
   /** For so long viewers of a track whose publisher is lost wait for another way to it. */
   readonly graceMs: number;
-  readonly count?: (what: "objects" | "bytes" | "resets" | "subscriptions", more: number) => void;
+  readonly count?: (what: "objects" | "bytes" | "resets" | "subscriptions" | "fetched", more: number) => void;
 }
 
 /** One object as it was, and as it goes out in each way to write numbers: made once, for the first who reads it so. */

@@ -71,10 +71,11 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     const objects = metrics.counter("sluice_moq_objects_total", "Objects written to subscribers");
     const bytes = metrics.counter("sluice_moq_bytes_total", "Bytes of objects written to subscribers");
     const resets = metrics.counter("sluice_moq_resets_total", "Groups that slow subscribers lost");
+    const fetched = metrics.counter("sluice_moq_fetched_bytes_total", "Bytes of objects that were fetched");
     const subscribed = metrics.counter("sluice_moq_subscriptions_total", "Subscriptions taken");
     const relay = new Relay({
       ...{ cacheBytes, queuedBytes, graceMs },
-      count: (what, more) => ({ objects, bytes, resets, subscriptions: subscribed })[what](more),
+      count: (what, more) => ({ objects, bytes, resets, fetched, subscriptions: subscribed })[what](more),
     });
     const admission = scope.own("admission", new Admission(options.gate));
     const audience = scope.own("audience", new Audience());

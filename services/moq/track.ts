@@ -309,8 +309,9 @@ export class Track {
       ))
         for (const { id, object } of objects) {
           const at = { group: header.group, object: id };
-          if (!before(at, start) && before(at, until))
-            reply.write({ ...object, ...at, priority: header.priority });
+          if (before(at, start) || !before(at, until)) continue;
+          this.#limits.count?.("fetched", object.payload.length);
+          reply.write({ ...object, ...at, priority: header.priority });
         }
       reply.end();
     });
@@ -481,6 +482,7 @@ export class Track {
           return void reply.room().then(() => ask(rest.start, rest.end));
         }
         last = object;
+        this.#limits.count?.("fetched", object.payload.length);
         reply.write(object);
       };
       const finish = () => {

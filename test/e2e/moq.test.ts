@@ -34,6 +34,11 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     await sluice?.stop();
   }, MINUTE);
 
+  async function figure(name: string): Promise<number> {
+    const text = await (await fetch(`${sluice.ready.metrics}/metrics`)).text();
+    return Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, "m").exec(text)?.[1]);
+  }
+
   function onAir(): Publisher {
     return publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, size: "640x360", gop: 2 });
   }
@@ -75,6 +80,71 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
       await close();
     },
   );
+
+  test("a viewer goes back to the beginning, then to a few seconds ago, and returns to what is live", async ({
+    onTestFailed,
+  }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const { page, errors, close } = await browser.open(
+      `${sluice.ready.http}/${sluice.ready.uid}/watch?dvrEnabled=true`,
+    );
+    onTestFailed(async () => console.error(JSON.stringify(await seen(page))));
+    await untilState(page, ["playing"]);
+    const timeline = () =>
+      page.evaluate(() => (document.querySelector("sluice-player") as SluicePlayer).timeline ?? null);
+    await expect.poll(timeline).not.toBeNull();
+    const { start, end } = (await timeline())!;
+    // He came later than that.
+    expect(end - start).toBeGreaterThan(12);
+    const seek = async (to: number) => {
+      await page.evaluate((at) => {
+        (document.querySelector("sluice-player") as SluicePlayer).currentTime = at;
+      }, to);
+      await page.waitForFunction(
+        (at) => {
+          const { media } = document.querySelector("sluice-player") as SluicePlayer;
+          return media.currentTime > at + 0.2 && media.currentTime < at + 4 && !media.seeking;
+        },
+        to,
+        { timeout: 5_000 },
+      );
+    };
+    const fetchedBefore = await figure("sluice_moq_fetched_bytes_total");
+
+    await seek(start);
+    const first = await watchFor(page, 5);
+    expect(first.after.currentTime - first.before.currentTime).toBeGreaterThan(4.5);
+    expect(first.after.currentTime).toBeLessThan(start + 10);
+    expect(first.after.stats).toMatchObject({ engine: "Media over QUIC", errors: [], warnings: [] });
+    const fetched = (await figure("sluice_moq_fetched_bytes_total")) - fetchedBefore;
+    // Some seconds ahead, of 460 kb/s.
+    expect(fetched).toBeGreaterThan(200_000);
+    const now = (await timeline())!;
+    expect(now.start).toBe(start);
+    expect(now.end - end).toBeGreaterThan(5);
+
+    // So near that what is live comes up behind it.
+    await seek(now.end - 7);
+    const second = await watchFor(page, 6);
+    expect(second.after.currentTime - second.before.currentTime).toBeGreaterThan(5.5);
+    const behind = (await timeline())!.end - second.after.currentTime;
+    expect(behind).toBeGreaterThan(4);
+    expect(behind).toBeLessThan(10);
+
+    await page.getByRole("button", { name: /live/i }).click();
+    await page.waitForFunction(
+      () => ((document.querySelector("sluice-player") as SluicePlayer).latency ?? 9) < 2,
+      undefined,
+      { timeout: 5_000 },
+    );
+    const { before, after } = await watchFor(page, 3);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(2.5);
+    expect(after.latency).toBeLessThan(1.5);
+    expect(after.stats).toMatchObject({ engine: "Media over QUIC", errors: [], warnings: [] });
+    expect(after.stats.stallSeconds).toBeLessThan(1);
+    expect(errors).toEqual([]);
+    await close();
+  });
 
   test("a relay that dies costs a moment: LL-HLS goes on where the picture stood, and Media over QUIC when it is back", async ({
     onTestFailed,

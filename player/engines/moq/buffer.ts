@@ -8,9 +8,13 @@ const KEPT_SECONDS = 20;
 export class Feed {
   readonly #buffer: SourceBuffer;
   readonly #failed: (message: string) => void;
-  #queue: (Uint8Array<ArrayBuffer> | { readonly type: string })[] = [];
+  #queue: (Uint8Array<ArrayBuffer> | { readonly type: string } | "clear")[] = [];
   #init: MoqTrack | undefined;
+  /** Of what was queued last. */
+  #type: string | undefined;
   #over = false;
+  /** What is buffered is to go. */
+  #isStale = false;
 
   constructor(buffer: SourceBuffer, failed: (message: string) => void) {
     this.#buffer = buffer;
@@ -21,6 +25,7 @@ export class Feed {
 
   /** Seconds of the last range; undefined while nothing is buffered. */
   get range(): { readonly start: number; readonly end: number } | undefined {
+    if (this.#isStale) return undefined;
     const { buffered } = this;
     const last = buffered.length - 1;
     return last < 0 ? undefined : { start: buffered.start(last), end: buffered.end(last) };
@@ -37,11 +42,21 @@ export class Feed {
   /** An object of `track`; its init segment goes before it when another track's was there. */
   append(track: MoqTrack, bytes: Uint8Array): void {
     if (this.#init !== track) {
-      if (this.#init && this.#init.type !== track.type) this.#queue.push({ type: track.type });
+      if (this.#type !== undefined && this.#type !== track.type) this.#queue.push({ type: track.type });
+      this.#type = track.type;
       this.#init = track;
       this.#queue.push(track.init);
     }
     this.#queue.push(bytes as Uint8Array<ArrayBuffer>);
+    this.#next();
+  }
+
+  /** Forgets everything, what waits included; what comes next is another stretch. */
+  clear(): void {
+    const types = this.#queue.filter((one) => one !== "clear" && !(one instanceof Uint8Array));
+    this.#queue = ["clear", ...types];
+    this.#init = undefined;
+    this.#isStale = true;
     this.#next();
   }
 
@@ -62,12 +77,26 @@ export class Feed {
       const next = this.#queue.shift();
       if (!next) return;
       try {
-        if (next instanceof Uint8Array) this.#buffer.appendBuffer(this.#together(next));
+        if (next === "clear") this.#clear();
+        else if (next instanceof Uint8Array) this.#buffer.appendBuffer(this.#together(next));
         else this.#buffer.changeType(next.type);
       } catch (error) {
         return this.#failed(String(error));
       }
     }
+  }
+
+  #clear(): void {
+    // Appends are of whole objects: nothing is left in the parser.
+    if (this.#buffer.buffered.length === 0) {
+      this.#isStale = false;
+      return;
+    }
+    const fresh = () => {
+      this.#isStale = false;
+    };
+    this.#buffer.addEventListener("updateend", fresh, { once: true });
+    this.#buffer.remove(0, Number.POSITIVE_INFINITY);
   }
 
   /** All objects that wait, in one append. */

@@ -26,6 +26,8 @@ export interface Catalog {
   readonly complete: boolean;
   /** Milliseconds since 1970 at media time 0, where it is said. */
   readonly epochMs: number | undefined;
+  /** Name of the track that says where groups of the past begin. */
+  readonly timeline: string | undefined;
 }
 
 interface Json {
@@ -34,6 +36,7 @@ interface Json {
   readonly tracks?: readonly {
     readonly name: string;
     readonly packaging?: string;
+    readonly isLive?: boolean;
     readonly role?: string;
     readonly mimeType?: string;
     readonly codec?: string;
@@ -70,7 +73,11 @@ export function readCatalog(bytes: Uint8Array, playable: (type: string) => boole
     audio: tracks.filter(({ role }) => role === "audio"),
     qualities: qualitiesOf(video.map((track) => ({ ...track, bitrate: track.bitsPerSecond }))),
     unshown: video.length === 0 && (json.tracks ?? []).some(({ role }) => role === "video"),
-    complete: json.isComplete === true,
+    // Nothing live is left: what there is can be fetched, as a video.
+    complete:
+      json.isComplete === true ||
+      (tracks.length > 0 && (json.tracks ?? []).every(({ isLive }) => isLive === false)),
     epochMs: json.sluiceEpoch,
+    timeline: json.tracks?.find(({ packaging }) => packaging === "mediatimeline")?.name,
   };
 }

@@ -30,9 +30,18 @@ export interface GroupEvents {
   end(): void;
 }
 
+/** What comes of a group of the past. */
+export interface FetchEvents {
+  readonly object: (payload: Uint8Array) => void;
+  /** `whole` is false where some of it is not to be had. */
+  readonly end: (whole: boolean) => void;
+}
+
 export interface MoqClient {
   /** Returns its end. */
   subscribe(name: string, params: Params, events: TrackEvents): () => void;
+  /** All objects of one group of the past. Returns its end. */
+  fetch(name: string, group: number, events: FetchEvents): () => void;
   /** Settles when the relay answers, whatever it says. */
   ping(): Promise<void>;
   close(): void;
@@ -89,6 +98,7 @@ class Client implements MoqClient {
   readonly #aliases = new Map<number, Subscribed>();
   /** Streams that came before the answer that says whose they are. */
   #orphans: { readonly alias: number; readonly adopt: (to: Subscribed) => void }[] = [];
+  readonly #fetches = new Map<number, FetchEvents>();
   readonly #pings = new Map<number, () => void>();
   #control: WritableStreamDefaultWriter<Uint8Array> | undefined;
   readonly #isReady = Promise.withResolvers<void>();
@@ -118,6 +128,21 @@ class Client implements MoqClient {
       if (!this.#requests.delete(id)) return;
       if (request.alias !== undefined) this.#aliases.delete(request.alias);
       this.#send({ type: "unsubscribe", id });
+    };
+  }
+
+  fetch(name: string, group: number, events: FetchEvents): () => void {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    this.#fetches.set(id, events);
+    const track = { namespace: [this.#namespace], name };
+    const [start, end] = [
+      { group, object: 0 },
+      { group, object: 0 },
+    ];
+    this.#send({ type: "fetch", id, range: { kind: "standalone", track, start, end }, params: {} });
+    return () => {
+      if (this.#fetches.delete(id)) this.#send({ type: "fetch-cancel", id });
     };
   }
 
@@ -178,6 +203,8 @@ class Client implements MoqClient {
         return;
       }
       case "request-error": {
+        this.#fetches.get(message.id)?.end(false);
+        this.#fetches.delete(message.id);
         const request = this.#requests.get(message.id);
         this.#requests.delete(message.id);
         request?.events.refused(message.code, message.reason);
@@ -201,12 +228,17 @@ class Client implements MoqClient {
 
   async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
     let group: GroupEvents | undefined;
+    let fetch: number | undefined;
     let early: StreamObject[] | undefined;
     let ended = false;
     let unwanted = false;
     const reader = new DataReader(draft16, {
       header: (header) => {
-        if (header.type !== "subgroup") return;
+        if (header.type === "fetch") {
+          fetch = header.id;
+          unwanted = !this.#fetches.has(fetch);
+          return;
+        }
         const request = this.#aliases.get(header.alias);
         if (request) {
           group = request.events.group(header.group);
@@ -226,10 +258,12 @@ class Client implements MoqClient {
         });
       },
       object: (object) => {
-        if (early) early.push(object);
+        if (fetch !== undefined) this.#fetches.get(fetch)?.object(object.payload);
+        else if (early) early.push(object);
         else group?.object(object);
       },
     });
+    let whole = true;
     try {
       for await (const bytes of chunksOf(stream)) {
         reader.push(bytes);
@@ -237,6 +271,11 @@ class Client implements MoqClient {
       }
     } catch {
       // A group that was reset ends where it stands.
+      whole = false;
+    }
+    if (fetch !== undefined) {
+      this.#fetches.get(fetch)?.end(whole);
+      this.#fetches.delete(fetch);
     }
     ended = true;
     group?.end();

@@ -50,6 +50,12 @@ export class Lanes {
     return (this.#next ?? this.#now)?.track;
   }
 
+  /** The newest group that has begun on what plays; undefined before there is one. */
+  get group(): number | undefined {
+    const newest = this.#now?.newest ?? -1;
+    return newest < 0 ? undefined : newest;
+  }
+
   /** The session that it plays over. */
   get client(): MoqClient | undefined {
     return this.#now?.client;

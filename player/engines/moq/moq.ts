@@ -4,6 +4,7 @@ import { Feed } from "./buffer.ts";
 import { type Catalog, type MoqTrack, readCatalog } from "./catalog.ts";
 import type { MoqClient } from "./client.ts";
 import { Lanes, TRACK_ENDED } from "./lanes.ts";
+import { Past, Replay } from "./replay.ts";
 
 /** Seconds between the newest media and the screen that are aimed at, and how far that may go after stalls. */
 const TARGET_SECONDS = 0.22;
@@ -81,21 +82,28 @@ class MoqEngine implements Engine {
   #steadyMs = STEADY_MS;
   /** A viewer went back on purpose. */
   #held = false;
+  /** Who pauses goes on where he did. */
+  readonly #dvr: boolean;
+  readonly #past = new Past();
+  /** What plays of the past until that has become live, and where live was when it began. */
+  #replay: Replay | undefined;
+  #left: { readonly live: number; readonly ms: number } | undefined;
   #ending = false;
   #over = false;
-  readonly #openedAt = performance.now();
+  #openedAt = performance.now();
   #heardAt = performance.now();
   /** Looks for the answer to a ping. */
   #asking: ReturnType<typeof setInterval> | undefined;
 
   constructor(
-    { video, choice, at, onEvent }: EngineOptions,
+    { video, choice, at, dvr, onEvent }: EngineOptions,
     client: MoqClient,
     { lost, reconnect }: { readonly lost: (reason: string) => void; readonly reconnect: Reconnect },
   ) {
     this.#video = video;
     this.#wish = choice;
     this.#at = at;
+    this.#dvr = dvr;
     this.#onEvent = onEvent;
     this.#client = client;
     this.#lost = lost;
@@ -103,6 +111,7 @@ class MoqEngine implements Engine {
     const { signal } = this.#gone;
     client.onLost = (reason) => this.#fail(reason);
     video.addEventListener("waiting", () => this.#stalled(), { signal });
+    video.addEventListener("play", () => this.#resumed(), { signal });
     video.addEventListener("ended", () => onEvent({ type: "drained" }), { signal });
     video.addEventListener("error", () => this.#fail(video.error?.message || "the decoder failed"), {
       signal,
@@ -126,6 +135,7 @@ class MoqEngine implements Engine {
   }
 
   get livePosition(): number | undefined {
+    if (this.#left) return this.#left.live + (this.#ending ? 0 : (performance.now() - this.#left.ms) / 1000);
     const edge = this.#edge;
     return edge === undefined ? undefined : edge - this.#target;
   }
@@ -133,15 +143,22 @@ class MoqEngine implements Engine {
   get timeline() {
     const end = this.livePosition;
     const { buffered } = this.#video;
-    return end === undefined || buffered.length === 0
-      ? undefined
-      : { start: Math.min(end, buffered.start(0)), end, live: !this.#ending };
+    // Until it is known where the past begins it would seem to begin here.
+    if (end === undefined || (buffered.length === 0 && !this.#replay) || this.#past.awaited) return undefined;
+    const start = this.#past.start ?? (buffered.length === 0 ? end : buffered.start(0));
+    return { start: Math.min(end, start), end, live: !this.#ending };
   }
 
   get rendition() {
-    const codecs = [this.#picture, this.#sound].flatMap(({ track }) => track?.codec ?? []).join(", ");
-    const bitsPerSecond = this.#picture.track?.bitsPerSecond;
+    const tracks = [this.#shown, this.#sound.track ?? this.#catalog?.audio[0]];
+    const codecs = tracks.flatMap((track) => track?.codec ?? []).join(", ");
+    const bitsPerSecond = this.#shown?.bitsPerSecond;
     return { ...(codecs && { codecs }), ...(bitsPerSecond && { bitsPerSecond }) };
+  }
+
+  /** The picture that plays. */
+  get #shown(): MoqTrack | undefined {
+    return this.#picture.track ?? (this.#replay && this.#wished());
   }
 
   get qualities(): readonly Quality[] {
@@ -155,7 +172,7 @@ class MoqEngine implements Engine {
   }
 
   get playing(): string | undefined {
-    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#picture.track?.name) ?? -1;
+    const at = this.#catalog?.video.findIndex(({ name }) => name === this.#shown?.name) ?? -1;
     return this.#catalog?.qualities[at]?.name;
   }
 
@@ -172,8 +189,13 @@ class MoqEngine implements Engine {
 
   seek(at: number): void {
     const live = this.livePosition;
+    const to = live === undefined ? at : Math.min(at, live);
     this.#held = live !== undefined && at < live - 1;
-    this.#video.currentTime = live === undefined ? at : Math.min(at, live);
+    const isPast = (this.#held || this.#ending) && this.#past.rows.length > 0;
+    if (this.#isBuffered(to)) this.#video.currentTime = to;
+    else if (isPast) this.#goBack(to);
+    else if (this.#replay) this.#goLive();
+    else this.#video.currentTime = to;
   }
 
   recover(): void {
@@ -181,6 +203,7 @@ class MoqEngine implements Engine {
   }
 
   stop(): void {
+    this.#replay?.stop();
     this.#picture.end();
     this.#sound.end();
   }
@@ -205,8 +228,13 @@ class MoqEngine implements Engine {
   }
 
   #fail(reason: string): void {
-    if (this.#over || this.#ending) return;
+    if (!this.#over && !this.#ending) this.#giveUp(reason);
+  }
+
+  /** Another engine goes on where this one is. */
+  #giveUp(reason: string): void {
     this.#over = true;
+    this.#replay?.stop();
     clearInterval(this.#asking);
     this.#client.close();
     this.#former?.close();
@@ -232,6 +260,8 @@ class MoqEngine implements Engine {
     client.onLost = (reason) => this.#fail(reason);
     this.#subscribeCatalog();
     for (const lanes of [this.#picture, this.#sound]) if (lanes.wanted) lanes.takeOver(client, lanes.wanted);
+    this.#replay?.move(client);
+    this.#leaveFormer();
   }
 
   #subscribeCatalog(): void {
@@ -268,6 +298,7 @@ class MoqEngine implements Engine {
     const same = (track: MoqTrack) =>
       [...(before?.video ?? []), ...(before?.audio ?? [])].find(({ name }) => name === track.name) ?? track;
     this.#catalog = { ...catalog, video: catalog.video.map(same), audio: catalog.audio.map(same) };
+    if (catalog.timeline) this.#past.follow(this.#client, catalog.timeline);
     if (!before) this.#begin(this.#catalog);
     else this.#follow(this.#catalog);
   }
@@ -279,8 +310,60 @@ class MoqEngine implements Engine {
     const picture = this.#wished();
     if (picture) this.#feeds.video = new Feed(this.#source.addSourceBuffer(picture.type), failed);
     if (audio[0]) this.#feeds.audio = new Feed(this.#source.addSourceBuffer(audio[0].type), failed);
+    this.#beginLanes();
+  }
+
+  /** What is live, from its current group on. */
+  #beginLanes(): void {
+    const picture = this.#wished();
+    const sound = this.#catalog?.audio[0];
     if (picture) this.#picture.begin(this.#client, picture);
-    if (audio[0]) this.#sound.begin(this.#client, audio[0]);
+    if (sound) this.#sound.begin(this.#client, sound);
+  }
+
+  /** Leaves what plays for a place in the past. */
+  #goBack(at: number): void {
+    const live = this.livePosition ?? at;
+    this.#leave();
+    this.#left = { live, ms: performance.now() };
+    this.#startedAt ??= performance.now();
+    this.#video.currentTime = at;
+    this.#replay = new Replay({
+      ...{ client: this.#client, past: this.#past, at, feeds: Object.values(this.#feeds) },
+      tracks: () => [this.#wished(), this.#catalog?.audio[0]].filter((track) => track !== undefined),
+      feedOf: ({ role }) => this.#feeds[role],
+      came: () => {
+        this.#heardAt = performance.now();
+      },
+    });
+  }
+
+  /** What is live again: from the group that is on air. */
+  #goLive(): void {
+    this.#leave();
+    this.#startedAt = undefined;
+    this.#openedAt = performance.now();
+    this.#beginLanes();
+  }
+
+  #leave(): void {
+    this.#picture.end();
+    this.#sound.end();
+    this.#endReplay();
+    for (const feed of Object.values(this.#feeds)) feed.clear();
+  }
+
+  #endReplay(): void {
+    this.#replay?.stop();
+    this.#replay = undefined;
+    this.#left = undefined;
+  }
+
+  #isBuffered(at: number): boolean {
+    const { buffered } = this.#video;
+    for (let i = 0; i < buffered.length; i++)
+      if (at >= buffered.start(i) && at < buffered.end(i)) return true;
+    return false;
   }
 
   /** The catalog has changed: what is played may be gone, and what was wished may be here. */
@@ -350,6 +433,7 @@ class MoqEngine implements Engine {
     if (performance.now() - this.#heardAt > SILENT_MS && !this.#ending) void this.#ask();
     if (this.#startedAt === undefined && performance.now() - this.#openedAt > BEGIN_MS)
       return this.#fail("nothing came in time");
+    if (this.#replay) return this.#lookBack(this.#replay);
     const edge = this.#edge;
     if (edge === undefined) return;
     const video = this.#video;
@@ -358,6 +442,10 @@ class MoqEngine implements Engine {
     if (this.#ending) return this.#drain();
     if (this.#startedAt === undefined || video.paused || video.seeking) return;
     const now = performance.now();
+    const begin = Math.max(...Object.values(this.#feeds).map((feed) => feed.range?.start ?? 0));
+    // He was away for longer than is kept.
+    if (this.#held && video.currentTime < begin - 0.5 && this.#past.rows.length > 0)
+      return this.#goBack(video.currentTime);
     if (this.#mending && (this.#feeds.video?.range?.end ?? 0) > video.currentTime + 0.1) {
       this.#mending = false;
       video.currentTime = Math.max(video.currentTime, edge - this.#target);
@@ -371,6 +459,23 @@ class MoqEngine implements Engine {
       this.#rung--;
       this.#switch();
     }
+  }
+
+  /** What plays is past: some of it lies ahead, and it becomes what is live when a viewer stays for so long. */
+  #lookBack(replay: Replay): void {
+    const video = this.#video;
+    video.playbackRate = 1;
+    for (const feed of Object.values(this.#feeds)) feed.trim(video.currentTime);
+    this.#jumpHole();
+    const live = this.#picture.group ?? this.#sound.group;
+    const progress = replay.look(video.currentTime, live);
+    if (progress === "lacking") return this.#giveUp("what was before is not to be had");
+    if (progress === "going") return;
+    if (this.#ending) return this.#drain();
+    if (!this.#picture.track && !this.#sound.track) return this.#beginLanes();
+    // Groups are named when they are made: of those before the first live one nothing more comes.
+    const [, [newest]] = this.#past.rows.at(-1) ?? [0, [-1]];
+    if (live !== undefined && newest >= live) this.#endReplay();
   }
 
   async #ask(): Promise<void> {
@@ -401,6 +506,13 @@ class MoqEngine implements Engine {
     const at = this.#at !== undefined && edge - this.#at < JOIN_SECONDS ? this.#at : undefined;
     if (at !== undefined) this.#jump = JOIN_SECONDS;
     this.#video.currentTime = Math.max(begin, Math.min(at ?? edge, edge - this.#target));
+  }
+
+  /** After a pause. */
+  #resumed(): void {
+    const live = this.livePosition;
+    if (!this.#dvr || this.#startedAt === undefined || live === undefined) return;
+    this.#held ||= this.#video.currentTime < live - JUMP_SECONDS;
   }
 
   /** Keeps the distance from the newest media that is aimed at. */
@@ -436,6 +548,7 @@ class MoqEngine implements Engine {
   #stalled(): void {
     const video = this.#video;
     if (this.#over || this.#startedAt === undefined || video.seeking || video.paused) return;
+    if (this.#replay) return this.#wish === AUTO ? this.#lessOfThePast() : undefined;
     this.#target = Math.min(MOST_SECONDS, this.#target + STEP_SECONDS);
     const now = performance.now();
     this.#steadySince = now;
@@ -447,6 +560,13 @@ class MoqEngine implements Engine {
       const dry = video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA && !video.seeking && !video.paused;
       if (dry || often) this.#descend(dry);
     }, DRY_MS);
+  }
+
+  /** Of the past whole groups are fetched as fast as the link carries them: the next is of a smaller picture. */
+  #lessOfThePast(): void {
+    const { video = [] } = this.#catalog ?? {};
+    const wished = this.#wished();
+    if (wished) this.#rung = Math.min(video.length - 1, video.indexOf(wished) + 1);
   }
 
   /** Takes the best picture below this one that the link carries: `now`, or from the next group on. */
@@ -474,7 +594,8 @@ class MoqEngine implements Engine {
 
   /** The broadcast is over: what is buffered is shown, then that is the end. */
   #finish(): void {
-    if (this.#over) return;
+    if (this.#over || this.#ending) return;
+    if (this.#left) this.#left = { live: this.livePosition!, ms: 0 };
     this.#ending = true;
     this.#video.playbackRate = 1;
   }
