@@ -1,4 +1,5 @@
 import type { Way } from "./engines/moq/client.ts";
+import type { First } from "./first.ts";
 import type { Broadcast } from "./state.ts";
 
 export interface Answer {
@@ -17,6 +18,8 @@ export interface Answer {
 export interface LifecycleOptions {
   /** Address of the lifecycle answer now, without query. */
   readonly url: () => string;
+  /** The answer that is here already, in place of the first question. */
+  readonly first?: First | undefined;
   readonly onAnswer: (answer: Answer) => void;
   /** `unready`: the server cannot say now who may watch. */
   readonly onLost: (unready: boolean) => void;
@@ -42,12 +45,14 @@ export class Lifecycle {
   readonly #closed = new AbortController();
   #status: string | undefined;
   #following = false;
+  #first: First | undefined;
   #pending: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
 
   constructor(options: LifecycleOptions) {
     this.#options = options;
+    this.#first = options.first;
     const { signal } = this.#closed;
     const again = () => {
       if (this.#failures > 0 && !this.#pending) this.ask();
@@ -65,14 +70,24 @@ export class Lifecycle {
   follow(following: boolean): void {
     if (this.#following === following) return;
     this.#following = following;
+    const first = this.#first;
+    this.#first = undefined;
     if (following) {
-      if (!this.#pending && this.#timer === undefined) void this.#ask(this.#status !== undefined);
+      if (first) this.#begin(first);
+      if (this.#following && !this.#pending && this.#timer === undefined)
+        void this.#ask(this.#status !== undefined);
     } else if (this.#failures === 0) this.#drop();
   }
 
   close(): void {
     this.#closed.abort();
     this.#drop();
+  }
+
+  #begin({ nowMs, answer }: First): void {
+    this.#status = answer.status;
+    this.#options.onDate?.(nowMs);
+    this.#options.onAnswer(answer);
   }
 
   #drop(): void {

@@ -7,9 +7,11 @@ import {
   moqAgainMs,
   moqLasts,
   type Opener,
+  triesMoq,
 } from "./engines/choose.ts";
 import type { Engine, EngineEvent } from "./engines/engine.ts";
 import { AUTO, SOUND_ALONE } from "./engines/quality.ts";
+import type { First } from "./first.ts";
 import { actionOf, focusOf } from "./keys.ts";
 import { type Answer, Lifecycle } from "./lifecycle.ts";
 import { recall, recallText, remember } from "./memory.ts";
@@ -37,6 +39,10 @@ const RETURN_MS = 5_000;
 const MOST_RETURN_MS = 120_000;
 /** Seconds of unbroken playback after which the budgets for recovery are full again. */
 const STEADY_MS = 10_000;
+/** After so long of Media over QUIC the code for LL-HLS is fetched, should it be needed. */
+const SPARE_MS = 2_000;
+/** A catalog that came with an answer of the lifecycle is good for this long. */
+const FRESH_MS = 5_000;
 const IDLE_MS = 2500;
 /** What an arrow key moves the playhead by. */
 const STEP_SECONDS = 5;
@@ -85,9 +91,11 @@ export class SluicePlayer extends HTMLElement {
   #board: Storyboard | undefined;
   #message: string | null = null;
   #moq: Answer["moq"];
+  #answeredMs = 0;
   #startedMs: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #steady: ReturnType<typeof setTimeout> | undefined;
+  #spare: ReturnType<typeof setTimeout> | undefined;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #tick: ReturnType<typeof setInterval> | undefined;
   #offerSound = false;
@@ -104,6 +112,8 @@ export class SluicePlayer extends HTMLElement {
    * swapped in while it plays. Where nothing was shown yet `admit` is sent first, and whoever prevents that has another use for it.
    */
   onTokenNeeded: (() => Promise<string | undefined>) | undefined;
+  /** The answer of the lifecycle that came with the page, for the first `src`. */
+  first: First | undefined;
   /** Whoever asked it to play and waits for that. */
   #asked: PromiseWithResolvers<void>[] = [];
   /** A browser that allows no sound is not outwitted by playing without. */
@@ -303,10 +313,10 @@ export class SluicePlayer extends HTMLElement {
     const asked = this.getAttribute("muted") === "false" || recall("sound", 0) === 1;
     video.muted = this.#flag("muted") || (this.#flag("autoplay") && !asked);
     this.#offerSound = false;
-    if (this.getAttribute("preload") !== "none") void loadHls();
     this.#board = new Storyboard(() => `${this.#base}/storyboard.vtt`);
     this.#lifecycle = new Lifecycle({
       url: () => `${this.#base}/lifecycle`,
+      first: this.first,
       onAnswer: (answer) => this.#onAnswer(answer),
       onLost: (unready) => this.#send({ type: "lifecycle-lost", unready }),
       onDenied: (why) => {
@@ -315,6 +325,7 @@ export class SluicePlayer extends HTMLElement {
       },
       onDate: (nowMs) => this.#renewal?.clock(nowMs),
     });
+    this.first = undefined;
     if (this.#flag("autoplay")) this.#send({ type: "play" });
     this.#lifecycle.follow(true);
     this.#render();
@@ -335,6 +346,7 @@ export class SluicePlayer extends HTMLElement {
     this.#lifecycle?.close();
     clearTimeout(this.#retry);
     clearTimeout(this.#steady);
+    clearTimeout(this.#spare);
     clearTimeout(this.#return);
     this.#returning = false;
     this.#resume = undefined;
@@ -347,6 +359,9 @@ export class SluicePlayer extends HTMLElement {
   #onAnswer({ status, videoUID, isInput, message, startedAt, moq }: Answer): void {
     this.#message = message ?? null;
     this.#moq = moq;
+    this.#answeredMs = performance.now();
+    // While he waits, so that the broadcast's first second is not spent on code; what plays otherwise has it for when that fails.
+    if (!triesMoq(this.#chances)) this.#loadHls();
     this.#hadMoq ||= moq !== undefined && !moq.lacks?.length;
     this.#startedMs = startedAt ? Date.parse(startedAt) : undefined;
     if (status === "reconnecting" || status === "ended") this.#meter.excuse();
@@ -422,10 +437,18 @@ export class SluicePlayer extends HTMLElement {
   get #chances(): Chances {
     return {
       base: this.#base,
-      moq: this.#moq,
+      // What was on offer then may be another thing now.
+      moq:
+        performance.now() - this.#answeredMs < FRESH_MS
+          ? this.#moq
+          : this.#moq && { ...this.#moq, catalog: undefined },
       choice: this.#quality,
       session: this.#reporter.session,
     };
+  }
+
+  #loadHls(): void {
+    if (this.getAttribute("preload") !== "none") void loadHls().catch(() => {});
   }
 
   async #load(): Promise<void> {
@@ -551,6 +574,8 @@ export class SluicePlayer extends HTMLElement {
     if (video.paused || video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA) return;
     if (this.#state.motion !== "moving") {
       clearTimeout(this.#steady);
+      clearTimeout(this.#spare);
+      if (this.#overQuic) this.#spare = setTimeout(() => this.#loadHls(), SPARE_MS);
       this.#steady = setTimeout(() => {
         if (this.#overQuic) moqLasts();
         this.#send({ type: "steady" });

@@ -201,7 +201,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         playerDir: join(productFolder, "player/dist"),
         log,
         metrics,
-        moq: () => publisher?.door,
+        moq: (broadcast) => publisher?.wayTo(broadcast),
         relay: config.moq ? config.relayAddress : undefined,
         report: (live: readonly LiveStatus[]) => tell({ type: "status", live }),
       }),

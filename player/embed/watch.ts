@@ -1,4 +1,5 @@
 import "../player.ts";
+import { firstOf } from "../first.ts";
 import type { SluicePlayer } from "../player.ts";
 import type { Phase } from "../state.ts";
 import { applyQuery, playbackOf } from "./place.ts";
@@ -26,6 +27,7 @@ player.setAttribute("src", playback);
 player.setAttribute("hotkeys", "page");
 player.setAttribute("autoplay", "");
 applyQuery(player, location.search);
+player.first = firstOf(document);
 const state = find("state");
 player.addEventListener("statechange", () => {
   state.dataset.phase = player.state;

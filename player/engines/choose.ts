@@ -1,10 +1,13 @@
 import { recallText, remember } from "../memory.ts";
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
-import type { Way } from "./moq/client.ts";
+import { connectMoq, type Way } from "./moq/client.ts";
+import { moqSupported, openMoq } from "./moq/moq.ts";
 import { AUTO, SOUND_ALONE } from "./quality.ts";
 
 /** A session of Media over QUIC that takes longer to open is not worth waiting for. */
 const CONNECT_MS = 1_500;
+/** One that takes as long as this may be one of those: the code for HLS is fetched beside it. */
+const SLOW_MS = 600;
 /** After it failed HLS plays for so long, doubling up to ten minutes. */
 const AVOID_MS = 30_000;
 const MOST_MS = 600_000;
@@ -66,24 +69,27 @@ export function moqLasts(): void {
   remember(LENGTH, AVOID_MS);
 }
 
+/** True where Media over QUIC is tried. */
+export function triesMoq({ moq, choice }: Pick<Chances, "moq" | "choice">): boolean {
+  return (
+    moq !== undefined && !moq.lacks?.length && choice !== SOUND_ALONE && moqAgainMs() === 0 && moqSupported()
+  );
+}
+
 /** Undefined when Media over QUIC is not to be had, or not soon enough. */
 export async function chooseMoq({ base, moq, choice, session }: Chances): Promise<Opener | undefined> {
-  if (!moq || moq.lacks?.length || choice === SOUND_ALONE) return undefined;
-  if (moqAgainMs() > 0) return undefined;
+  if (!moq || !triesMoq({ moq, choice })) return undefined;
   const avoid = () => {
     const ms = Number(recallText(LENGTH) ?? AVOID_MS);
     remember(UNTIL, Date.now() + ms);
     remember(LENGTH, Math.min(MOST_MS, 2 * ms));
   };
+  const slow = setTimeout(() => void loadHls(), SLOW_MS);
   try {
-    const [{ moqSupported, openMoq }, { connectMoq }] = await Promise.all([
-      import("./moq/moq.ts"),
-      import("./moq/client.ts"),
-    ]);
-    if (!moqSupported()) return undefined;
     const client = await connectMoq(base, moq, { session, withinMs: CONNECT_MS });
     const open = (options: EngineOptions) =>
       openMoq(options, client, {
+        catalog: moq.catalog,
         lost: avoid,
         reconnect: () => connectMoq(options.address(base), moq, { session, withinMs: CONNECT_MS }),
       });
@@ -91,6 +97,8 @@ export async function chooseMoq({ base, moq, choice, session }: Chances): Promis
   } catch {
     avoid();
     return undefined;
+  } finally {
+    clearTimeout(slow);
   }
 }
 

@@ -111,7 +111,8 @@ const tracksOf = (broadcast: Broadcast): string =>
     .map(({ name, version }) => `${name}.${version}`)
     .join(" ");
 
-function catalogOf(broadcast: Broadcast, shape: "msf" | "warp", nowMs: number): string {
+/** The catalog of a broadcast as it is now, in either shape. */
+export function catalogOf(broadcast: Broadcast, shape: "msf" | "warp", nowMs: number): string {
   const ended = broadcast.state === "ended";
   if (ended && !broadcast.lasting) return renderEndedCatalog(nowMs);
   const tracks = offered(broadcast).map((rendition): CatalogTrack => {

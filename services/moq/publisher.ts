@@ -12,6 +12,7 @@ import { type Door, doorHoldMs, doorName, pipeProtocol, warp } from "./door.ts";
 import {
   CatalogFeed,
   catalogName,
+  catalogOf,
   type Feed,
   newestOf,
   priorities,
@@ -52,9 +53,11 @@ export class Publisher implements Running {
     this.closed = this.#run();
   }
 
-  /** How players reach the relay; undefined while it cannot be reached, or has no QUIC. */
-  get door(): Door | undefined {
-    return this.#door;
+  /** How players reach the relay, with the catalog of what they are after; undefined while it cannot be reached, or has no QUIC. */
+  wayTo(broadcast: Broadcast | undefined): (Door & { readonly catalog?: string }) | undefined {
+    const door = this.#door;
+    if (!door || !broadcast || broadcast.state === "ended") return door;
+    return { ...door, catalog: catalogOf(broadcast, "msf", Date.now()) };
   }
 
   close(): Promise<void> {

@@ -30,6 +30,13 @@ export interface Lifecycle {
 export interface Way {
   readonly port: number;
   readonly hashes: readonly string[];
+  /** Of the broadcast that was asked about: who has it need not wait for it on the session. */
+  readonly catalog?: string | undefined;
+}
+
+export interface LifecycleOptions {
+  readonly moq?: ((broadcast: Broadcast | undefined) => Way | undefined) | undefined;
+  readonly recordings?: Pick<Recordings, "find"> | undefined;
 }
 
 export function lifecycleOf(playback: string, broadcast: Broadcast | undefined, moq?: Way): Lifecycle {
@@ -65,22 +72,29 @@ function recordedOf(video: string): Lifecycle {
   return { isInput: false, videoUID: video, live: false, status: "ended", message: null, startedAt: null };
 }
 
+/** What there is to say of a playback, now and whenever it is asked again. */
+export async function lifecycleFinder(
+  directory: Directory,
+  playback: string,
+  { moq = () => undefined, recordings }: LifecycleOptions,
+): Promise<() => Lifecycle> {
+  const here = () => directory.current(playback) ?? directory.video(playback);
+  const isRecorded = here() === undefined && (await recordings?.find(playback)) !== undefined;
+  return () => {
+    if (isRecorded) return recordedOf(playback);
+    const broadcast = here();
+    return lifecycleOf(playback, broadcast, moq(broadcast));
+  };
+}
+
 /** Answers at once, or with `wait=STATUS` when the status is another one, for no longer than a proxy would wait. */
 export async function answerLifecycle(
   exchange: Exchange,
   directory: Directory,
   playback: string,
-  {
-    moq = () => undefined,
-    recordings,
-  }: {
-    readonly moq?: (() => Way | undefined) | undefined;
-    readonly recordings?: Pick<Recordings, "find"> | undefined;
-  } = {},
+  options: LifecycleOptions = {},
 ): Promise<void> {
-  const here = () => directory.current(playback) ?? directory.video(playback);
-  const isRecorded = here() === undefined && (await recordings?.find(playback)) !== undefined;
-  const find = (): Lifecycle => (isRecorded ? recordedOf(playback) : lifecycleOf(playback, here(), moq()));
+  const find = await lifecycleFinder(directory, playback, options);
   const waitFor = new URLSearchParams(exchange.query).get("wait");
   if (waitFor !== null && find().status === waitFor) {
     await new Promise<void>((resolve) => {

@@ -13,6 +13,7 @@ import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { z } from "../lib/schema.ts";
 import { followAudience } from "../live/audience.ts";
+import type { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
 import type { Ladder } from "../live/ladder.ts";
@@ -71,7 +72,7 @@ export interface OriginOptions {
   readonly dvrSeconds: number;
   readonly playerDir: string;
   /** How players reach Media over QUIC; undefined while they cannot. */
-  readonly moq?: (() => Way | undefined) | undefined;
+  readonly moq?: ((broadcast: Broadcast | undefined) => Way | undefined) | undefined;
   /** The internal address of the relay that has viewers of what is on air here. */
   readonly relay?: string | undefined;
   readonly log: Log;

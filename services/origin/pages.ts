@@ -53,7 +53,13 @@ export class Pages {
     {
       allowedOrigins = [],
       refusal,
-    }: { readonly allowedOrigins?: readonly string[]; readonly refusal?: Refusal },
+      state,
+    }: {
+      readonly allowedOrigins?: readonly string[];
+      readonly refusal?: Refusal;
+      /** What its player would ask for first: stands in the page. */
+      readonly state?: object;
+    },
   ): Promise<void> {
     const file = await this.#read(`${name}.html`);
     if (!file && refusal) return refuse(exchange, refusal.status, refusal.message, refusal.headers);
@@ -61,7 +67,8 @@ export class Pages {
     // The watch page is for its own window; the iframe is for the pages that its owner names, or for any.
     const hosts = allowedOrigins.flatMap((host) => [`https://${host}`, `http://${host}`]).join(" ");
     const frames = name === "watch" ? "'self'" : hosts || "*";
-    send(exchange, file, `${name}.html`, refusal ? "error" : "page", refusal?.status, {
+    const shown = state ? { plain: withState(file.plain, state), gzip: undefined } : file;
+    send(exchange, shown, `${name}.html`, refusal ? "error" : "page", refusal?.status, {
       ...refusal?.headers,
       // Media over QUIC is on a port of its own.
       "content-security-policy": `${policy}; connect-src 'self'${ownPorts(exchange)}; frame-ancestors ${frames}`,
@@ -92,6 +99,14 @@ export class Pages {
     }
     return file;
   }
+}
+
+/** A page with what its player reads in `player/first.ts`; a browser runs no script of this type. */
+function withState(page: Buffer, state: object): Buffer {
+  const json = JSON.stringify({ nowMs: Date.now(), answer: state }).replaceAll("<", "\\u003c");
+  const at = page.indexOf("</head>");
+  const script = Buffer.from(`<script type="application/json" id="state">${json}</script>`);
+  return at < 0 ? page : Buffer.concat([page.subarray(0, at), script, page.subarray(at)]);
 }
 
 /** Every port of the name that the page was asked for by, as a source of a content security policy. */

@@ -13,7 +13,7 @@ import { stretchOf } from "./clips.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { arrived, grow, type Wanted } from "./growing.ts";
 import type { Guard, Refusal } from "./guard.ts";
-import { answerLifecycle, type Way } from "./lifecycle.ts";
+import { answerLifecycle, lifecycleFinder, type Way } from "./lifecycle.ts";
 import type { Manifests } from "./manifests.ts";
 import type { MovieDoor } from "./movies.ts";
 import type { Pages } from "./pages.ts";
@@ -36,7 +36,7 @@ export interface ServerOptions {
   /** What a certificate authority is shown. */
   readonly challenges: Challenges;
   /** How to have Media over QUIC. */
-  readonly moq?: (() => Way | undefined) | undefined;
+  readonly moq?: ((broadcast: Broadcast | undefined) => Way | undefined) | undefined;
   /** Whether viewers may go back in what is on air. */
   readonly dvr: boolean;
   /** Control's internal address and the secret between machines. */
@@ -116,7 +116,10 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "asset":
       return pages.asset(exchange, to.name);
     case "page":
-      return pages.page(exchange, to.page, { allowedOrigins });
+      return pages.page(exchange, to.page, {
+        allowedOrigins,
+        state: (await lifecycleFinder(directory, to.playback, options))(),
+      });
     case "sdk":
       return pages.script(exchange, to.name);
     case "lifecycle":

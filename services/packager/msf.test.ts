@@ -82,7 +82,7 @@ test("a catalog has what MSF and CMSF ask of a live track", () => {
 });
 
 test("the player reads it, best picture first, and leaves out what the browser cannot play", () => {
-  const read = (playable: (type: string) => boolean) => readCatalog(new TextEncoder().encode(text), playable);
+  const read = (playable: (type: string) => boolean) => readCatalog(text, playable);
   const all = read(() => true);
   expect(all.video.map(({ name }) => name)).toEqual(["source.0", "360p.0"]);
   expect(all.qualities.map(({ name }) => name)).toEqual(["720p", "360p"]);
@@ -92,7 +92,7 @@ test("the player reads it, best picture first, and leaves out what the browser c
 });
 
 test("a broadcast that is over has a catalog that says so", () => {
-  const ended = readCatalog(new TextEncoder().encode(renderEndedCatalog(2_000)), () => true);
+  const ended = readCatalog(renderEndedCatalog(2_000), () => true);
   expect(ended).toMatchObject({ complete: true, video: [], audio: [] });
 });
 

@@ -1,6 +1,7 @@
 import type { Page } from "playwright-core";
 import { openBrowser, seen } from "../support/browser.ts";
 import { linkOf } from "../support/link.ts";
+import { lineFlags, sendMoqTo } from "../support/moq-line.ts";
 import { wayTo } from "../support/moq-viewer.ts";
 import { startSluice } from "../support/sluice.ts";
 import { openUdpLink } from "../support/udp-link.ts";
@@ -14,7 +15,7 @@ const RTT_MS = 50;
 export async function moqStart(_: BenchOptions): Promise<Report> {
   const sluice = await startSluice({ env: { SLUICE_MOQ: "true" } });
   const source = await startSource(sluice, { width: 640, height: 360, kbps: 700 });
-  const browser = await openBrowser();
+  const browser = await openBrowser({ flags: lineFlags });
   const { http, uid } = sluice.ready;
   const cold: number[] = [];
   const returning: number[] = [];
@@ -25,12 +26,7 @@ export async function moqStart(_: BenchOptions): Promise<Report> {
     for (let round = 0; round < ROUNDS; round++) {
       const { page, close } = await browser.open("about:blank", { width: 640, height: 360 });
       await (await linkOf(page))({ rttMs: RTT_MS });
-      await page.route("**/lifecycle**", async (route) => {
-        const response = await route.fetch();
-        const json = (await response.json()) as { moq?: { port: number } };
-        if (json.moq) json.moq.port = link.port;
-        await route.fulfill({ response, json });
-      });
+      await sendMoqTo(page, link.port, RTT_MS);
       for (const times of [cold, returning]) {
         const openedAt = Date.now();
         await page.goto(`${http}/${uid}/iframe?autoplay=true&muted=true`, { waitUntil: "commit" });

@@ -6,43 +6,57 @@ const KEPT_SECONDS = 20;
 
 /** One SourceBuffer: what is to be appended waits here, in order, while it is busy. */
 export class Feed {
-  readonly #buffer: SourceBuffer;
+  #buffer: SourceBuffer | undefined;
+  readonly #opening: string;
   readonly #failed: (message: string) => void;
   #queue: (Uint8Array<ArrayBuffer> | { readonly type: string } | "clear")[] = [];
   #init: MoqTrack | undefined;
   /** Of what was queued last. */
-  #type: string | undefined;
+  #type: string;
   #over = false;
   /** What is buffered is to go. */
   #isStale = false;
 
-  constructor(buffer: SourceBuffer, failed: (message: string) => void) {
-    this.#buffer = buffer;
+  /** `first` is a track that is appended first, or of the same type. */
+  constructor(first: MoqTrack, failed: (message: string) => void) {
+    this.#opening = this.#type = first.type;
     this.#failed = failed;
+  }
+
+  /** Takes a buffer of `source`, which is open: all of them do before the first one begins. */
+  open(source: MediaSource): void {
+    const buffer = source.addSourceBuffer(this.#opening);
     buffer.addEventListener("updateend", () => this.#next());
-    buffer.addEventListener("error", () => failed("the decoder refused what came"));
+    buffer.addEventListener("error", () => this.#failed("the decoder refused what came"));
+    this.#buffer = buffer;
+  }
+
+  /** Appends what has come meanwhile. */
+  begin(): void {
+    this.#next();
   }
 
   /** Seconds of the last range; undefined while nothing is buffered. */
   get range(): { readonly start: number; readonly end: number } | undefined {
     if (this.#isStale) return undefined;
     const { buffered } = this;
-    const last = buffered.length - 1;
-    return last < 0 ? undefined : { start: buffered.start(last), end: buffered.end(last) };
+    const last = buffered ? buffered.length - 1 : -1;
+    return !buffered || last < 0 ? undefined : { start: buffered.start(last), end: buffered.end(last) };
   }
 
-  get buffered(): TimeRanges {
-    return this.#buffer.buffered;
+  /** Undefined while there is no buffer. */
+  get buffered(): TimeRanges | undefined {
+    return this.#buffer?.buffered;
   }
 
   get busy(): boolean {
-    return this.#buffer.updating || this.#queue.length > 0;
+    return this.#buffer?.updating === true || this.#queue.length > 0;
   }
 
   /** An object of `track`; its init segment goes before it when another track's was there. */
   append(track: MoqTrack, bytes: Uint8Array): void {
     if (this.#init !== track) {
-      if (this.#type !== undefined && this.#type !== track.type) this.#queue.push({ type: track.type });
+      if (this.#type !== track.type) this.#queue.push({ type: track.type });
       this.#type = track.type;
       this.#init = track;
       this.#queue.push(track.init);
@@ -62,9 +76,10 @@ export class Feed {
 
   /** Forgets what has been played long ago. */
   trim(at: number): void {
-    if (this.busy || this.#over || this.buffered.length === 0) return;
+    const { buffered } = this;
+    if (this.busy || this.#over || !buffered || buffered.length === 0) return;
     const until = at - KEPT_SECONDS;
-    if (this.buffered.start(0) < until - 5) this.#buffer.remove(0, until);
+    if (buffered.start(0) < until - 5) this.#buffer?.remove(0, until);
   }
 
   close(): void {
@@ -73,30 +88,31 @@ export class Feed {
   }
 
   #next(): void {
-    while (!this.#over && !this.#buffer.updating) {
+    const buffer = this.#buffer;
+    while (buffer && !this.#over && !buffer.updating) {
       const next = this.#queue.shift();
       if (!next) return;
       try {
-        if (next === "clear") this.#clear();
-        else if (next instanceof Uint8Array) this.#buffer.appendBuffer(this.#together(next));
-        else this.#buffer.changeType(next.type);
+        if (next === "clear") this.#clear(buffer);
+        else if (next instanceof Uint8Array) buffer.appendBuffer(this.#together(next));
+        else buffer.changeType(next.type);
       } catch (error) {
         return this.#failed(String(error));
       }
     }
   }
 
-  #clear(): void {
+  #clear(buffer: SourceBuffer): void {
     // Appends are of whole objects: nothing is left in the parser.
-    if (this.#buffer.buffered.length === 0) {
+    if (buffer.buffered.length === 0) {
       this.#isStale = false;
       return;
     }
     const fresh = () => {
       this.#isStale = false;
     };
-    this.#buffer.addEventListener("updateend", fresh, { once: true });
-    this.#buffer.remove(0, Number.POSITIVE_INFINITY);
+    buffer.addEventListener("updateend", fresh, { once: true });
+    buffer.remove(0, Number.POSITIVE_INFINITY);
   }
 
   /** All objects that wait, in one append. */

@@ -49,9 +49,9 @@ interface Json {
   readonly initDataList?: readonly { readonly id: string; readonly data: string }[];
 }
 
-/** Reads a catalog; tracks that `playable` does not take are left out. Throws what is not JSON. */
-export function readCatalog(bytes: Uint8Array, playable: (type: string) => boolean): Catalog {
-  const json = JSON.parse(new TextDecoder().decode(bytes)) as Json;
+/** Reads a catalog's text; tracks that `playable` does not take are left out. Throws what is not JSON. */
+export function readCatalog(text: string, playable: (type: string) => boolean): Catalog {
+  const json = JSON.parse(text) as Json;
   const tracks: (MoqTrack & { readonly frameRate: number })[] = [];
   for (const track of json.tracks ?? []) {
     const { name, role, codec, bitrate = 0, width = 0, height = 0, framerate = 0 } = track;

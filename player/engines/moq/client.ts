@@ -1,7 +1,8 @@
 import { ControlReader, encodeMessage } from "../../../services/moq/codec/control.ts";
-import { draft16 } from "../../../services/moq/codec/drafts.ts";
+import { draft18 } from "../../../services/moq/codec/drafts.ts";
 import type { Message, Params } from "../../../services/moq/codec/messages.ts";
 import { DataReader, type StreamObject } from "../../../services/moq/codec/objects.ts";
+import { cutShort, joined, Reader } from "../../../services/moq/codec/wire.ts";
 
 /** How to reach a relay, as the lifecycle answer says it. */
 export interface Way {
@@ -13,6 +14,8 @@ export interface Way {
   readonly namespace: string;
   /** What only playlists have of it: captions, languages. */
   readonly lacks?: readonly string[];
+  /** Its catalog when that was said. */
+  readonly catalog?: string | undefined;
 }
 
 /** What comes of one subscription. */
@@ -49,8 +52,11 @@ export interface MoqClient {
   onLost: ((reason: string) => void) | undefined;
 }
 
-/** The peer may make no requests of us; ours are few. */
-const maxRequestId = 0;
+/**
+ * Draft 18 lets whoever connects ask for things in the flight that SETUP is in; the ones before make him wait for the answer to it.
+ */
+const draft = draft18;
+const setupStream = 0x2f00;
 
 /**
  * Opens a session for `playback` (a uid or a token) on the relay beside `base`, the address of the playback. Rejects when there is
@@ -65,7 +71,7 @@ export async function connectMoq(
   // A page can set no header of a session, and no cache sees its address.
   const named = `CMCD=${encodeURIComponent(`sid="${session}"`)}`;
   const transport = new WebTransport(`https://${hostname}:${way.port}${pathname}?${named}`, {
-    protocols: [draft16.protocol],
+    protocols: [draft.protocol],
     ...(way.hashes.length > 0 && {
       serverCertificateHashes: way.hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
     }),
@@ -74,9 +80,7 @@ export async function connectMoq(
   const late = setTimeout(() => transport.close(), withinMs);
   try {
     await transport.ready;
-    const client = new Client(transport, way.namespace);
-    await client.ready;
-    return client;
+    return new Client(transport, way.namespace);
   } catch (error) {
     transport.close();
     throw error;
@@ -85,23 +89,26 @@ export async function connectMoq(
   }
 }
 
+interface RequestEvents {
+  /** An answer, or what follows one. */
+  readonly answer: (message: Message) => void;
+  /** The relay says nothing more to it. */
+  readonly over: () => void;
+}
+
 interface Subscribed {
   readonly events: TrackEvents;
   alias?: number;
 }
 
 class Client implements MoqClient {
-  readonly ready: Promise<void>;
   readonly #transport: WebTransport;
   readonly #namespace: string;
-  readonly #requests = new Map<number, Subscribed>();
+  readonly #subscribed = new Set<Subscribed>();
   readonly #aliases = new Map<number, Subscribed>();
   /** Streams that came before the answer that says whose they are. */
   #orphans: { readonly alias: number; readonly adopt: (to: Subscribed) => void }[] = [];
   readonly #fetches = new Map<number, FetchEvents>();
-  readonly #pings = new Map<number, () => void>();
-  #control: WritableStreamDefaultWriter<Uint8Array> | undefined;
-  readonly #isReady = Promise.withResolvers<void>();
   #nextId = 0;
   #closed = false;
   onLost: ((reason: string) => void) | undefined;
@@ -109,50 +116,74 @@ class Client implements MoqClient {
   constructor(transport: WebTransport, namespace: string) {
     this.#transport = transport;
     this.#namespace = namespace;
-    this.ready = this.#isReady.promise;
-    this.ready.catch(() => {});
     transport.closed.then(
       ({ reason }) => this.#lost(reason || "the relay closed the session"),
       (error: unknown) => this.#lost(String(error)),
     );
-    void this.#open().catch((error: unknown) => this.#lost(String(error)));
+    const lost = (error: unknown) => this.#lost(String(error));
+    this.#setUp().catch(lost);
+    this.#accept().catch(lost);
   }
 
   subscribe(name: string, params: Params, events: TrackEvents): () => void {
-    const id = this.#nextId;
-    this.#nextId += 2;
-    const request: Subscribed = { events };
-    this.#requests.set(id, request);
-    this.#send({ type: "subscribe", id, track: { namespace: [this.#namespace], name }, params });
+    const one: Subscribed = { events };
+    this.#subscribed.add(one);
+    const leave = () => {
+      if (!this.#subscribed.delete(one)) return false;
+      if (one.alias !== undefined) this.#aliases.delete(one.alias);
+      return true;
+    };
+    const track = { namespace: [this.#namespace], name };
+    const end = this.#ask("subscribe", (id) => ({ type: "subscribe", id, track, params }), {
+      answer: (message) => {
+        if (!this.#subscribed.has(one)) return;
+        if (message.type === "subscribe-ok") this.#know(one, message.alias);
+        else if (message.type === "request-error") {
+          leave();
+          events.refused(message.code, message.reason);
+        } else if (message.type === "publish-done") {
+          // Its last groups may still be under way.
+          this.#subscribed.delete(one);
+          events.done(message.code);
+        }
+      },
+      over: () => {
+        if (leave()) events.refused(0, `${name} was taken back`);
+      },
+    });
     return () => {
-      if (!this.#requests.delete(id)) return;
-      if (request.alias !== undefined) this.#aliases.delete(request.alias);
-      this.#send({ type: "unsubscribe", id });
+      if (leave()) end();
     };
   }
 
   fetch(name: string, group: number, events: FetchEvents): () => void {
-    const id = this.#nextId;
-    this.#nextId += 2;
-    this.#fetches.set(id, events);
     const track = { namespace: [this.#namespace], name };
-    const [start, end] = [
+    const [start, last] = [
       { group, object: 0 },
       { group, object: 0 },
     ];
-    this.#send({ type: "fetch", id, range: { kind: "standalone", track, start, end }, params: {} });
+    let number = -1;
+    const fail = () => {
+      if (this.#fetches.delete(number)) events.end(false);
+    };
+    const message = (id: number): Message => {
+      number = id;
+      this.#fetches.set(id, events);
+      return { type: "fetch", id, range: { kind: "standalone", track, start, end: last }, params: {} };
+    };
+    const answer = ({ type }: Message) => type === "request-error" && fail();
+    // Its objects come on a stream of their own, after this one too.
+    const end = this.#ask("fetch", message, { answer, over: () => {} });
     return () => {
-      if (this.#fetches.delete(id)) this.#send({ type: "fetch-cancel", id });
+      if (this.#fetches.delete(number)) end();
     };
   }
 
   ping(): Promise<void> {
-    const id = this.#nextId;
-    this.#nextId += 2;
     const track = { namespace: [this.#namespace], name: "catalog" };
     return new Promise((resolve) => {
-      this.#pings.set(id, resolve);
-      this.#send({ type: "track-status", id, track, params: {} });
+      const message = (id: number): Message => ({ type: "track-status", id, track, params: {} });
+      this.#ask("track-status", message, { answer: () => resolve(), over: () => {} });
     });
   }
 
@@ -162,63 +193,67 @@ class Client implements MoqClient {
   }
 
   #lost(reason: string): void {
-    this.#isReady.reject(new Error(reason));
     if (this.#closed) return;
     this.#closed = true;
     this.#transport.close();
     this.onLost?.(reason);
   }
 
-  #send(message: Message): void {
-    this.#control?.write(encodeMessage(draft16, message)).catch(() => {});
+  async #setUp(): Promise<void> {
+    const control = (await this.#transport.createUnidirectionalStream()).getWriter();
+    await control.write(
+      encodeMessage(draft, { type: "setup", options: { implementation: "Sluice player" } }),
+    );
   }
 
-  async #open(): Promise<void> {
+  /** Makes a request on a stream of its own. Returns its end. */
+  #ask(
+    kind: "subscribe" | "fetch" | "track-status",
+    message: (id: number) => Message,
+    on: RequestEvents,
+  ): () => void {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const bytes = encodeMessage(draft, message(id));
+    const ended = new AbortController();
+    void this.#talk({ id, kind, bytes, on, signal: ended.signal }).catch(() => on.over());
+    return () => ended.abort();
+  }
+
+  async #talk(request: {
+    readonly id: number;
+    readonly kind: "subscribe" | "fetch" | "track-status";
+    readonly bytes: Uint8Array;
+    readonly on: RequestEvents;
+    readonly signal: AbortSignal;
+  }): Promise<void> {
+    const { id, kind, bytes, on, signal } = request;
     const { readable, writable } = await this.#transport.createBidirectionalStream();
-    this.#control = writable.getWriter();
-    this.#send({ type: "client-setup", options: { maxRequestId, implementation: "Sluice player" } });
-    void this.#accept().catch((error: unknown) => this.#lost(String(error)));
-    const reader = new ControlReader(draft16);
-    for await (const bytes of chunksOf(readable))
-      for (const message of reader.push(bytes)) this.#take(message);
-    this.#lost("the relay ended the session");
+    const writer = writable.getWriter();
+    const source = readable.getReader();
+    const end = () => {
+      writer.abort().catch(() => {});
+      source.cancel().catch(() => {});
+    };
+    if (signal.aborted) return end();
+    signal.addEventListener("abort", end);
+    writer.write(bytes).catch(() => {});
+    const reader = new ControlReader(draft, { id, kind });
+    for (;;) {
+      const { done, value } = await source.read();
+      if (signal.aborted) return;
+      if (done) break;
+      for (const message of reader.push(value)) on.answer(message);
+    }
+    on.over();
   }
 
-  #take(message: Message): void {
-    if (message.type === "request-ok" || message.type === "request-error") {
-      this.#pings.get(message.id)?.();
-      if (this.#pings.delete(message.id)) return;
-    }
-    switch (message.type) {
-      case "server-setup":
-        return this.#isReady.resolve();
-      case "subscribe-ok": {
-        const request = this.#requests.get(message.id);
-        if (!request) return;
-        request.alias = message.alias;
-        this.#aliases.set(message.alias, request);
-        const mine = this.#orphans.filter(({ alias }) => alias === message.alias);
-        this.#orphans = this.#orphans.filter(({ alias }) => alias !== message.alias);
-        for (const { adopt } of mine) adopt(request);
-        return;
-      }
-      case "request-error": {
-        this.#fetches.get(message.id)?.end(false);
-        this.#fetches.delete(message.id);
-        const request = this.#requests.get(message.id);
-        this.#requests.delete(message.id);
-        request?.events.refused(message.code, message.reason);
-        return;
-      }
-      case "publish-done": {
-        const request = this.#requests.get(message.id);
-        this.#requests.delete(message.id);
-        request?.events.done(message.code);
-        return;
-      }
-      case "goaway":
-        return this.#lost("the relay asks to leave");
-    }
+  #know(one: Subscribed, alias: number): void {
+    one.alias = alias;
+    this.#aliases.set(alias, one);
+    const mine = this.#orphans.filter((orphan) => orphan.alias === alias);
+    this.#orphans = this.#orphans.filter((orphan) => orphan.alias !== alias);
+    for (const { adopt } of mine) adopt(one);
   }
 
   async #accept(): Promise<void> {
@@ -226,25 +261,62 @@ class Client implements MoqClient {
       void this.#read(stream);
   }
 
+  /** A stream of objects, or the one on which the relay says what it says of itself. */
   async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    let take: { push(bytes: Uint8Array): boolean; end(whole: boolean): void } | undefined;
+    let head: Uint8Array = new Uint8Array(0);
+    let whole = true;
+    try {
+      for await (const bytes of chunksOf(stream)) {
+        let more = bytes;
+        if (!take) {
+          head = head.length > 0 ? joined(head, bytes) : bytes;
+          const type = firstOf(head);
+          if (type === undefined) continue;
+          take = type === setupStream ? this.#control() : this.#objects();
+          more = head;
+        }
+        if (!take.push(more)) break;
+      }
+    } catch {
+      // A group that was reset ends where it stands.
+      whole = false;
+    }
+    take?.end(whole);
+  }
+
+  #control() {
+    const reader = new ControlReader(draft);
+    return {
+      push: (bytes: Uint8Array) => {
+        for (const { type } of reader.push(bytes))
+          if (type === "goaway") this.#lost("the relay asks to leave");
+        return true;
+      },
+      end: () => this.#lost("the relay ended the session"),
+    };
+  }
+
+  /** Takes the bytes of one stream; `push` is false once nobody wants the rest. */
+  #objects() {
     let group: GroupEvents | undefined;
     let fetch: number | undefined;
     let early: StreamObject[] | undefined;
     let ended = false;
     let unwanted = false;
-    const reader = new DataReader(draft16, {
+    const reader = new DataReader(draft, {
       header: (header) => {
         if (header.type === "fetch") {
           fetch = header.id;
           unwanted = !this.#fetches.has(fetch);
           return;
         }
-        const request = this.#aliases.get(header.alias);
-        if (request) {
-          group = request.events.group(header.group);
+        const known = this.#aliases.get(header.alias);
+        if (known) {
+          group = known.events.group(header.group);
           return;
         }
-        unwanted = ![...this.#requests.values()].some(({ alias }) => alias === undefined);
+        unwanted = ![...this.#subscribed].some(({ alias }) => alias === undefined);
         if (unwanted) return;
         early = [];
         this.#orphans.push({
@@ -263,22 +335,28 @@ class Client implements MoqClient {
         else group?.object(object);
       },
     });
-    let whole = true;
-    try {
-      for await (const bytes of chunksOf(stream)) {
+    return {
+      push: (bytes: Uint8Array) => {
         reader.push(bytes);
-        if (unwanted) break;
-      }
-    } catch {
-      // A group that was reset ends where it stands.
-      whole = false;
-    }
-    if (fetch !== undefined) {
-      this.#fetches.get(fetch)?.end(whole);
-      this.#fetches.delete(fetch);
-    }
-    ended = true;
-    group?.end();
+        return !unwanted;
+      },
+      end: (whole: boolean) => {
+        ended = true;
+        group?.end();
+        const events = fetch === undefined ? undefined : this.#fetches.get(fetch);
+        if (fetch !== undefined && this.#fetches.delete(fetch)) events?.end(whole);
+      },
+    };
+  }
+}
+
+/** The number that a stream begins with; undefined while it is not whole. */
+function firstOf(bytes: Uint8Array): number | undefined {
+  try {
+    return new Reader(bytes, draft.integers).varint();
+  } catch (error) {
+    if (error === cutShort) return undefined;
+    throw error;
   }
 }
 

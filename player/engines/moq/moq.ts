@@ -39,12 +39,16 @@ export function moqSupported(): boolean {
   return "WebTransport" in globalThis && "MediaSource" in globalThis;
 }
 
-/** Plays a broadcast over an open session: Media over QUIC into Media Source. `lost` is told why when it cannot go on. */
-export function openMoq(
-  options: EngineOptions,
-  client: MoqClient,
-  on: { readonly lost: (reason: string) => void; readonly reconnect: Reconnect },
-): Engine {
+export interface MoqOptions {
+  /** Where it is known already; what the session says comes after it. */
+  readonly catalog: string | undefined;
+  /** Told why when it cannot go on. */
+  readonly lost: (reason: string) => void;
+  readonly reconnect: Reconnect;
+}
+
+/** Plays a broadcast over an open session: Media over QUIC into Media Source. */
+export function openMoq(options: EngineOptions, client: MoqClient, on: MoqOptions): Engine {
   return new MoqEngine(options, client, on);
 }
 
@@ -98,7 +102,7 @@ class MoqEngine implements Engine {
   constructor(
     { video, choice, at, dvr, onEvent }: EngineOptions,
     client: MoqClient,
-    { lost, reconnect }: { readonly lost: (reason: string) => void; readonly reconnect: Reconnect },
+    { catalog, lost, reconnect }: MoqOptions,
   ) {
     this.#video = video;
     this.#wish = choice;
@@ -116,7 +120,10 @@ class MoqEngine implements Engine {
     video.addEventListener("error", () => this.#fail(video.error?.message || "the decoder failed"), {
       signal,
     });
-    this.#source.addEventListener("sourceopen", () => this.#subscribeCatalog(), { once: true, signal });
+    // What is asked for comes while the browser opens the source.
+    this.#subscribeCatalog();
+    if (catalog !== undefined) this.#onCatalog(catalog);
+    this.#source.addEventListener("sourceopen", () => this.#openFeeds(), { once: true, signal });
     video.src = this.#url;
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -272,7 +279,8 @@ class MoqEngine implements Engine {
       {
         refused: (_code, reason) => client === this.#client && this.#fail(reason),
         group: () => ({
-          object: ({ payload }) => client === this.#client && this.#onCatalog(payload),
+          object: ({ payload }) =>
+            client === this.#client && this.#onCatalog(new TextDecoder().decode(payload)),
           end: () => {},
         }),
         done: (code) => {
@@ -284,11 +292,11 @@ class MoqEngine implements Engine {
     );
   }
 
-  #onCatalog(payload: Uint8Array): void {
+  #onCatalog(text: string): void {
     if (this.#over) return;
     let catalog: Catalog;
     try {
-      catalog = readCatalog(payload, (type) => MediaSource.isTypeSupported(type));
+      catalog = readCatalog(text, (type) => MediaSource.isTypeSupported(type));
     } catch {
       return this.#fail("the catalog cannot be read");
     }
@@ -308,9 +316,16 @@ class MoqEngine implements Engine {
       return this.#fail("nothing of it can be played here");
     const failed = (message: string) => this.#fail(message);
     const picture = this.#wished();
-    if (picture) this.#feeds.video = new Feed(this.#source.addSourceBuffer(picture.type), failed);
-    if (audio[0]) this.#feeds.audio = new Feed(this.#source.addSourceBuffer(audio[0].type), failed);
+    if (picture) this.#feeds.video = new Feed(picture, failed);
+    if (audio[0]) this.#feeds.audio = new Feed(audio[0], failed);
+    if (this.#source.readyState === "open") this.#openFeeds();
     this.#beginLanes();
+  }
+
+  #openFeeds(): void {
+    const feeds = Object.values(this.#feeds);
+    for (const feed of feeds) feed.open(this.#source);
+    for (const feed of feeds) feed.begin();
   }
 
   /** What is live, from its current group on. */

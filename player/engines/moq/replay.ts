@@ -156,7 +156,8 @@ export class Replay {
 }
 
 /** Seconds of media from `at` on without a hole. */
-function ahead(buffered: TimeRanges, at: number): number {
+function ahead(buffered: TimeRanges | undefined, at: number): number {
+  if (!buffered) return 0;
   for (let i = 0; i < buffered.length; i++)
     if (buffered.start(i) <= at + 0.1 && at < buffered.end(i)) return buffered.end(i) - at;
   return 0;
