@@ -1,5 +1,6 @@
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
+import { type Seat, Seats } from "../lib/seats.ts";
 import { type Client, Gate, type Ground, matches } from "./gate.ts";
 import {
   generateKeys,
@@ -44,8 +45,8 @@ beforeEach(() => {
   geo = {};
 });
 
-function open(): Gate {
-  return new Gate({
+function open(seats?: Seats): Gate {
+  const ground: Ground = {
     key: (kid) => keys.get(kid),
     tokenRevoked: (id) => revokedTokens.has(id),
     viewerRevoked: (viewer) => revokedViewers.get(viewer),
@@ -54,7 +55,8 @@ function open(): Gate {
     get geo() {
       return geo;
     },
-  });
+  };
+  return new Gate(ground, seats);
 }
 
 const good = { sub: input, exp: now + 3_600 };
@@ -317,6 +319,46 @@ test("a token for two places admits two of fifty, and the two go on", () => {
   expect(gate.admit(token, { ...client, address: "10.0.0.200" }, nowMs)).toMatchObject(admitted);
   at(0, nowMs + 61_000);
   expect(at(2, nowMs + 61_000)).toMatchObject(admitted);
+});
+
+describe("two processes that tell each other who sits where", () => {
+  const token = signToken({ ...good, maxSessions: 1 }, rsa);
+  let here: Gate;
+  let there: Gate;
+  let link: (up: boolean) => void;
+  beforeEach(() => {
+    const [ours, theirs] = [new Seats(), new Seats()];
+    [here, there] = [open(ours), open(theirs)];
+    const lost: [Seats, Seat][] = [];
+    const tell = (to: Seats) => (seat: Seat) => void (up ? to.heard(seat) : lost.push([to, seat]));
+    let up = true;
+    [ours.onTaken, theirs.onTaken] = [tell(theirs), tell(ours)];
+    link = (now) => {
+      up = now;
+      if (up) for (const [to, seat] of lost.splice(0)) to.heard(seat);
+    };
+  });
+  const at = (gate: Gate, i: number, ms = 0) =>
+    "uid" in gate.admit(token, { ...client, address: `10.0.${i}.1` }, nowMs + ms);
+
+  test("share the places of a token, and one place in both is one", () => {
+    expect([at(here, 1), at(there, 2), at(there, 1), at(here, 1)]).toEqual([true, false, true, true]);
+    // Nobody was seen for more than a minute.
+    expect(at(there, 2, 61_000)).toBe(true);
+    expect(at(here, 1, 61_001)).toBe(false);
+  });
+
+  test("who stays is told of again and keeps his place", () => {
+    for (let ms = 0; ms <= 120_000; ms += 20_000) expect(at(here, 1, ms)).toBe(true);
+    expect(at(there, 2, 125_000)).toBe(false);
+  });
+
+  test("of two who came before they heard of each other the first one stays", () => {
+    link(false);
+    expect([at(here, 1), at(there, 2, 5)]).toEqual([true, true]);
+    link(true);
+    expect([at(there, 2, 10), at(here, 1, 15)]).toEqual([false, true]);
+  });
 });
 
 describe("pages that may show it", () => {

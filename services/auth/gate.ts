@@ -1,4 +1,5 @@
 import { blockOf } from "../lib/address.ts";
+import { Seats } from "../lib/seats.ts";
 import type { VerifyKey } from "./keys.ts";
 import { type Geo, judge } from "./rules.ts";
 import { looksLikeToken, maxLifeSeconds, readToken, type Token, verified } from "./token.ts";
@@ -39,6 +40,8 @@ export interface Admission {
   readonly downloadable: boolean;
   /** When it ends by itself, epoch ms; Infinity without a token. */
   readonly untilMs: number;
+  /** It takes one of few places: who stays for long asks again this often, ms, or his place is somebody else's. */
+  readonly againMs?: number | undefined;
   /** What comes out must not be kept by a cache that others use. */
   readonly guarded: boolean;
   readonly allowedOrigins: readonly string[];
@@ -70,8 +73,6 @@ interface Entry {
   /** The key that verified it: another record under the same name verifies anew. */
   readonly by: VerifyKey;
   readonly verdicts: Map<string, boolean>;
-  /** When each place was last seen, for tokens that limit them. */
-  readonly places: Map<string, number>;
 }
 
 /** One sentence for all: whoever holds nothing learns nothing, not even whether something is there. */
@@ -80,18 +81,22 @@ const denied = (reason: Denial["reason"]): Denial => ({ status: 403, reason, mes
 
 /** Clocks of those who sign differ; an end is an end. */
 const earlySeconds = 30;
-const sessionMs = 60_000;
+const maxAgent = 200;
+const againMs = 20_000;
 const maxEntries = 20_000;
 const maxPlaces = 1_000;
 
 /** Decides who may watch, at every request; what a token's signature and rules say is worked out once. */
 export class Gate {
   readonly #ground: Ground;
+  readonly #seats: Seats;
   #young = new Map<string, Entry>();
   #old = new Map<string, Entry>();
 
-  constructor(ground: Ground) {
+  /** `seats` where other processes have viewers with the same tokens. */
+  constructor(ground: Ground, seats = new Seats()) {
     this.#ground = ground;
+    this.#seats = seats;
   }
 
   /** `playback` is a uid or a token in its place. */
@@ -161,7 +166,7 @@ export class Gate {
     if (!by) return denied("key");
     if (entry?.by === by) return entry;
     if (!verified(token, by)) return denied("signature");
-    const fresh: Entry = { token, by, verdicts: new Map(), places: entry?.places ?? new Map() };
+    const fresh: Entry = { token, by, verdicts: new Map() };
     this.#keep(text, fresh);
     return fresh;
   }
@@ -174,15 +179,10 @@ export class Gate {
     this.#young.set(text, entry);
   }
 
-  /** A place is an address block and a program; the newest beyond the limit stays outside. */
-  #seat({ places }: Entry, client: Client, nowMs: number, limit: number): boolean {
-    const place = `${blockOf(client.address)} ${client.agent}`;
-    if (!places.has(place)) {
-      for (const [other, at] of places) if (nowMs - at > sessionMs) places.delete(other);
-      if (places.size >= Math.min(limit, maxPlaces)) return false;
-    }
-    places.set(place, nowMs);
-    return true;
+  /** A place is an address block and a program. */
+  #seat({ token }: Entry, client: Client, nowMs: number, limit: number): boolean {
+    const place = `${blockOf(client.address)} ${client.agent.slice(0, maxAgent)}`;
+    return this.#seats.take(token.id, place, { nowMs, limit });
   }
 
   #open(
@@ -198,6 +198,7 @@ export class Gate {
       uid,
       downloadable: claims?.downloadable ?? !policy.requireSignedURLs,
       untilMs: claims ? claims.exp * 1000 : Number.POSITIVE_INFINITY,
+      ...(claims?.maxSessions !== undefined && { againMs }),
       guarded: claims !== undefined || allowedOrigins.length > 0,
       allowedOrigins,
       ...(claims?.viewer !== undefined && { viewer: claims.viewer }),

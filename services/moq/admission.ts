@@ -1,5 +1,6 @@
-import { type Client, Gate } from "../auth/gate.ts";
+import { type Client, Gate, type Admission as Granted } from "../auth/gate.ts";
 import { type GroundOptions, openGround } from "../auth/ground.ts";
+import { Seats } from "../lib/seats.ts";
 import { warp } from "./door.ts";
 import type { Right } from "./reader.ts";
 import type { Incoming } from "./transport.ts";
@@ -13,6 +14,9 @@ export class Admission {
   readonly #gate: Gate;
   readonly #inside = new Set<() => void>();
 
+  /** Places that tokens limit, here and at the origin. */
+  readonly seats = new Seats();
+
   constructor(options: Omit<GroundOptions, "changed" | "ownerOf">) {
     this.#ground = openGround({
       ...options,
@@ -22,7 +26,7 @@ export class Admission {
         for (const recheck of [...this.#inside]) recheck();
       },
     });
-    this.#gate = new Gate(this.#ground);
+    this.#gate = new Gate(this.#ground, this.seats);
   }
 
   close(): void {
@@ -58,7 +62,7 @@ export class Admission {
     return undefined;
   }
 
-  #watch(allowed: () => { readonly untilMs: number } | undefined, revoked: () => void): () => void {
+  #watch(allowed: () => Pick<Granted, "untilMs" | "againMs"> | undefined, revoked: () => void): () => void {
     let timer: NodeJS.Timeout | undefined;
     const end = () => {
       clearTimeout(timer);
@@ -71,8 +75,9 @@ export class Admission {
         end();
         return revoked();
       }
-      if (!Number.isFinite(found.untilMs)) return;
-      timer = setTimeout(recheck, Math.min(found.untilMs - Date.now() + 1, longestMs));
+      const inMs = Math.min(found.untilMs - Date.now() + 1, found.againMs ?? longestMs);
+      if (inMs === longestMs) return;
+      timer = setTimeout(recheck, inMs);
       timer.unref();
     };
     this.#inside.add(recheck);

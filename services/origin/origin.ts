@@ -12,7 +12,8 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { z } from "../lib/schema.ts";
-import { followAudience } from "../live/audience.ts";
+import { Seats } from "../lib/seats.ts";
+import { followAudience, seatsPath } from "../live/audience.ts";
 import type { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
@@ -227,6 +228,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       "places",
       openGeo({ files: options.geoFiles, log, changed: () => guard.geoChanged() }),
     );
+    const seats = new Seats();
     const guard: Guard = scope.own(
       "guard",
       new Guard({
@@ -236,6 +238,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         staleMs: options.staleMs,
         ownerOf: (video) => stage.ownerOf(video),
         refused: (reason) => refusals(1, { reason }),
+        seats,
       }),
     );
     const trusted = networksOf(options.trustedProxies);
@@ -256,15 +259,21 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       reported: metrics.counter("sluice_player_reports_total", "Reports of players (CMCD)"),
     });
     const relayed = new Relayed(viewers, directory);
-    if (options.relay)
+    const { relay } = options;
+    if (relay) {
       scope.own(
         "audience",
         followAudience({
-          ...{ relay: options.relay, secret, log },
+          ...{ relay, secret, log },
           came: (one) => relayed.came(one),
           left: (one) => relayed.left(one),
+          seated: (seat) => seats.heard(seat),
         }),
       );
+      // Told again within seconds; a relay that is away has nobody inside.
+      seats.onTaken = (seat) =>
+        void requestInternal(relay, seatsPath, { json: seat, secret }).catch(() => undefined);
+    }
     scope.own(
       "tallies",
       await Tallies.open({

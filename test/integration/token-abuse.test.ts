@@ -284,6 +284,26 @@ describe("tokens that open nothing", () => {
     }
   });
 
+  test("one for one place is for one, over HTTP and over QUIC alike, and who watches on keeps it", async () => {
+    const manifest = (of: string) => `/${of}/manifest/video.m3u8`;
+    const first = token(input, { claims: { maxSessions: 1 } });
+    expect(await get(manifest(first), { address: "127.0.9.1" })).toBe(200);
+    await told();
+    expect(await overMoq(first)).toEqual([false, false, false]);
+    const second = token(input, { claims: { maxSessions: 1 } });
+    const viewer = await MoqViewer.open(way, `/${second}`);
+    viewer.subscribe(input, "source.0");
+    await viewer.until(() => viewer.tracks.get("source.0")!.length > 0);
+    await told();
+    expect(await get(manifest(second), { address: "127.0.9.1" })).toBe(403);
+    viewer.close();
+  });
+
+  /** What one process says to the other about places takes one message; a viewer of our own that comes and goes takes longer. */
+  async function told(): Promise<void> {
+    expect(await overMoq(token(input))).toEqual([true, true, true]);
+  }
+
   test("one that stands for a video opens no other, and tricks with paths lead nowhere", async () => {
     const good = token(video);
     for (const path of [
@@ -338,12 +358,14 @@ describe("tokens that open nothing", () => {
 
   const ends: readonly [string, number, (made: string) => Promise<unknown>][] = [
     ["is revoked", 403, (made) => api("POST", "/v1/revocations", { token: made })],
+    ["is for a viewer who is revoked", 403, () => api("POST", "/v1/revocations", { viewerId: "ann" })],
     ["loses its key", 403, () => api("DELETE", `${stream}/keys/${key.id}`)],
   ];
   test.for(ends)(
     "one that %s ends all that its holder watches within a second",
     async ([how, status, end]) => {
-      const [watching, downloading] = [token(input), token(video)];
+      const claims = how.includes("viewer") ? { vid: "ann" } : {};
+      const [watching, downloading] = [token(input, { claims }), token(video, { claims })];
       const viewer = await MoqViewer.open(way, `/${watching}`);
       viewer.subscribe(input, "source.0");
       await viewer.until(() => viewer.tracks.get("source.0")!.length > 0);
