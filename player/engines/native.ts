@@ -15,10 +15,28 @@ export function openNative({ video, url, address, onEvent }: EngineOptions): Eng
   const edge = (): number | undefined =>
     video.seekable.length > 0 ? video.seekable.end(video.seekable.length - 1) : undefined;
 
+  /** The wall clock at the player's time 0, epoch ms, where the browser tells it. */
+  const begun = (): number | undefined =>
+    (video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime() || undefined;
+
   // Safari may begin 15 s and more behind the edge: move there once.
   let placed = false;
+  let resume:
+    | { readonly at: number; readonly zero: number | undefined; readonly paused: boolean }
+    | undefined;
   on("loadedmetadata", () => {
     const end = edge();
+    const before = resume;
+    resume = undefined;
+    if (before) {
+      const zero = begun();
+      // Time may begin anew with each load, at what is the list's beginning then.
+      const at = before.at + (zero && before.zero ? (before.zero - zero) / 1000 : 0);
+      placed = true;
+      video.currentTime = end === undefined ? at : Math.min(at, end);
+      if (!before.paused) void video.play().catch(() => {});
+      return;
+    }
     if (!placed && end !== undefined && !Number.isFinite(video.duration)) video.currentTime = end;
     placed = true;
   });
@@ -37,8 +55,8 @@ export function openNative({ video, url, address, onEvent }: EngineOptions): Eng
       return end === undefined ? undefined : Math.max(0, end - video.currentTime);
     },
     get clockLatency() {
-      const begun = (video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime();
-      return begun ? (Date.now() - begun) / 1000 - video.currentTime : undefined;
+      const zero = begun();
+      return zero ? (Date.now() - zero) / 1000 - video.currentTime : undefined;
     },
     get livePosition() {
       return edge();
@@ -65,13 +83,8 @@ export function openNative({ video, url, address, onEvent }: EngineOptions): Eng
      * same moment, after the time that this takes.
      */
     renew() {
-      const { currentTime, paused } = video;
-      placed = true;
-      const resume = () => {
-        video.currentTime = currentTime;
-        if (!paused) void video.play().catch(() => {});
-      };
-      video.addEventListener("loadedmetadata", resume, { once: true, signal: gone.signal });
+      // Renewed again before the list was there, it is still where it was to go on.
+      resume ??= { at: video.currentTime, zero: begun(), paused: video.paused };
       video.src = address(url);
     },
     recover() {

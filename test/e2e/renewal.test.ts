@@ -122,6 +122,40 @@ async function watchShow(path: "/hls" | "/moq", engine: RegExp): Promise<void> {
   await close();
 }
 
+test("a browser that plays HLS by itself goes on with a fresh token at the moment where it was", {
+  timeout: 2 * MINUTE,
+}, async ({ onTestFailed, skip }) => {
+  onTestFailed(() => console.error(sluice.log(), encoder.log()));
+  const asked: string[] = [];
+  given.length = 0;
+  const { page, close } = await browser.open("about:blank");
+  page.on("request", (request) => asked.push(request.url()));
+  // As on iPhones, which have neither.
+  await page.addInitScript(() => {
+    for (const name of ["WebTransport", "MediaSource", "ManagedMediaSource", "WebKitMediaSource"])
+      Reflect.deleteProperty(window, name);
+  });
+  await page.goto(`${site.origin}/hls`);
+  const plays = await page.evaluate(() =>
+    document.createElement("video").canPlayType("application/vnd.apple.mpegurl"),
+  );
+  if (plays === "") skip("this Chromium has no HLS of its own");
+  const frame = await frameOf(page);
+  await untilState(frame, ["playing"]);
+  const before = await seen(frame);
+  const sources = () => given.filter((token) => asked.some((url) => url.includes(`${token}/manifest/`)));
+  await expect.poll(sources, { timeout: MINUTE }).toHaveLength(3);
+  const position = async () => (await seen(frame)).currentTime;
+  const at = await position();
+  await expect.poll(position, { timeout: MINUTE }).toBeGreaterThan(Math.max(at, before.currentTime));
+  const after = await seen(frame);
+  expect(after.stats.engine).toBe("HLS (browser)");
+  expect(after.loadedAt).toBe(before.loadedAt);
+  // That player's own stalls at the live edge are not what is looked at here: it was never shown out.
+  expect((await fetch(`${sluice.ready.http}/${given[0]}/lifecycle`)).status).toBe(401);
+  await close();
+});
+
 test("a show whose page gives no token ends with a sentence; one that comes later goes on with it", async ({
   onTestFailed,
 }) => {
