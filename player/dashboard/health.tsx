@@ -21,7 +21,14 @@ type Range = keyof typeof ranges;
 const leastWindowMs = 60_000;
 
 /** Figures of what a live input sends, second by second. */
-export function HealthPanel({ uid }: { readonly uid: string }): JSX.Element {
+export function HealthPanel({
+  uid,
+  advice,
+}: {
+  readonly uid: string;
+  /** What is known to be wrong also while nothing is on air. */
+  readonly advice: string | undefined;
+}): JSX.Element {
   const range = useSignal<Range>("now");
   const points = useSignal<readonly Point[]>([]);
   const next = useSignal(0);
@@ -77,7 +84,14 @@ export function HealthPanel({ uid }: { readonly uid: string }): JSX.Element {
       }
     >
       {now.trouble.value && <Note tone="warn">{now.trouble.value}</Note>}
-      {health?.advice && <Note tone="warn">{health.advice}</Note>}
+      {[...new Set([health?.advice, advice])].map(
+        (text) =>
+          text && (
+            <Note key={text} tone="warn">
+              {text}
+            </Note>
+          ),
+      )}
       {all.length > 0 && (
         <div class="plots">
           <Plot {...common} name="Bit rate" samples={series((p) => p.kbps)} say={bitrate} least={500} />

@@ -123,7 +123,7 @@ function Overview({
           </Note>
         )}
         <Preview of={input} label={`Preview of ${nameOf(input, "the live input")}`} autoplay />
-        <HealthPanel uid={uid} />
+        <HealthPanel uid={uid} advice={input.status?.current.advice} />
         <Audience path={`/v1/live_inputs/${uid}`} />
       </div>
       <div class="stack">
