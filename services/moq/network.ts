@@ -63,6 +63,8 @@ export class Network implements Running {
   readonly #board: Board;
   readonly #others = new Map<string, RelayRecord>();
   readonly #links = new Map<string, Link>();
+  /** Links to relays that have asked us to leave. */
+  readonly #left = new Set<Link>();
   readonly #closed = new Map<string, number>();
   readonly #turnedAway = new Map<string, number>();
   /** Why the last link to a relay was closed. */
@@ -105,7 +107,7 @@ export class Network implements Running {
 
   async close(): Promise<void> {
     await this.#board.close();
-    for (const link of this.#links.values()) link.close();
+    for (const link of [...this.#links.values(), ...this.#left]) link.close();
   }
 
   /** The certificate that others see here is another, or soon will be. */
@@ -180,7 +182,18 @@ export class Network implements Running {
     if (known) return known;
     const { secret, log, node: self = "" } = this.#options;
     const path = pathTo(node, { from: self, secret, nowMs: Date.now() });
-    const link = new Link({ node, path, identity: this.#others.get(node)?.identity }, (why) => {
+    // Tracks move to other ways while this one still gives them; it goes when nobody uses it, or when the relay ends it.
+    const leaves = () => {
+      if (this.#links.get(node) !== link) return;
+      this.#links.delete(node);
+      this.#left.add(link);
+      log.info({ relay: node }, "a relay asks us to leave");
+      this.#closed.set(node, performance.now() + closedMs);
+      this.#changed();
+    };
+    const { identity } = this.#others.get(node) ?? {};
+    const link = new Link({ node, path, identity, leaves }, (why) => {
+      if (this.#left.delete(link)) return log.info({ relay: node, why }, "link to relay closed");
       if (this.#links.get(node) !== link) return;
       this.#links.delete(node);
       // It is tried again as long as somebody watches; a reason is said once.
@@ -210,7 +223,13 @@ class Link {
       node,
       path,
       identity,
-    }: { readonly node: string; readonly path: string; readonly identity: Identity | undefined },
+      leaves,
+    }: {
+      readonly node: string;
+      readonly path: string;
+      readonly identity: Identity | undefined;
+      readonly leaves: () => void;
+    },
     closed: (why: string) => void,
   ) {
     const { hostname, port } = new URL(`https://${node}`);
@@ -230,7 +249,7 @@ class Link {
             this.opened = true;
             resolve(peer);
           },
-          goaway: () => this.close(),
+          goaway: leaves,
           closed: ({ reason }) => {
             clearInterval(this.#idle);
             closed(reason);

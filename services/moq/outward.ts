@@ -282,6 +282,9 @@ function renamed(peer: Peer, namespace: readonly string[]): Source {
     get closed() {
       return peer.closed;
     },
+    get leaving() {
+      return peer.leaving;
+    },
     draft: peer.draft,
     subscribe: (track, params, events) => peer.subscribe({ ...track, namespace }, params, events),
     fetch: (range, params, events) =>

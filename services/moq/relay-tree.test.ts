@@ -49,14 +49,14 @@ async function publisher(relay: Relay, epoch: number) {
 /** Lets `relay` take everything from the last of `over` that works; what each hop costs counts from the far end. */
 function takes(relay: Relay, over: readonly { readonly from: Relay; readonly distance: number }[]) {
   const links = over.map(({ from, distance }) => {
-    const [client, server] = pair({}, from.network());
+    const [client, server] = pair({ goaway: () => relay.changed() }, from.network());
     return { client, server, distance };
   });
   relay.join({
     offer: () => {},
     namespaces: () => [],
     hop: (_namespace, epoch) => {
-      const link = links.find(({ client }) => !client.closed);
+      const link = links.find(({ client }) => !client.closed && !client.leaving);
       if (!link || epoch !== undefined) return undefined;
       const { client, distance } = link;
       return {
@@ -141,6 +141,47 @@ describe("relays in a row", () => {
     group.end();
     await viewer.until("end 1");
     expect(viewer.heard).toEqual(["ok", "1.0 a", "1.1 b", "1.2 c", "end 1"]);
+  });
+
+  test("move to another way when one asks them to, before it ends", async () => {
+    const [first, second, third] = [new Relay(limits), new Relay(limits), new Relay(limits)];
+    const origin = await publisher(first, 1);
+    takes(second, [{ from: first, distance: 1 }]);
+    const [over] = takes(third, [
+      { from: second, distance: 2 },
+      { from: first, distance: 1000 },
+    ]);
+    const viewer = new Viewer(third);
+    await origin.asked;
+    const group = origin.group(1);
+    group.object("a");
+    await viewer.until("1.0 a");
+    over!.server.goAway();
+    await expect.poll(() => second.subscriptions).toBe(0);
+    // What was left is still open, and nobody takes anything over it.
+    expect(over!.server.closed).toBe(false);
+    group.object("b");
+    over!.server.close("noError", "stopped");
+    group.object("c");
+    group.end();
+    await viewer.until("end 1");
+    expect(viewer.heard).toEqual(["ok", "1.0 a", "1.1 b", "1.2 c", "end 1"]);
+  });
+
+  test("stay where they are while the one that asks them to go is the only way", async () => {
+    const [first, second] = [new Relay(limits), new Relay(limits)];
+    const origin = await publisher(first, 1);
+    const [over] = takes(second, [{ from: first, distance: 1 }]);
+    const viewer = new Viewer(second);
+    await origin.asked;
+    const group = origin.group(1);
+    group.object("a");
+    await viewer.until("1.0 a");
+    over!.server.goAway();
+    group.object("b");
+    group.end();
+    await viewer.until("end 1");
+    expect(viewer.heard).toEqual(["ok", "1.0 a", "1.1 b", "end 1"]);
   });
 
   test("turn away a relay that is no farther from the publisher, so that nobody waits in a circle", async () => {

@@ -58,7 +58,7 @@ const cacheBytes = 256 << 20;
 const queuedBytes = 8 << 20;
 /** Longer than it takes to know that a relay is gone and to find another way. */
 const graceMs = 3_000;
-/** Viewers are asked to leave before the certificate is changed under them. */
+/** Whoever is here is asked to leave so long before the certificate is changed, or the relay stops, under him. */
 const leaveMs = 500;
 const dayMs = 86_400_000;
 
@@ -111,6 +111,9 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       read: () => others.size,
     });
 
+    /** Whoever is here may go elsewhere before the sessions are closed. */
+    let stopping = false;
+    let emptied: (() => void) | undefined;
     let listener: Listener | undefined;
     let { nativePort } = options;
     const listen = (port: number): Listener => {
@@ -121,6 +124,8 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
         ...{ ...common, port },
         onSession: (incoming) => {
           const { path } = incoming;
+          // Who was just asked to leave is not to come back here.
+          if (stopping) return incoming.reject(503);
           if (path.startsWith(publishPath)) return encoders.serve(incoming);
           if (path.startsWith(`${networkPath}?`))
             return serveRelay(incoming, options, { relay, others, left });
@@ -179,7 +184,9 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     /** Set while a new certificate waits for its turn. */
     let late: NodeJS.Timeout | undefined;
     function left(): void {
-      if (late && all().length === 0 && port !== undefined) void renew(port);
+      if (all().length > 0) return;
+      emptied?.();
+      if (late && port !== undefined) void renew(port);
     }
     const end = certificates.onChange((fresh) => {
       clearTimeout(late);
@@ -246,6 +253,19 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       async close() {
         for (const peer of [...publishers]) peer.close("noError", "The relay stops");
         await internal.close();
+      },
+    });
+    // Closed first, while everything else still runs.
+    scope.own("visitors", {
+      async close() {
+        stopping = true;
+        for (const peer of all()) peer.goAway();
+        if (all().length === 0) return;
+        const done = Promise.withResolvers<void>();
+        emptied = done.resolve;
+        const timer = setTimeout(done.resolve, leaveMs);
+        await done.promise;
+        clearTimeout(timer);
       },
     });
     return {

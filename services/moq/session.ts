@@ -105,6 +105,11 @@ export class Peer {
     return this.#closed;
   }
 
+  /** The peer has asked to end the session soon: what is new is to be asked for elsewhere. */
+  get leaving(): boolean {
+    return this.#wentAway;
+  }
+
   /** Something that was asked of the peer is not over. */
   get busy(): boolean {
     return this.#asking.busy;

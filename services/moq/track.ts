@@ -32,7 +32,7 @@ const seekMs = 100;
 const orphanMs = 1_000;
 
 /** What of a session tracks are taken through. */
-export type Source = Pick<Peer, "subscribe" | "fetch" | "closed" | "draft">;
+export type Source = Pick<Peer, "subscribe" | "fetch" | "closed" | "leaving" | "draft">;
 
 /** Where a track can be taken from. */
 export interface Way {
@@ -119,8 +119,11 @@ export class Track {
     if (this.#ended || this.#refused) return;
     const way = this.#limits.way();
     if (!way) return this.#current ? undefined : this.#seek();
-    const { way: now } = this.#current ?? {};
-    if (now && now.target === way.target && (now.key === way.key || now.distance <= way.distance)) return;
+    const { way: now, peer } = this.#current ?? {};
+    // From who leaves the track moves to whoever else has it, while it still comes.
+    const stays = peer?.leaving !== true;
+    if (now && now.target === way.target && (now.key === way.key || (stays && now.distance <= way.distance)))
+      return;
     if (this.#next?.way.key === way.key && this.#next.way.distance === way.distance) return;
     void this.#attach(way);
   }

@@ -8,6 +8,9 @@ import { type Sluice, startSluice } from "../support/sluice.ts";
 
 // Three machines: one with everything, two with a relay each, in a row: the last takes from the second unless that is gone.
 const secret = "a long text that every machine knows";
+let machine: (index: number, costs: string, roles?: string) => Promise<Sluice>;
+/** The second machine, wherever it is started. */
+const startSecond = () => machine(1, `127.0.0.1:${ports[0]}=1`, "relay");
 let redis: OwnRedis;
 let encoder: Publisher;
 let main: Sluice;
@@ -22,7 +25,7 @@ beforeAll(async () => {
   const [control, ...moq] = await freeUdpPorts(4);
   ports = moq;
   const node = (index: number) => `127.0.0.1:${moq[index]}`;
-  const machine = (index: number, costs: string, roles?: string) =>
+  machine = (index, costs, roles) =>
     startSluice({
       args: ["--moq-port", `${moq[index]}`],
       env: {
@@ -38,10 +41,7 @@ beforeAll(async () => {
   main = await machine(0, "");
   uid = main.ready.uid!;
   encoder = publish({ url: `${main.ready.rtmp}/${main.ready.streamKey}`, gop: 1 });
-  [second, last] = await Promise.all([
-    machine(1, `${node(0)}=1`, "relay"),
-    machine(2, `${node(0)}=1000,${node(1)}=1`, "relay"),
-  ]);
+  [second, last] = await Promise.all([startSecond(), machine(2, `${node(0)}=1000,${node(1)}=1`, "relay")]);
   await wayTo(main.ready, uid);
 });
 afterAll(async () => {
@@ -114,28 +114,55 @@ test("the origin gives one copy of each track, however many watch at how many re
   for (const other of others) other.close();
 });
 
-test("a relay that is killed is gone around in two seconds, and who watches behind it stays connected and misses nothing", async () => {
-  const far = await open(2);
-  await Promise.all(["source.0", "audio.0"].map((name) => watch(far, name)));
+/** How long at most nothing has come of a track; called once, at the end. */
+function silenceOf(viewer: MoqViewer, name: string): () => number {
   let longestMs = 0;
   let lastMs = performance.now();
-  let seen = 0;
-  const watching = setInterval(() => {
+  let seen = objectsOf(viewer, name);
+  const look = () => {
     const now = performance.now();
-    if (objectsOf(far, "source.0") > seen) {
-      seen = objectsOf(far, "source.0");
+    if (objectsOf(viewer, name) > seen) {
+      seen = objectsOf(viewer, name);
       lastMs = now;
     }
     longestMs = Math.max(longestMs, now - lastMs);
-  }, 10);
+  };
+  const watching = setInterval(look, 10);
+  return () => {
+    clearInterval(watching);
+    return longestMs;
+  };
+}
+
+test("a relay that stops in order asks to be left: who watches behind it misses nothing, who is there goes elsewhere", async () => {
+  const [far, there] = await Promise.all([open(2), open(1)]);
+  await Promise.all([watch(far, "source.0"), watch(there, "source.0")]);
+  const longestMs = silenceOf(far, "source.0");
+  const groups = far.tracks.get("source.0")!;
+  const newest = groups.at(-1)!.id;
+  const stopped = second.stop();
+  await there.until(() => there.closed !== undefined);
+  expect(there.peer.leaving).toBe(true);
+  await far.until(() => groups.some(({ id, state }) => id > newest + 2 && state === "whole"));
+  expect(longestMs()).toBeLessThan(1_000);
+  expect(far.closed).toBeUndefined();
+  expectWhole(far, "source.0");
+  expect(last.log()).toContain("a relay asks us to leave");
+  await stopped;
+  second = await startSecond();
+});
+
+test("a relay that is killed is gone around in two seconds, and who watches behind it stays connected and misses nothing", async () => {
+  const far = await open(2);
+  await Promise.all(["source.0", "audio.0"].map((name) => watch(far, name)));
+  const longestMs = silenceOf(far, "source.0");
   const [pid] = descendants(second.pid, "role relay");
   process.kill(second.pid, "SIGKILL");
   process.kill(pid!, "SIGKILL");
   const groups = far.tracks.get("source.0")!;
   const newest = groups.at(-1)!.id;
   await far.until(() => groups.some(({ id, state }) => id > newest + 3 && state === "whole"));
-  clearInterval(watching);
-  expect(longestMs).toBeLessThan(2_000);
+  expect(longestMs()).toBeLessThan(2_000);
   expect(far.closed).toBeUndefined();
   expect([...far.done.keys()]).toEqual([]);
   for (const name of ["source.0", "audio.0"]) expectWhole(far, name);
