@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { Failure } from "./errors.ts";
 import {
   type InternalHandler,
@@ -109,4 +109,29 @@ test("a dead owner's socket file is replaced, with rights for this user only; a 
   expect(statSync(path).mode & 0o777).toBe(0o600);
   await server.close();
   expect(existsSync(path)).toBe(false);
+});
+
+test("an answer that is known to take long is waited for", async () => {
+  const held = Promise.withResolvers<void>();
+  const address = socket();
+  const server = await listenInternal(
+    address,
+    (_request, response) => {
+      setImmediate(held.resolve);
+      void released.promise.then(() => sendJson(response, 200, { late: true }));
+    },
+    { secret },
+  );
+  const released = Promise.withResolvers<void>();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const asked = requestInternal(address, "/", { secret, answerMs: 60_000 });
+    await held.promise;
+    vi.advanceTimersByTime(30_000);
+    released.resolve();
+    expect((await asked).json).toEqual({ late: true });
+  } finally {
+    vi.useRealTimers();
+    server.close();
+  }
 });

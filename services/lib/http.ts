@@ -113,9 +113,10 @@ export async function requestInternal(
     readonly answerMs?: number;
   } = {},
 ): Promise<{ readonly status: number; readonly json: unknown }> {
-  const late = AbortSignal.timeout(options.answerMs ?? answerMs);
+  const headersMs = options.answerMs ?? answerMs;
+  const late = AbortSignal.timeout(headersMs);
   const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
-  const response = await send(address, path, { ...options, signal });
+  const response = await send(address, path, { ...options, signal, headersMs });
   const body = await readBody(response, answerBytes);
   return {
     status: response.statusCode ?? 0,
@@ -238,9 +239,10 @@ function send(address: string, path: string, options: Sent): Promise<IncomingMes
       agent: false,
       ...(options.signal && { signal: options.signal }),
     });
+    const { headersMs = answerMs } = options;
     const late = setTimeout(
-      () => request.destroy(new Error(`no answer within ${(options.headersMs ?? connectMs) / 1000} s`)),
-      options.headersMs ?? answerMs,
+      () => request.destroy(new Error(`no answer within ${headersMs / 1000} s`)),
+      headersMs,
     );
     request.once("response", (response) => {
       clearTimeout(late);

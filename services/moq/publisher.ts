@@ -34,6 +34,9 @@ export interface PublisherOptions {
   readonly metrics: Metrics;
 }
 
+/** A question about the door that failed is asked again after this. */
+const againMs = 1_000;
+
 /** Offers every broadcast of this origin to the relay beside it, over MoQT as to any other. */
 export class Publisher implements Running {
   readonly closed: Promise<void>;
@@ -89,12 +92,17 @@ export class Publisher implements Running {
           if (!over.signal.aborted) this.#door = (json as { door?: Door }).door;
         };
         const follow = async () => {
-          while (!over.signal.aborted) await look(`?have=${encodeURIComponent(doorName(this.#door))}`);
+          while (!over.signal.aborted)
+            try {
+              await look(`?have=${encodeURIComponent(doorName(this.#door))}`);
+            } catch {
+              // Where the relay cannot be asked any more, the link ends too.
+              await pause(againMs, over.signal);
+            }
         };
         try {
           await look();
-          // Where the relay cannot be asked any more, the link ends too.
-          follow().catch(() => undefined);
+          void follow();
           if (failures > 0) log.info("the relay is back");
           failures = 0;
           await link.closed;
