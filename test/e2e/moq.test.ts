@@ -1,5 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import http, { type Server } from "node:http";
+import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -217,7 +218,16 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
       });
       const script = readFileSync(join(folder, "page.js"));
       rmSync(folder, { recursive: true });
+      const shaka = readFileSync(
+        createRequire(import.meta.url).resolve("shaka-player/dist/shaka-player.experimental.js"),
+      );
       server = http.createServer(({ url }, response) => {
+        if (url === "/fingerprint") return response.end(asked([]).hash);
+        if (url === "/shaka.js") return response.setHeader("content-type", "text/javascript").end(shaka);
+        if (url === "/shaka") {
+          response.setHeader("content-type", "text/html");
+          return response.end('<!doctype html><video muted></video><script src="/shaka.js"></script>');
+        }
         response.setHeader("content-type", url === "/page.js" ? "text/javascript" : "text/html");
         response.end(
           url === "/page.js" ? script : '<!doctype html><script type="module" src="/page.js"></script>',
@@ -279,6 +289,65 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
       await page.waitForFunction((before) => ![0, before].includes(outside.pixels()), first);
       await close();
     });
+
+    // In draft 16 its GROUP_ORDER is 0, with which a session has to end (draft 16 9.2.2.6).
+    test("Shaka Player shows a picture that moves in draft 14", async ({ onTestFailed }) => {
+      onTestFailed(() => console.error(sluice.log()));
+      const { page, close } = await browser.open(`${at}shaka`);
+      await page.waitForFunction(() => "shaka" in window);
+      const { url, namespace } = asked([]);
+      await page.evaluate(
+        async ({ url, namespace }) => {
+          // biome-ignore lint/suspicious/noExplicitAny: a library of others without types here.
+          const { shaka } = window as any;
+          const player = new shaka.Player();
+          await player.attach(document.querySelector("video"));
+          const msf = { fingerprintUri: "/fingerprint", namespaces: [namespace], version: "draft-14" };
+          player.configure({ manifest: { msf } });
+          await player.load(url, null, "application/msf");
+          await document.querySelector("video")!.play();
+        },
+        { url, namespace },
+      );
+      await page.waitForFunction(() => document.querySelector("video")!.currentTime > 0);
+      const first = await page.evaluate(() => document.querySelector("video")!.currentTime);
+      await page.waitForFunction((was) => document.querySelector("video")!.currentTime > was + 2, first);
+      await close();
+    });
+  });
+
+  test("a certificate that is renewed under viewers disturbs nobody, and whoever comes after them is told the new one", async ({
+    onTestFailed,
+  }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const { http: base, uid } = sluice.ready;
+    const open = async () => {
+      const opened = await browser.open(`${base}/${uid}/iframe?autoplay=true&muted=true`);
+      await untilState(opened.page, ["playing"]);
+      expect((await seen(opened.page)).stats.engine).toBe("Media over QUIC");
+      return opened;
+    };
+    const before = await wayTo(sluice.ready, uid!);
+    const first = await open();
+    const renewed = sluice.log().split("certificate reloaded").length;
+    // As when its last days have come.
+    rmSync(join(sluice.dataDir, "certs", "webtransport.pem"));
+    await expect.poll(() => sluice.log().split("certificate reloaded").length).toBe(renewed + 1);
+    // The port has one certificate, which is good for days: until nobody watches it is what comers are told.
+    const second = await open();
+    for (const { page } of [first, second]) {
+      const { before, after } = await watchFor(page, 2);
+      expect(after.currentTime - before.currentTime).toBeGreaterThan(1.5);
+      expect(after.stats).toMatchObject({ engine: "Media over QUIC", errors: [], warnings: [] });
+    }
+    for (const { page } of [first, second])
+      await page.evaluate(() => document.querySelector("sluice-player")!.remove());
+    await sluice.said(/new sessions see the new certificate/);
+    const hashes = async () => (await wayTo(sluice.ready, uid!)).hashes;
+    await expect.poll(hashes, { timeout: 10_000 }).not.toEqual(before.hashes);
+    const third = await open();
+    expect(third.errors).toEqual([]);
+    for (const { close } of [first, second, third]) await close();
   });
 
   test("the end of the broadcast is shown as its end", async ({ onTestFailed }) => {

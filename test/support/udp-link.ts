@@ -7,6 +7,8 @@ export interface UdpLink {
   readonly port: number;
   /** From here on the server sees the client at another port, as after a change of network. */
   move(): void;
+  /** From here on no faster than this towards the client; undefined is without limit. */
+  limit(kbps: number | undefined): void;
   /** Packets that were lost, of all. */
   readonly lost: number;
   readonly packets: number;
@@ -24,7 +26,8 @@ export async function openUdpLink(options: {
   readonly kbps?: number;
   readonly queueMs?: number;
 }): Promise<UdpLink> {
-  const { to, rttMs = 0, loss = 0, kbps, queueMs = 200 } = options;
+  const { to, rttMs = 0, loss = 0, queueMs = 200 } = options;
+  let { kbps } = options;
   const random = randomOf(1);
   // Browsers take localhost for ::1.
   const near = createSocket("udp6");
@@ -74,6 +77,9 @@ export async function openUdpLink(options: {
   return {
     port: near.address().port,
     move: dial,
+    limit(now) {
+      kbps = now;
+    },
     get lost() {
       return lost;
     },
