@@ -60,6 +60,7 @@ export class Answer {
   get fields(): string[] {
     this.#fields ??= Object.entries({
       ...everywhere,
+      ...lasting,
       "content-length": this.body.length,
       ...this.headers,
     }).flatMap(([name, value]) => [name, String(value)]);
@@ -87,6 +88,12 @@ const everywhere: OutgoingHttpHeaders = {
   "cross-origin-resource-policy": "cross-origin",
   "x-content-type-options": "nosniff",
 };
+
+/** A connection that says nothing for this long goes; longer than any held answer. */
+export const idleMs = 60_000;
+
+/** How long a connection stays, over HTTP/1.1: node:http says so itself only where it sets a timer of its own for each answer. */
+const lasting: OutgoingHttpHeaders = { "keep-alive": `timeout=${idleMs / 1000}` };
 
 /** What Linux and node take from a string at once, header included. */
 const oneWriteBytes = 14_000;
@@ -137,7 +144,12 @@ class Http1 implements Exchange {
   reply(status: number, headers: OutgoingHttpHeaders, body: readonly Uint8Array[] = []): void {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
-    response.writeHead(status, { ...everywhere, "content-length": lengthOf(body), ...headers });
+    response.writeHead(status, {
+      ...everywhere,
+      ...lasting,
+      "content-length": lengthOf(body),
+      ...headers,
+    });
     if (this.method === "HEAD" || body.length === 0) return void response.end();
     if (body.length === 1) return void response.end(body[0]);
     // One write for many pieces.
@@ -160,7 +172,7 @@ class Http1 implements Exchange {
   stream(...[status, headers, { drained, gone }]: Parameters<Exchange["stream"]>): Body | undefined {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return undefined;
-    response.writeHead(status, { ...everywhere, ...headers });
+    response.writeHead(status, { ...everywhere, ...lasting, ...headers });
     if (this.method === "HEAD") return void response.end();
     response.on("drain", drained);
     this.onGone(gone);
@@ -181,7 +193,8 @@ class Http1 implements Exchange {
     if (this.#gone) return void this.#gone.push(gone);
     const all = [gone];
     this.#gone = all;
-    this.#response.once("close", () => {
+    // It comes once; `once` would cost a wrapper each time.
+    this.#response.on("close", () => {
       for (const one of all) one();
     });
   }

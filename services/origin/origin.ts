@@ -25,7 +25,7 @@ import type { LiveStatus } from "../live/status.ts";
 import { protocols } from "../live/tally.ts";
 import { Attendance } from "./attendance.ts";
 import { Challenges, shownShape } from "./challenges.ts";
-import { type ClientAddress, http1, http2, maxHeaderBytes } from "./exchange.ts";
+import { type ClientAddress, http1, http2, idleMs, maxHeaderBytes } from "./exchange.ts";
 import { Guard } from "./guard.ts";
 import { type Asked, History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
@@ -135,12 +135,13 @@ async function read<T>(request: http.IncomingMessage, shape: z.ZodType<T>): Prom
   return parsed.data;
 }
 
-/** A connection that says nothing for this long goes; longer than any held answer. */
-const idleMs = 60_000;
+/** A client that was told how long a connection stays may use it until then. */
+const graceMs = 1_000;
 const handshakeMs = 5_000;
 /** Whoever sends a header or a body drop by drop goes after this; looked at every two seconds. */
 const patience = {
-  keepAliveTimeout: idleMs,
+  // `setTimeout` of the server sees to idle connections, without a timer that is set and cleared with each answer.
+  keepAliveTimeout: 0,
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   connectionsCheckingInterval: 2_000,
@@ -365,7 +366,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
 
     const plain = http.createServer(patience, http1(handler, client));
     // Also ends clients that stop reading: what they were promised would stay in memory.
-    plain.setTimeout(idleMs);
+    plain.setTimeout(idleMs + graceMs);
     const secure = secureServer({
       certificates: options.certificates,
       challenges,
@@ -412,7 +413,7 @@ function secureServer(options: {
 }): { server: Server; end: () => void } {
   const { certificates, challenges, plain, streams } = options;
   const first = http.createServer(patience, plain);
-  first.setTimeout(idleMs);
+  first.setTimeout(idleMs + graceMs);
   // It is handed its connections and never listens, which is when Node begins to look at who is late.
   first.emit("listening");
   const second = http2api.createServer({
