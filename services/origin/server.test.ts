@@ -215,6 +215,12 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     }
   });
 
+  test("every answer says how long its connection stays, where there is a word for it", async () => {
+    const said = protocol === "HTTP/1.1" ? "timeout=60" : undefined;
+    for (const path of [playlist, `/${input}/manifest/${video}/source/0/1.m4s`, `/${input}/nothing`])
+      expect((await get(path)).headers["keep-alive"], path).toBe(said);
+  });
+
   test("a method that changes things is refused by name", async () => {
     const { status, headers } = await get(playlist, { method: "DELETE" });
     expect([status, headers.allow]).toEqual([405, "GET, HEAD, OPTIONS"]);
