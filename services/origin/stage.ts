@@ -45,6 +45,8 @@ export interface StageOptions {
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
 const keepMs = 60_000;
+/** How long control and the log wait for the end of a broadcast: others may end at that moment, and those who watch come first. */
+const afterMs = 200;
 /** How long rungs are promised that no worker takes: less than a request for one is held. */
 const attendMs = 8_000;
 /** How often the same is asked again: the queue may have lost it. */
@@ -79,6 +81,8 @@ interface Act {
   /** Ends the broadcast when no publish has come back. */
   timeout: NodeJS.Timeout | undefined;
   removal: NodeJS.Timeout | undefined;
+  /** What is left to do at its end, when those who watch have seen it. */
+  after: (() => void) | undefined;
   /** The last advice on keyframes that its owner was given, and how many there were. */
   advised: string | undefined;
   advices: number;
@@ -115,6 +119,7 @@ export class Stage implements Running {
     const act = this.#actOf(video);
     if (act && act.broadcast.state !== "ended")
       throw new Failure("conflict", "This video is on air; end its broadcast first");
+    act?.after?.();
     if (act) {
       this.#acts.delete(act.broadcast.input);
       this.#dismiss(act);
@@ -132,6 +137,8 @@ export class Stage implements Running {
     if (!input.enabled)
       throw new Failure("forbidden", "This live input is disabled; enable it before going live");
     let act = this.#acts.get(uid);
+    // What control hears of it has its order.
+    act?.after?.();
     if (act?.announcement?.publish === publish && act.broadcast.state === "live" && !act.abort.signal.aborted)
       return { epoch: act.epoch };
     const video =
@@ -207,7 +214,14 @@ export class Stage implements Running {
         abort: new AbortController(),
         timeout: undefined,
       },
-      ...{ wantedMs: undefined, deserted: false, removal: undefined, advised: undefined, advices: 0 },
+      ...{
+        wantedMs: undefined,
+        deserted: false,
+        removal: undefined,
+        after: undefined,
+        advised: undefined,
+        advices: 0,
+      },
     };
     this.#acts.set(about.input, act);
     directory.add(broadcast);
@@ -231,9 +245,14 @@ export class Stage implements Running {
     }
     for (const input of ledger.inputs()) {
       const video = ledger.get(input)!.video;
-      // Nothing of it was ever listed.
-      if (this.#acts.get(input)?.broadcast.video !== video) this.#closed({ input, video }, noTape);
+      if (this.#acts.get(input)?.broadcast.video !== video) void this.#closeLate(input, video);
     }
+  }
+
+  /** Of a broadcast of the last run nothing was ever listed, or it had ended and nobody was told yet. */
+  async #closeLate(input: string, video: string): Promise<void> {
+    const summary = await this.#options.recordings?.summary(video).catch(() => undefined);
+    this.#closed({ input, video }, summary ? { summary, lasting: true } : noTape);
   }
 
   /**
@@ -329,6 +348,7 @@ export class Stage implements Running {
         act.abort.abort();
         clearTimeout(act.timeout);
         clearTimeout(act.removal);
+        act.after?.();
       }
       this.#done.resolve();
     }
@@ -386,9 +406,15 @@ export class Stage implements Running {
     clearTimeout(act.timeout);
     const words = subtitles?.said ? (subtitles.language ?? "") : undefined;
     const captions = act.broadcast.captions.length > 0 ? act.broadcast.captions : undefined;
-    this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds, words, captions });
     await act.broadcast.end(Date.now());
-    this.#closed({ input, video }, act.tape);
+    const late = setTimeout(() => act.after?.(), afterMs);
+    act.after = () => {
+      act.after = undefined;
+      clearTimeout(late);
+      this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds, words, captions });
+      this.#closed({ input, video }, act.tape);
+    };
+    if (this.#closing || this.#acts.get(input) !== act) act.after();
     act.removal = setTimeout(() => {
       if (this.#acts.get(input) === act) this.#acts.delete(input);
       this.#dismiss(act);
@@ -396,7 +422,10 @@ export class Stage implements Running {
   }
 
   /** Control hears of the end, and nothing of this broadcast comes back after a restart. */
-  #closed({ input, video }: { input: string; video: string }, { summary, lasting }: Tape): void {
+  #closed(
+    { input, video }: { input: string; video: string },
+    { summary, lasting }: Pick<Tape, "summary" | "lasting">,
+  ): void {
     const { ledger, events, log } = this.#options;
     events.send({ type: "broadcast.ended", uid: input, video, ...(lasting && { recorded: summary }) });
     log.info({ uid: input, video, ...(lasting && summary) }, "broadcast closed");

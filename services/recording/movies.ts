@@ -154,13 +154,14 @@ export class Movies {
   }
 }
 
-/** What stands in the mdat boxes of these chunks after the first `skip` bytes of it, behind `prefix`; undefined where that is not `length` bytes. */
+/** What stands in the mdat boxes of these chunks after the first `skip` bytes of it, behind `prefix`; undefined where that is not `length` bytes. Takes `bytes` over. */
 function payloadOf(
   bytes: Uint8Array,
   { prefix, skip, length }: { prefix: Uint8Array; skip: number; length: number },
 ): Uint8Array | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const out = new Uint8Array(length);
+  // What is before a box was read by then, so there is room for its payload: a second buffer for each would be most of the memory.
+  const out = prefix.length > 0 ? new Uint8Array(length) : bytes;
   out.set(prefix);
   let before = skip;
   let filled = prefix.length;
@@ -176,7 +177,7 @@ function payloadOf(
     }
     at += size;
   }
-  return filled === length ? out : undefined;
+  return filled === length ? out.subarray(0, length) : undefined;
 }
 
 const mdat = 0x6d64_6174;

@@ -51,3 +51,32 @@ test("an origin that is killed at any moment takes nothing that was announced, a
     rmSync(dataDir, { recursive: true, force: true });
   }
 });
+
+test("an origin that is killed as a broadcast ends has told of it when it is back", async () => {
+  console.log(`seed ${seed}`);
+  const random = randomOf(seed);
+  const dataDir = mkdtempSync(join(tmpdir(), "sluice-kill-end-"));
+  const sluice = await startSluice({ dataDir, args: ["--timeout-seconds", "2"] });
+  try {
+    const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
+    for (let i = 0; i < Math.max(2, kills / 5); i++) {
+      const encoder = publish({ url: `${rtmp}/${streamKey}`, seconds: 4 });
+      const witness = await openWitness(`${http}/${uid}`);
+      const lifecycle = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as { videoUID: string };
+      await encoder.ended;
+      await witness.done;
+      await new Promise((resolve) => setTimeout(resolve, random() * 300));
+      process.kill(descendants(sluice.pid, "role origin")[0]!, "SIGKILL");
+      const video = lifecycle.videoUID;
+      await expect
+        .poll(() => checkRecording({ dataDir, http, apiToken, video, seen: witness.seen }), {
+          timeout: 30_000,
+          interval: 1_000,
+        })
+        .toEqual([]);
+    }
+  } finally {
+    await sluice.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+});
