@@ -37,13 +37,15 @@ export async function startSluice(
     readonly args?: readonly string[];
     readonly env?: Readonly<Record<string, string>>;
     readonly dataDir?: string;
+    /** A network namespace (ip-netns) that it is to run in. */
+    readonly namespace?: string;
   } = {},
 ): Promise<Sluice> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "sluice-test-"));
   const folder = mkdtempSync(join(tmpdir(), "sluice-ready-"));
   const readyFile = join(folder, "ready.json");
   const args = ["up", ...freePorts, "--data", dataDir, "--ready-file", readyFile, ...(options.args ?? [])];
-  const run = spawnMain(args, options.env);
+  const run = spawnMain(args, options.env, options.namespace);
   try {
     await Promise.race([
       appears(readyFile),
@@ -78,22 +80,20 @@ export function runSluice(args: readonly string[], env?: Readonly<Record<string,
   return spawnMain(args, env).ended;
 }
 
-function spawnMain(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+function spawnMain(args: readonly string[], env: Readonly<Record<string, string>> = {}, namespace?: string) {
+  const command = [process.execPath, "--disable-warning=ExperimentalWarning", main, ...args];
+  if (namespace !== undefined) command.unshift("ip", "netns", "exec", namespace);
   // The channel is the tether: the supervisor stops when the test process is gone.
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ["--disable-warning=ExperimentalWarning", main, ...args],
-    {
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-      // Encoders, the relay and outputs only where a test asks for them: they would take the processor from what it measures.
-      env: {
-        ...process.env,
-        ...{ NODE_COMPILE_CACHE: compileCache, SLUICE_LADDER: "none", SLUICE_MOQ: "false" },
-        SLUICE_ROLES: "control,ingest,origin,relay,worker",
-        ...env,
-      },
+  const child: ChildProcess = spawn(command[0]!, command.slice(1), {
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    // Encoders, the relay and outputs only where a test asks for them: they would take the processor from what it measures.
+    env: {
+      ...process.env,
+      ...{ NODE_COMPILE_CACHE: compileCache, SLUICE_LADDER: "none", SLUICE_MOQ: "false" },
+      SLUICE_ROLES: "control,ingest,origin,relay,worker",
+      ...env,
     },
-  );
+  });
   let printed = "";
   const listeners = new Set<() => void>();
   for (const output of [child.stdout, child.stderr])
