@@ -37,3 +37,12 @@ test("the doctor asks the authority and looks where the names lead", { timeout: 
   await fake.close();
   expect((await runSluice(args)).output).toMatch(/✗ acmeDirectory: .* cannot be reached/);
 });
+
+test("what the doctor finds is a list for a program, and Node is new enough for passwords", {
+  timeout: 60_000,
+}, async () => {
+  const { output, code } = await runSluice(["doctor", "--json", "--data", data, ...ports]);
+  const found = JSON.parse(output) as { state: string; says: string }[];
+  expect(found[0]).toEqual({ state: "fine", says: `Node ${process.version}` });
+  expect(code).toBe(found.some(({ state }) => state === "broken") ? 1 : 0);
+});

@@ -28,6 +28,7 @@ interface Finding {
   readonly says: string;
 }
 
+const words = { "✓": "fine", "!": "limited", "✗": "broken" } as const;
 const fine = (says: string): Finding => ({ mark: "✓", says });
 const limited = (says: string): Finding => ({ mark: "!", says });
 const broken = (says: string): Finding => ({ mark: "✗", says });
@@ -39,8 +40,8 @@ const networkMs = 10_000;
 const probe = "doctor";
 const probeAnswer = "There is no such challenge";
 
-/** Checks the machine for `config`, prints one line a finding, and returns the exit code: 1 when something has to be mended. */
-export async function runDoctor(config: Config): Promise<number> {
+/** Checks the machine for `config`, prints one line a finding, or with `json` a list of them, and returns the exit code: 1 when something has to be mended. */
+export async function runDoctor(config: Config, json = false): Promise<number> {
   const running = isRunning(config);
   const checks: readonly (() => Promise<readonly Finding[]>)[] = [
     node,
@@ -58,13 +59,14 @@ export async function runDoctor(config: Config): Promise<number> {
   ];
   // Whoever reads our output may have read enough.
   process.stdout.on("error", () => undefined);
-  let code = 0;
+  const all: Finding[] = [];
   for (const check of checks)
-    for (const { mark, says } of await check()) {
-      if (mark === "✗") code = 1;
-      console.log(`${mark} ${says}`);
+    for (const finding of await check()) {
+      all.push(finding);
+      if (!json) console.log(`${finding.mark} ${finding.says}`);
     }
-  return code;
+  if (json) console.log(JSON.stringify(all.map(({ mark, says }) => ({ state: words[mark], says }))));
+  return all.some(({ mark }) => mark === "✗") ? 1 : 0;
 }
 
 /** The process of the Sluice that uses the data folder now. */

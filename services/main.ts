@@ -35,12 +35,12 @@ function program(): Command {
   ).action(async (name: RoleName, flags) =>
     runRole(name, process.env.SLUICE_CONFIG ? inheritConfig(process.env.SLUICE_CONFIG) : configOf(flags)),
   );
-  withSettings(sluice.command("doctor").description("check this machine and say what to fix")).action(
-    async (flags) => {
+  withSettings(sluice.command("doctor").description("check this machine and say what to fix"))
+    .option("--json", "print the findings as a list")
+    .action(async (flags) => {
       const { runDoctor } = await import("./doctor.ts");
-      process.exitCode = await runDoctor(configOf(flags));
-    },
-  );
+      process.exitCode = await runDoctor(configOf(flags), flags.json === true);
+    });
   operate(
     sluice,
     "input",
@@ -52,8 +52,16 @@ function program(): Command {
     "list, add, enable, disable or remove where else a live input is sent to; the key - is read from the standard input",
   );
   operate(sluice, "video", "list or delete recordings");
-  operate(sluice, "webhook", "list, add or remove addresses that are told of what happens");
-  operate(sluice, "token", "sign a token for a live input or a video, or revoke one")
+  operate(
+    sluice,
+    "webhook",
+    "list, add or remove addresses that are told of what happens; the log of what one was told, and replay to tell it again",
+  );
+  operate(
+    sluice,
+    "token",
+    "sign a token for a live input or a video, or revoke one, or with --viewer all of a viewer",
+  )
     .option("--expires <seconds>", "how long it is good for; an hour when absent, a day at most")
     .option("--viewer <id>", "who watches with it, for a revocation")
     .option("--max-sessions <number>", "from how many places it may be used at once")
@@ -68,10 +76,12 @@ function program(): Command {
       )
       .argument("<verify|repair|rebuild-index>")
       .argument("[uid...]", "videos; all of them when none is named"),
-  ).action(async (verb: string, uids: readonly string[], flags) => {
-    const { runRecordings } = await import("./recordings.ts");
-    process.exitCode = await runRecordings(configOf(flags), verb, uids);
-  });
+  )
+    .option("--json", "print what was found of each as a list")
+    .action(async (verb: string, uids: readonly string[], flags) => {
+      const { runRecordings } = await import("./recordings.ts");
+      process.exitCode = await runRecordings(configOf(flags), { verb, uids, json: flags.json === true });
+    });
   sluice
     .command("config")
     .description("print a sample settings file")

@@ -35,6 +35,14 @@ const video = z.looseObject({
   status: z.object({ state: z.string() }),
 });
 const webhook = z.looseObject({ id: z.string(), url: z.string() });
+const notice = z.looseObject({
+  type: z.string(),
+  liveInput: z.string(),
+  state: z.string(),
+  attempts: z.number(),
+  created: z.string(),
+  lastError: z.string().nullable(),
+});
 const key = z.looseObject({ id: z.string(), created: z.string() });
 
 /** What was typed after `sluice`. */
@@ -153,6 +161,23 @@ const commands: Readonly<Record<string, { readonly needs: readonly string[]; rea
       return { result: null, text: "deleted" };
     },
   },
+  "webhook log": {
+    needs: ["ID"],
+    async run(ask, [id]) {
+      const all = z
+        .array(notice)
+        .parse(await ask("GET", `/v1/webhooks/${encodeURIComponent(id!)}/deliveries`));
+      return { result: all, text: all.map(shownNotice).join("\n") || "nothing was to be told yet" };
+    },
+  },
+  "webhook replay": {
+    needs: ["ID"],
+    async run(ask, [id, since]) {
+      const path = `/v1/webhooks/${encodeURIComponent(id!)}/replay`;
+      const result = await ask("POST", path, since === undefined ? {} : { since });
+      return { result, text: `${z.object({ count: z.number() }).parse(result).count} are sent again` };
+    },
+  },
   "token sign": {
     needs: ["UID"],
     async run(ask, [uid], typed) {
@@ -167,10 +192,16 @@ const commands: Readonly<Record<string, { readonly needs: readonly string[]; rea
     },
   },
   "token revoke": {
-    needs: ["TOKEN"],
-    async run(ask, [token]) {
-      const result = await ask("POST", "/v1/revocations", { token });
-      return { result, text: "revoked" };
+    needs: [],
+    async run(ask, [token], { viewer }) {
+      if ((token === undefined) === (viewer === undefined))
+        throw new Failure("bad_request", "say which token to revoke, or with --viewer whose");
+      const result = await ask(
+        "POST",
+        "/v1/revocations",
+        viewer === undefined ? { token } : { viewerId: viewer },
+      );
+      return { result, text: "revoked; whoever watches with it is shown out" };
     },
   },
   "keys list": {
@@ -302,6 +333,18 @@ function shown({ uid, meta, ladder, rtmp, rtmps }: z.infer<typeof input>): strin
 function shownOutput({ uid, url, enabled, status }: z.infer<typeof output>): string {
   const { state = "not tried yet", error } = status?.current ?? {};
   return [`${uid}  ${url}`, `  ${enabled ? state : "disabled"}${error ? `: ${error}` : ""}`].join("\n");
+}
+
+function shownNotice({
+  type,
+  liveInput,
+  state,
+  attempts,
+  created,
+  lastError,
+}: z.infer<typeof notice>): string {
+  const tries = `${attempts} ${attempts === 1 ? "attempt" : "attempts"}`;
+  return `${created}  ${type}  ${liveInput}  ${state}, ${tries}${lastError === null ? "" : `: ${lastError}`}`;
 }
 
 function shownVideo({ uid, created, duration, meta, status }: z.infer<typeof video>): string {

@@ -13,31 +13,46 @@ const verbs = { verify, repair } as const;
 /** Recordings in one call to control. */
 const batch = 500;
 
+/** What was typed after `sluice recordings`. */
+export interface TypedRecordings {
+  readonly verb: string;
+  readonly uids: readonly string[];
+  /** Print a list of all for a program. */
+  readonly json: boolean;
+}
+
 /** `sluice recordings VERB [UID...]`: one line for each recording that is not whole, and a count. Exit code 1 where one is not whole after it. */
-export async function runRecordings(config: Config, verb: string, uids: readonly string[]): Promise<number> {
+export async function runRecordings(config: Config, { verb, uids, json }: TypedRecordings): Promise<number> {
   const folder = join(config.data, "recordings");
   const store = bucketOf(config);
-  if (verb === "rebuild-index") return rebuildIndex(config, folder, store, uids);
+  if (verb === "rebuild-index") return rebuildIndex({ config, folder, store, uids, json });
   if (!Object.hasOwn(verbs, verb))
     throw new Failure("bad_request", `There is no "recordings ${verb}"; say verify, repair or rebuild-index`);
   const tend = verbs[verb as keyof typeof verbs];
-  return forEach(uids.length > 0 ? uids : recordingsIn(folder), async (uid) => {
+  const all = await forEach(uids.length > 0 ? uids : recordingsIn(folder), json, async (uid) => {
     const tended = tend(folder, uid);
     const elsewhere = tended.state === "broken" ? undefined : await verifyForwarded(folder, uid, store);
     return elsewhere?.state === "broken" ? elsewhere : tended;
   });
+  if (json) say(JSON.stringify({ recordings: all }));
+  return codeOf(all);
 }
 
 /** Journals and lists from what there is of media, here and in the bucket; then the rows of the store from them. */
-async function rebuildIndex(
-  config: Config,
-  folder: string,
-  store: ObjectStore | undefined,
-  uids: readonly string[],
-): Promise<number> {
+async function rebuildIndex({
+  config,
+  folder,
+  store,
+  uids,
+  json,
+}: Omit<TypedRecordings, "verb"> & {
+  readonly config: Config;
+  readonly folder: string;
+  readonly store: ObjectStore | undefined;
+}): Promise<number> {
   const elsewhere = store ? await recordingsElsewhere(store) : new Map<string, never[]>();
   const all = uids.length > 0 ? uids : [...new Set([...recordingsIn(folder), ...elsewhere.keys()])].sort();
-  const code = await forEach(all, (uid) =>
+  const tended = await forEach(all, json, (uid) =>
     reindex(folder, uid, { store, objects: elsewhere.get(uid) ?? [] }),
   );
   const recordings = all.flatMap((uid) => indexed(folder, uid) ?? []);
@@ -48,21 +63,37 @@ async function rebuildIndex(
     restored += z.object({ restored: z.int() }).parse(answer).restored;
     progress(Math.min(at + batch, recordings.length), recordings.length, "");
   }
-  say(`${recordings.length} recordings in the files, ${restored} of them put back into the store`);
-  return code;
+  if (json) say(JSON.stringify({ recordings: tended, restored }));
+  else say(`${recordings.length} recordings in the files, ${restored} of them put back into the store`);
+  return codeOf(tended);
 }
 
-async function forEach(all: readonly string[], tend: (uid: string) => Promise<Tended>): Promise<number> {
+type Seen = Tended & { readonly uid: string };
+
+async function forEach(
+  all: readonly string[],
+  quiet: boolean,
+  tend: (uid: string) => Promise<Tended>,
+): Promise<readonly Seen[]> {
+  const seen: Seen[] = [];
   const counts = { whole: 0, mended: 0, broken: 0 };
   for (const [i, uid] of all.entries()) {
     progress(i, all.length, uid);
     const { state, message } = await tend(uid);
     counts[state]++;
-    if (state !== "whole") say(`${uid}: ${message}`);
+    seen.push({ uid, state, message });
+    if (state !== "whole" && !quiet) say(`${uid}: ${message}`);
   }
   progress(all.length, all.length, "");
-  say(`${all.length} recordings: ${counts.whole} whole, ${counts.mended} mended, ${counts.broken} not whole`);
-  return counts.broken > 0 ? 1 : 0;
+  if (!quiet)
+    say(
+      `${all.length} recordings: ${counts.whole} whole, ${counts.mended} mended, ${counts.broken} not whole`,
+    );
+  return seen;
+}
+
+function codeOf(seen: readonly Seen[]): number {
+  return seen.some(({ state }) => state === "broken") ? 1 : 0;
 }
 
 function recordingsIn(folder: string): string[] {

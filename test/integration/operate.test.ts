@@ -53,6 +53,13 @@ test("from the command line a live input is made, gets a new key, and tokens for
   await json("token", "revoke", token);
   expect(await get(`/${token}/lifecycle`)).toBe(403);
 
+  await expect(inside("token", "revoke")).rejects.toThrow(
+    "say which token to revoke, or with --viewer whose",
+  );
+  const hers = await json("token", "sign", made.uid, "--viewer", "ann");
+  await json("token", "revoke", "--viewer", "ann");
+  expect(await get(`/${hers.token}/lifecycle`)).toBe(403);
+
   const key = await json("keys", "create");
   expect((await json("keys", "list")).map((one: { id: string }) => one.id)).toEqual([key.id]);
   expect(await json("keys", "delete", key.id)).toBe("Revoked");
@@ -101,6 +108,10 @@ test("from the command line outputs, videos and webhooks come, are listed and go
   const hook = await inside("webhook", "add", "https://example.com/hook");
   expect(hook.secret).toMatch(/^whsec_/);
   expect(await inside("webhook", "list")).toMatchObject([{ id: hook.id }]);
+  expect(await inside("webhook", "log", hook.id)).toEqual([]);
+  expect(await inside("webhook", "replay", hook.id)).toEqual({ count: 0 });
+  await expect(inside("webhook", "replay", hook.id, "yesterday")).rejects.toThrow(/^since must be a moment/);
+  await expect(inside("webhook", "log", "none")).rejects.toThrow(/no such/);
   expect(await inside("webhook", "rm", hook.id)).toBe(null);
 });
 
