@@ -348,6 +348,16 @@ describe("two processes that tell each other who sits where", () => {
     expect(at(here, 1, 61_001)).toBe(false);
   });
 
+  test("a browser that does not name itself over QUIC is the one that was let in over HTTP, and the other way round", () => {
+    const nameless = { ...client, agent: "", address: "10.0.1.1" };
+    expect(at(here, 1)).toBe(true);
+    expect(there.admit(token, nameless, nowMs + 1)).toMatchObject(admitted);
+    expect(at(there, 2, 2)).toBe(false);
+    expect(there.admit(token, nameless, nowMs + 90_000)).toMatchObject(admitted);
+    expect(at(here, 1, 90_001)).toBe(true);
+    expect(at(here, 2, 90_002)).toBe(false);
+  });
+
   test("who stays is told of again and keeps his place", () => {
     for (let ms = 0; ms <= 120_000; ms += 20_000) expect(at(here, 1, ms)).toBe(true);
     expect(at(there, 2, 125_000)).toBe(false);

@@ -181,8 +181,8 @@ export class Gate {
 
   /** A place is an address block and a program. */
   #seat({ token }: Entry, client: Client, nowMs: number, limit: number): boolean {
-    const place = `${blockOf(client.address)} ${client.agent.slice(0, maxAgent)}`;
-    return this.#seats.take(token.id, place, { nowMs, limit });
+    const from = { block: blockOf(client.address), agent: client.agent.slice(0, maxAgent) };
+    return this.#seats.take(token.id, from, { nowMs, limit });
   }
 
   #open(

@@ -15,6 +15,12 @@ const toldMs = 15_000;
 const maxPlaces = 1_000;
 const maxTokens = 10_000;
 
+/** Where somebody watches, and with which program; browsers do not name theirs in sessions over QUIC. */
+export interface From {
+  readonly block: string;
+  readonly agent: string;
+}
+
 type Places = Map<string, { readonly since: number; at: number; toldAt: number }>;
 
 /** Who sits where, for tokens that limit it: here, and as other processes tell. */
@@ -24,8 +30,9 @@ export class Seats {
   readonly #tokens = new Map<string, Places>();
 
   /** Whether `place` may watch, as one of `limit`. Who comes beyond them stays outside, and so does the later of two who came at once to two processes. */
-  take(token: string, place: string, { nowMs, limit }: { nowMs: number; limit: number }): boolean {
+  take(token: string, from: From, { nowMs, limit }: { nowMs: number; limit: number }): boolean {
     const places = this.#placesOf(token);
+    const place = placeOf(places, from);
     const known = places.get(place);
     const mine =
       known && nowMs - known.at <= sessionMs
@@ -70,4 +77,13 @@ export class Seats {
     this.#tokens.set(token, places);
     return places;
   }
+}
+
+/** The same player over HTTP and over QUIC is one place, though it names itself over one of them alone. */
+function placeOf(places: Places, { block, agent }: From): string {
+  const own = `${block} ${agent}`;
+  const nameless = `${block} `;
+  if (places.has(own)) return own;
+  if (agent !== "") return places.has(nameless) ? nameless : own;
+  return [...places.keys()].find((place) => place.startsWith(nameless)) ?? own;
 }
