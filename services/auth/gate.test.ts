@@ -1,6 +1,5 @@
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { type Seat, Seats } from "../lib/seats.ts";
 import { type Client, Gate, type Ground, matches } from "./gate.ts";
 import {
   generateKeys,
@@ -45,7 +44,7 @@ beforeEach(() => {
   geo = {};
 });
 
-function open(seats?: Seats): Gate {
+function open(): Gate {
   const ground: Ground = {
     key: (kid) => keys.get(kid),
     tokenRevoked: (id) => revokedTokens.has(id),
@@ -56,7 +55,7 @@ function open(seats?: Seats): Gate {
       return geo;
     },
   };
-  return new Gate(ground, seats);
+  return new Gate(ground);
 }
 
 const good = { sub: input, exp: now + 3_600 };
@@ -321,54 +320,15 @@ test("a token for two places admits two of fifty, and the two go on", () => {
   expect(at(2, nowMs + 61_000)).toMatchObject(admitted);
 });
 
-describe("two processes that tell each other who sits where", () => {
+test("who stays with such a token has to ask again before his place is given away", () => {
+  const gate = open();
   const token = signToken({ ...good, maxSessions: 1 }, rsa);
-  let here: Gate;
-  let there: Gate;
-  let link: (up: boolean) => void;
-  beforeEach(() => {
-    const [ours, theirs] = [new Seats(), new Seats()];
-    [here, there] = [open(ours), open(theirs)];
-    const lost: [Seats, Seat][] = [];
-    const tell = (to: Seats) => (seat: Seat) => void (up ? to.heard(seat) : lost.push([to, seat]));
-    let up = true;
-    [ours.onTaken, theirs.onTaken] = [tell(theirs), tell(ours)];
-    link = (now) => {
-      up = now;
-      if (up) for (const [to, seat] of lost.splice(0)) to.heard(seat);
-    };
-  });
-  const at = (gate: Gate, i: number, ms = 0) =>
-    "uid" in gate.admit(token, { ...client, address: `10.0.${i}.1` }, nowMs + ms);
-
-  test("share the places of a token, and one place in both is one", () => {
-    expect([at(here, 1), at(there, 2), at(there, 1), at(here, 1)]).toEqual([true, false, true, true]);
-    // Nobody was seen for more than a minute.
-    expect(at(there, 2, 61_000)).toBe(true);
-    expect(at(here, 1, 61_001)).toBe(false);
-  });
-
-  test("a browser that does not name itself over QUIC is the one that was let in over HTTP, and the other way round", () => {
-    const nameless = { ...client, agent: "", address: "10.0.1.1" };
-    expect(at(here, 1)).toBe(true);
-    expect(there.admit(token, nameless, nowMs + 1)).toMatchObject(admitted);
-    expect(at(there, 2, 2)).toBe(false);
-    expect(there.admit(token, nameless, nowMs + 90_000)).toMatchObject(admitted);
-    expect(at(here, 1, 90_001)).toBe(true);
-    expect(at(here, 2, 90_002)).toBe(false);
-  });
-
-  test("who stays is told of again and keeps his place", () => {
-    for (let ms = 0; ms <= 120_000; ms += 20_000) expect(at(here, 1, ms)).toBe(true);
-    expect(at(there, 2, 125_000)).toBe(false);
-  });
-
-  test("of two who came before they heard of each other the first one stays", () => {
-    link(false);
-    expect([at(here, 1), at(there, 2, 5)]).toEqual([true, true]);
-    link(true);
-    expect([at(there, 2, 10), at(here, 1, 15)]).toEqual([false, true]);
-  });
+  const at = (i: number, ms: number) => gate.admit(token, { ...client, address: `10.0.${i}.1` }, nowMs + ms);
+  const first = at(0, 0);
+  const { againMs = 0 } = first as { readonly againMs?: number };
+  for (let ms = againMs; ms <= 180_000; ms += againMs) expect(at(0, ms)).toMatchObject(admitted);
+  expect(at(1, 185_000)).toMatchObject({ status: 403, reason: "sessions" });
+  expect(look(signToken(good, rsa), {}, gate)).not.toHaveProperty("againMs");
 });
 
 describe("pages that may show it", () => {

@@ -1,5 +1,4 @@
 import { blockOf } from "../lib/address.ts";
-import { Seats } from "../lib/seats.ts";
 import type { VerifyKey } from "./keys.ts";
 import { type Geo, judge } from "./rules.ts";
 import { looksLikeToken, maxLifeSeconds, readToken, type Token, verified } from "./token.ts";
@@ -73,6 +72,8 @@ interface Entry {
   /** The key that verified it: another record under the same name verifies anew. */
   readonly by: VerifyKey;
   readonly verdicts: Map<string, boolean>;
+  /** When each place was last seen, for tokens that limit them. */
+  readonly places: Map<string, number>;
 }
 
 /** One sentence for all: whoever holds nothing learns nothing, not even whether something is there. */
@@ -81,7 +82,7 @@ const denied = (reason: Denial["reason"]): Denial => ({ status: 403, reason, mes
 
 /** Clocks of those who sign differ; an end is an end. */
 const earlySeconds = 30;
-const maxAgent = 200;
+const sessionMs = 60_000;
 const againMs = 20_000;
 const maxEntries = 20_000;
 const maxPlaces = 1_000;
@@ -89,14 +90,11 @@ const maxPlaces = 1_000;
 /** Decides who may watch, at every request; what a token's signature and rules say is worked out once. */
 export class Gate {
   readonly #ground: Ground;
-  readonly #seats: Seats;
   #young = new Map<string, Entry>();
   #old = new Map<string, Entry>();
 
-  /** `seats` where other processes have viewers with the same tokens. */
-  constructor(ground: Ground, seats = new Seats()) {
+  constructor(ground: Ground) {
     this.#ground = ground;
-    this.#seats = seats;
   }
 
   /** `playback` is a uid or a token in its place. */
@@ -166,7 +164,7 @@ export class Gate {
     if (!by) return denied("key");
     if (entry?.by === by) return entry;
     if (!verified(token, by)) return denied("signature");
-    const fresh: Entry = { token, by, verdicts: new Map() };
+    const fresh: Entry = { token, by, verdicts: new Map(), places: entry?.places ?? new Map() };
     this.#keep(text, fresh);
     return fresh;
   }
@@ -179,10 +177,15 @@ export class Gate {
     this.#young.set(text, entry);
   }
 
-  /** A place is an address block and a program. */
-  #seat({ token }: Entry, client: Client, nowMs: number, limit: number): boolean {
-    const from = { block: blockOf(client.address), agent: client.agent.slice(0, maxAgent) };
-    return this.#seats.take(token.id, from, { nowMs, limit });
+  /** A place is an address block and a program; the newest beyond the limit stays outside. */
+  #seat({ places }: Entry, client: Client, nowMs: number, limit: number): boolean {
+    const place = `${blockOf(client.address)} ${client.agent}`;
+    if (!places.has(place)) {
+      for (const [other, at] of places) if (nowMs - at > sessionMs) places.delete(other);
+      if (places.size >= Math.min(limit, maxPlaces)) return false;
+    }
+    places.set(place, nowMs);
+    return true;
   }
 
   #open(

@@ -3,13 +3,10 @@ import type { Running } from "../lib/lifecycle.ts";
 import { linesOf } from "../lib/lines.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
-import type { Seat } from "../lib/seats.ts";
 import type { Visitor } from "./visitor.ts";
 
 /** Where a relay says who watches: a line whenever somebody comes or goes, all of them in the first. */
 export const audiencePath = "/internal/audience";
-/** Where a relay is told by POST who watches elsewhere with a token that limits places: a `Seat`. */
-export const seatsPath = "/internal/seats";
 /** A relay writes at least this often. */
 export const audienceBeatMs = 5_000;
 const quietMs = 4 * audienceBeatMs;
@@ -24,8 +21,6 @@ export interface AudienceLine {
   readonly all?: readonly Present[];
   readonly came?: Present;
   readonly left?: Present;
-  /** Somebody watches there with a token that limits places. */
-  readonly seat?: Seat;
 }
 
 export interface AudienceOptions {
@@ -35,7 +30,6 @@ export interface AudienceOptions {
   readonly log: Log;
   readonly came: (one: Present) => void;
   readonly left: (one: Present) => void;
-  readonly seated: (seat: Seat) => void;
 }
 
 /** Follows who watches at a relay until closed. While it cannot be reached nobody does. */
@@ -74,12 +68,11 @@ async function follow(options: AudienceOptions, stop: AbortSignal): Promise<void
   }
 }
 
-function take({ all = [], came, left, seat }: AudienceLine, here: Present[], options: AudienceOptions): void {
+function take({ all = [], came, left }: AudienceLine, here: Present[], options: AudienceOptions): void {
   for (const one of came ? [...all, came] : all) {
     here.push(one);
     options.came(one);
   }
-  if (seat) options.seated(seat);
   if (!left) return;
   const at = here.findIndex(({ uid, key }) => uid === left.uid && key === left.key);
   if (at < 0) return;

@@ -1,6 +1,5 @@
 import { type Client, Gate, type Admission as Granted } from "../auth/gate.ts";
 import { type GroundOptions, openGround } from "../auth/ground.ts";
-import { Seats } from "../lib/seats.ts";
 import { warp } from "./door.ts";
 import type { Right } from "./reader.ts";
 import type { Incoming } from "./transport.ts";
@@ -14,9 +13,6 @@ export class Admission {
   readonly #gate: Gate;
   readonly #inside = new Set<() => void>();
 
-  /** Places that tokens limit, here and at the origin. */
-  readonly seats = new Seats();
-
   constructor(options: Omit<GroundOptions, "changed" | "ownerOf">) {
     this.#ground = openGround({
       ...options,
@@ -26,7 +22,7 @@ export class Admission {
         for (const recheck of [...this.#inside]) recheck();
       },
     });
-    this.#gate = new Gate(this.#ground, this.seats);
+    this.#gate = new Gate(this.#ground);
   }
 
   close(): void {

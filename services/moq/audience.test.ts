@@ -33,7 +33,6 @@ const follow = () =>
   followAudience({
     ...{ relay: address(), secret: undefined, log: createLog("test", "silent", false) },
     came: ({ uid, key }) => here.push(`${uid} ${key}`),
-    seated: ({ place }) => here.push(`seat ${place}`),
     left: ({ uid, key }) => here.splice(here.indexOf(`${uid} ${key}`), 1),
   });
 
@@ -43,9 +42,6 @@ test("whoever follows knows who is there, who comes and who goes; several tracks
   await expect.poll(() => [...here].sort()).toEqual(["i a", "j a"]);
   const end = audience.enter(one("b"));
   await expect.poll(() => here).toContain("i b");
-  audience.seated({ token: "t", place: "p", since: 1, at: 1 });
-  await expect.poll(() => here).toContain("seat p");
-  here.splice(here.indexOf("seat p"), 1);
   ends[0]!();
   // Its end comes twice where a right ends together with its reader.
   ends[0]!();

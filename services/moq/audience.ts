@@ -1,5 +1,4 @@
 import type { ServerResponse } from "node:http";
-import type { Seat } from "../lib/seats.ts";
 import { type AudienceLine, audienceBeatMs, type Present } from "../live/audience.ts";
 
 /** Whoever does not read what is said is not listening. */
@@ -38,11 +37,6 @@ export class Audience {
     response.write(`${JSON.stringify({ all: [...this.#present.values()].map(({ one }) => one) })}\n`);
     this.#listeners.add(response);
     response.once("close", () => this.#listeners.delete(response));
-  }
-
-  /** Somebody sits down with a token that limits places. */
-  seated(seat: Seat): void {
-    this.#say({ seat });
   }
 
   close(): void {

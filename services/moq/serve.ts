@@ -4,12 +4,11 @@ import type { GroundOptions } from "../auth/ground.ts";
 import { looksLikeToken } from "../auth/token.ts";
 import { cmcdOf } from "../lib/cmcd.ts";
 import { messageOf } from "../lib/errors.ts";
-import { listenInternal, readJson, sendJson } from "../lib/http.ts";
+import { listenInternal, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
-import { z } from "../lib/schema.ts";
-import { audiencePath, seatsPath } from "../live/audience.ts";
+import { audiencePath } from "../live/audience.ts";
 import { visitorOf } from "../live/visitor.ts";
 import { Admission, clientOf } from "./admission.ts";
 import { Audience } from "./audience.ts";
@@ -80,7 +79,6 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     });
     const admission = scope.own("admission", new Admission(options.gate));
     const audience = scope.own("audience", new Audience());
-    admission.seats.onTaken = (seat) => audience.seated(seat);
     const peers = new Set<Peer>();
     metrics.gauge("sluice_moq_sessions", "Sessions of viewers", { read: () => peers.size });
     metrics.gauge("sluice_moq_subscriptions", "Tracks that viewers are subscribed to", {
@@ -206,13 +204,9 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     const publishers = new Set<Peer>();
     const internal = await listenInternal(
       options.address,
-      async (request, response) => {
+      (request, response) => {
         const [path, query] = (request.url ?? "").split("?");
         if (path === audiencePath) return audience.follow(response);
-        if (path === seatsPath && request.method === "POST") {
-          admission.seats.heard(seat.parse(await readJson(request, 4_096)));
-          return sendJson(response, 204);
-        }
         if (path !== "/internal/door") return sendJson(response, 404, { message: "There is nothing here" });
         const known = new URLSearchParams(query).get("have") === doorName(door());
         if (!known) return sendJson(response, 200, { door: door() });
@@ -326,9 +320,6 @@ function serveRelay(
   others.add(peer);
   log.info({ peer: incoming.remote.host }, "relay's session opened");
 }
-
-const moment = z.number().min(0).max(8.64e15);
-const seat = z.object({ token: z.string().max(64), place: z.string().max(300), since: moment, at: moment });
 
 interface House {
   readonly relay: Relay;

@@ -2,7 +2,6 @@ import type { OutgoingHttpHeaders } from "node:http";
 import { type Admission, type Client, type Denial, Gate } from "../auth/gate.ts";
 import { openGround } from "../auth/ground.ts";
 import type { Geo } from "../auth/rules.ts";
-import type { Seats } from "../lib/seats.ts";
 import type { GateRecord, OriginInput, Snapshot } from "../live/snapshot.ts";
 import { Answer, type Exchange } from "./exchange.ts";
 import { refuse } from "./refusal.ts";
@@ -16,8 +15,6 @@ export interface GuardOptions {
   /** The live input that a video belongs to, where that is known here. */
   readonly ownerOf: (video: string) => string | undefined;
   readonly refused: (reason: Denial["reason"]) => void;
-  /** Places that tokens limit, where others tell of theirs. */
-  readonly seats?: Seats | undefined;
 }
 
 /** A viewer who was let in: what answers him, and what he may see. */
@@ -54,7 +51,7 @@ export class Guard {
   constructor(options: GuardOptions) {
     this.#options = options;
     this.#ground = openGround({ ...options, changed: () => this.#recheck() });
-    this.#gate = new Gate(this.#ground, options.seats);
+    this.#gate = new Gate(this.#ground);
   }
 
   /**

@@ -12,8 +12,7 @@ import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { z } from "../lib/schema.ts";
-import { Seats } from "../lib/seats.ts";
-import { followAudience, seatsPath } from "../live/audience.ts";
+import { followAudience } from "../live/audience.ts";
 import type { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import type { Events } from "../live/events.ts";
@@ -229,7 +228,6 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       "places",
       openGeo({ files: options.geoFiles, log, changed: () => guard.geoChanged() }),
     );
-    const seats = new Seats();
     const guard: Guard = scope.own(
       "guard",
       new Guard({
@@ -239,7 +237,6 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
         staleMs: options.staleMs,
         ownerOf: (video) => stage.ownerOf(video),
         refused: (reason) => refusals(1, { reason }),
-        seats,
       }),
     );
     const trusted = networksOf(options.trustedProxies);
@@ -260,21 +257,15 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       reported: metrics.counter("sluice_player_reports_total", "Reports of players (CMCD)"),
     });
     const relayed = new Relayed(viewers, directory);
-    const { relay } = options;
-    if (relay) {
+    if (options.relay)
       scope.own(
         "audience",
         followAudience({
-          ...{ relay, secret, log },
+          ...{ relay: options.relay, secret, log },
           came: (one) => relayed.came(one),
           left: (one) => relayed.left(one),
-          seated: (seat) => seats.heard(seat),
         }),
       );
-      // Told again within seconds; a relay that is away has nobody inside.
-      seats.onTaken = (seat) =>
-        void requestInternal(relay, seatsPath, { json: seat, secret }).catch(() => undefined);
-    }
     scope.own(
       "tallies",
       await Tallies.open({

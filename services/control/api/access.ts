@@ -36,7 +36,9 @@ const tokenBody = z
       .int({ error: "must be a whole number from 1 to 1000" })
       .min(1)
       .max(1_000)
-      .describe("From how many places it may be used within a minute."),
+      .describe(
+        "From how many places it may be used within a minute, over HTTP and over QUIC each: a viewer with two kinds of addresses comes from one over the one and from the other over the other.",
+      ),
   })
   .partial();
 
