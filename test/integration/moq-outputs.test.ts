@@ -12,12 +12,14 @@ let here: Sluice;
 let there: Sluice;
 let encoder: Publisher;
 let port: number;
+/** Of the same relay, for QUIC without WebTransport. */
+let nativePort: number;
 
 beforeAll(async () => {
-  [port] = (await freeUdpPorts(1)) as [number];
+  [port, nativePort] = (await freeUdpPorts(2)) as [number, number];
   there = await startSluice({
     env: { SLUICE_MOQ: "true" },
-    args: ["--moq-port", `${port}`, "--timeout-seconds", "2"],
+    args: ["--moq-port", `${port}`, "--moq-native-port", `${nativePort}`, "--timeout-seconds", "2"],
   });
   const trusted = join(there.dataDir, "certs", "webtransport.pem");
   // Its relay is there, and has made it.
@@ -105,6 +107,12 @@ test("what is on air is pushed to a relay and plays there, until the output is s
 
   await call("PUT", `/${uid}`, { enabled: false });
   await expect.poll(() => current(uid)).toMatchObject({ state: "disconnected", reason: "disabled" });
+  await expect.poll(live, { timeout: 10_000 }).toBe(false);
+
+  const native = await add(`moqt://localhost:${nativePort}/publish/{key}`, there.ready.streamKey!);
+  await expect.poll(() => current(native), { timeout: 20_000 }).toMatchObject({ state: "connected" });
+  await expect.poll(live, { timeout: 10_000 }).toBe(true);
+  await call("PUT", `/${native}`, { enabled: false });
   await expect.poll(live, { timeout: 10_000 }).toBe(false);
 
   await call("PUT", `/${uid}`, { enabled: true });
