@@ -15,7 +15,7 @@ export function firstOf(page: Document): First | undefined {
     // Not every browser says it.
     readonly deliveryType?: string;
   })[];
-  const text = page.getElementById("state")?.textContent;
+  const text = page.getElementById("first-answer")?.textContent;
   const isOld = entry?.type === "back_forward" || entry?.deliveryType === "cache";
   if (!text || !entry || isOld || performance.now() - entry.responseEnd > FRESH_MS) return undefined;
   return JSON.parse(text) as First;

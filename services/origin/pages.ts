@@ -105,7 +105,7 @@ export class Pages {
 function withState(page: Buffer, state: object): Buffer {
   const json = JSON.stringify({ nowMs: Date.now(), answer: state }).replaceAll("<", "\\u003c");
   const at = page.indexOf("</head>");
-  const script = Buffer.from(`<script type="application/json" id="state">${json}</script>`);
+  const script = Buffer.from(`<script type="application/json" id="first-answer">${json}</script>`);
   return at < 0 ? page : Buffer.concat([page.subarray(0, at), script, page.subarray(at)]);
 }
 

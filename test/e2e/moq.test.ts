@@ -52,6 +52,7 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     await watchFor(page, 3);
     const { before, after } = await watchFor(page, 8);
     expect(after.state).toBe("playing");
+    expect(await page.locator("#state").textContent()).toBe("Live");
     expect(after.currentTime - before.currentTime).toBeGreaterThan(7.5);
     expect(after.stats.decodedFrames - before.stats.decodedFrames).toBeGreaterThan(8 * 30 * 0.9);
     expect(after.stats.decodedAudioBytes).toBeGreaterThan(before.stats.decodedAudioBytes);

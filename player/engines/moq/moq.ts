@@ -129,7 +129,8 @@ class MoqEngine implements Engine {
   }
 
   get latency(): number | undefined {
-    const edge = this.#edge;
+    const live = this.#left && this.livePosition;
+    const edge = live === undefined ? this.#edge : live + this.#target;
     return edge === undefined || this.#startedAt === undefined
       ? undefined
       : Math.max(0, edge - this.#video.currentTime);
