@@ -79,7 +79,7 @@ export function webhookCalls({ records, keys, replayed }: Deps): readonly Call[]
       path: base,
       summary: "Set the webhook",
       detail:
-        "Gets every event about live inputs and videos, each until it is answered with 2xx or a day is over, those of one input in order. Carries the signatures of Cloudflare and of Standard Webhooks, both with this secret.",
+        "Gets every event about live inputs and videos, each until it is answered with 2xx or a day is over, those of one input in order. Carries the signatures of Cloudflare and of Standard Webhooks, both with this secret. `live_input.errored` has a code: `ERR_GOP_OUT_OF_RANGE`, `ERR_UNSUPPORTED_VIDEO_CODEC`, `ERR_UNSUPPORTED_AUDIO_CODEC`, `ERR_BAD_MEDIA` (the encoder), `ERR_CAPACITY` (renditions), `ERR_STORAGE_QUOTA_EXHAUSTED` or `ERR_RECORDING_PAUSED` (the disk).",
       scope: "stream:write",
       params: inAccount,
       query: nothing,
