@@ -109,7 +109,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const next = window.next;
   if (next) {
     // 4.4.5.3: the init of the next part, when it is not the one in force.
-    if (next.version !== before?.version && name !== textName)
+    if (next.version !== before?.version && !isTextName(name))
       text += `#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="${initUri(name, next.version)}"\n`;
     text += `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${partUri(name, next.version, next.number, next.part)}"\n`;
   }
@@ -191,7 +191,7 @@ export function seam(before: Segment | undefined, segment: Segment, sequence: nu
   const broken = segment.discontinuity !== (before ? before.discontinuity : sequence);
   // 4.4.4.5, and again after a discontinuity: a delta update may have dropped the tag that was in force.
   // WebVTT has none.
-  const map = name !== textName && (!before || broken || before.version !== segment.version);
+  const map = !isTextName(name) && (!before || broken || before.version !== segment.version);
   return (
     (broken ? "#EXT-X-DISCONTINUITY\n" : "") +
     (map ? `#EXT-X-MAP:URI="${initUri(name, segment.version)}"\n` : "")
