@@ -24,6 +24,7 @@ const services = {
   twitch: { name: "Twitch", url: "rtmp://live.twitch.tv/app" },
   facebook: { name: "Facebook", url: "rtmps://live-api-s.facebook.com:443/rtmp" },
   other: { name: "Another server", url: "rtmps://" },
+  relay: { name: "A relay of Media over QUIC", url: "https://" },
 } as const;
 type Service = keyof typeof services;
 
@@ -53,8 +54,8 @@ export function Outputs({ input }: { readonly input: Input }): JSX.Element {
           all.length === 0 ? (
             <Empty icon="send" title="Goes nowhere else">
               <p>
-                Send this broadcast to YouTube, Twitch or any RTMP server at the same time, without a second
-                upload.
+                Send this broadcast to YouTube, Twitch, any RTMP server or a relay of Media over QUIC at the
+                same time, without a second upload.
               </p>
               <Button kind="main" icon="plus" onClick={open}>
                 Add an output
@@ -179,7 +180,11 @@ function Add(props: {
         />
         <TextField
           label="Server"
-          hint="As the service gives it to encoders; look there whether it is still this one."
+          hint={
+            service.value === "relay"
+              ? "https:// or moqt:// for QUIC alone, with {key} where the key belongs in it; else it is the session’s token."
+              : "As the service gives it to encoders; look there whether it is still this one."
+          }
           type="url"
           mono
           value={url.value}
