@@ -72,9 +72,6 @@ const shutdownMs = 3_000;
 const maxPeerStreams = 256;
 const maxUnheard = 1 << 20;
 
-/** How the binding does its input and output: with io_uring, which sends many packets at once, where the system lets it; else with poll. */
-const drivers = ["fast", "portable"] as const;
-
 let binding: Binding | undefined;
 
 /** The native part, loaded when it is first needed; a `Failure` where this system has none. */
@@ -491,30 +488,28 @@ export function listenQuic(options: QuicOptions): QuicServer {
   const { NativeQuicServer } = load();
   const connections = new Map<number, Connection>();
   const done = Promise.withResolvers<void>();
-  const open = (runtimeMode: (typeof drivers)[number]) =>
-    new NativeQuicServer(
-      {
-        key: Buffer.from(options.key),
-        cert: Buffer.from(options.cert),
-        alpn: [...options.alpn],
-        runtimeMode,
-        enableDatagrams: true,
-        disableRetry: true,
-        maxIdleTimeoutMs: idleMs,
-        maxConnections: options.maxConnections,
-        initialMaxStreamsBidi: 128,
-        initialMaxData: 4 << 20,
-        initialMaxStreamDataBidiLocal: 1 << 20,
-      },
-      (_error, batch) => {
-        try {
-          for (const event of batch) take(event);
-        } finally {
-          native.ackEventBatch(batch.length);
-        }
-      },
-    );
-  let native: NativeServer;
+  const native = new NativeQuicServer(
+    {
+      key: Buffer.from(options.key),
+      cert: Buffer.from(options.cert),
+      alpn: [...options.alpn],
+      runtimeMode: "portable",
+      enableDatagrams: true,
+      disableRetry: true,
+      maxIdleTimeoutMs: idleMs,
+      maxConnections: options.maxConnections,
+      initialMaxStreamsBidi: 128,
+      initialMaxData: 4 << 20,
+      initialMaxStreamDataBidiLocal: 1 << 20,
+    },
+    (_error, batch) => {
+      try {
+        for (const event of batch) take(event);
+      } finally {
+        native.ackEventBatch(batch.length);
+      }
+    },
+  );
   const take = (event: Event) => {
     const { eventType, connHandle: handle, meta } = event;
     if (eventType === events.shutdown) return done.resolve();
@@ -540,17 +535,7 @@ export function listenQuic(options: QuicOptions): QuicServer {
     if (eventType === events.closed) connections.delete(handle);
     connection.on(event);
   };
-  const begin = (): number => {
-    for (const driver of drivers)
-      try {
-        native = open(driver);
-        return bind(native, options.port);
-      } catch (error) {
-        if (driver === drivers.at(-1)) throw error;
-      }
-    throw new Failure("unavailable", "QUIC is not to be had on this system");
-  };
-  const port = begin();
+  const port = bind(native, options.port);
   return {
     port,
     async close() {
