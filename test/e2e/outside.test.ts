@@ -122,10 +122,10 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
       );
     // The first segments are gone.
     await expect.poll(segment, { timeout: 40_000, interval: 500 }).toBeGreaterThan(2);
+    for (const [player, page] of opened)
+      await expect.poll(async () => (await rangeOf(page)).start, { message: player }).toBeGreaterThan(1);
     await encoder.stop();
     for (const [player, page] of opened) {
-      const { start } = await rangeOf(page);
-      expect(start, player).toBeGreaterThan(1);
       await page.page.waitForFunction(
         () => (window as unknown as { outside: { figures: { ended: boolean } } }).outside.figures.ended,
         undefined,
