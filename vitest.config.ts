@@ -1,14 +1,14 @@
 import { defineConfig } from "vitest/config";
 
 const processes = ["test/integration/**/*.test.ts", "test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"];
-/** Of those, the ones that wait for more than they compute, and hold nobody to a tight time. */
-const unhurried = [
-  "test/integration/{bucket,certificates,control,files,gate,health,hostile-http,ingest-ffmpeg}.test.ts",
-  "test/integration/{mux,operate,outputs,supervisor,token-abuse,views}.test.ts",
-  "test/e2e/{certificates,dashboard,embed}.test.ts",
-  "test/faults/{clip-kill,hostile-rtmp,webhooks}.test.ts",
+/** Of those, the ones that hold somebody to a time, or take all there is of the processor: one after another, and nothing beside them. */
+const clocks = [
+  "test/integration/{ladder,ladder-codecs,ladder-machines,ladder-on-air,ladder-slow,ladder-sparse}.test.ts",
+  "test/integration/moq-links.test.ts",
+  "test/e2e/{codecs,drops,ladder,moq,moq-ladder,other-browsers,outside,renewal,stream-react,views,watch}.test.ts",
+  "test/faults/ladder.test.ts",
 ];
-const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 };
+const timeouts = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 15_000 } } };
 
 export default defineConfig({
   test: {
@@ -32,18 +32,17 @@ export default defineConfig({
       {
         test: {
           name: "processes",
-          include: unhurried,
+          include: processes,
+          exclude: ["**/node_modules/**", ...clocks],
           maxWorkers: 2,
           ...timeouts,
           sequence: { groupOrder: 2 },
         },
       },
       {
-        // Clocks: one file after another, and nothing beside them.
         test: {
           name: "real-time",
-          include: processes,
-          exclude: ["**/node_modules/**", ...unhurried],
+          include: clocks,
           fileParallelism: false,
           ...timeouts,
           sequence: { groupOrder: 3 },
