@@ -4,7 +4,7 @@ const processes = ["test/integration/**/*.test.ts", "test/e2e/**/*.test.ts", "te
 /** Of those, the ones that hold somebody to a time, or take all there is of the processor: one after another, and nothing beside them. */
 const clocks = [
   "test/integration/{ladder,ladder-codecs,ladder-machines,ladder-on-air,ladder-slow,ladder-sparse}.test.ts",
-  "test/integration/moq-links.test.ts",
+  "test/integration/{moq-links,supervisor}.test.ts",
   "test/e2e/{codecs,drops,ladder,moq,moq-ladder,other-browsers,outside,renewal,stream-react,views,watch}.test.ts",
   "test/faults/ladder.test.ts",
 ];

@@ -1,6 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { renameSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
@@ -409,25 +411,31 @@ async function canEncode(config: Config, log: Log): Promise<boolean> {
 
 const redisSocket = (place: Place) => join(place.runtime, "redis.sock");
 
+/** Below those that systems give to connections: one of these could be taken before its role listens. */
+const freeRange = { from: 20_000, to: 32_767 };
+
 async function freePorts(host: string, count: number): Promise<readonly number[]> {
   // All held at once, so that they differ.
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer();
-      return new Promise<typeof server>((resolve, reject) => {
-        server.once("error", (error) =>
-          reject(new Failure("bad_request", `host: ${host} cannot be listened on (${error.message})`)),
-        );
-        server.listen({ host, port: 0 }, () => resolve(server));
-      });
-    }),
-  );
+  const servers = await Promise.all(Array.from({ length: count }, () => listenAnywhere(host)));
   const ports = servers.map((server) => {
     const address = server.address();
     return address && typeof address === "object" ? address.port : 0;
   });
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+async function listenAnywhere(host: string, left = 100): Promise<Server> {
+  const port = randomInt(freeRange.from, freeRange.to + 1);
+  const server = createServer().listen({ host, port });
+  try {
+    await once(server, "listening");
+    return server;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE" && left > 0)
+      return listenAnywhere(host, left - 1);
+    throw new Failure("bad_request", `host: ${host} cannot be listened on (${messageOf(error)})`);
+  }
 }
 
 /** There at once and whole, for whoever waits for it to appear; it need not survive a power cut, and its folder may go next. */

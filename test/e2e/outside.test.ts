@@ -95,7 +95,7 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     }
   });
 
-  test("without a recording they play to the end and hear of it", async () => {
+  test.runIf(long)("without a recording they play to the end and hear of it", async () => {
     const { http, rtmp, apiToken } = sluice.ready;
     const made = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs`, {
       method: "POST",

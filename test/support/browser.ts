@@ -36,6 +36,8 @@ export interface OpenPage {
 export interface OpenBrowser extends Running {
   /** Opens `url` in a profile of its own: no cache, no storage of an earlier page. `errors` is where errors go. */
   open(url: string, options?: { width?: number; height?: number; errors?: string[] }): Promise<OpenPage>;
+  /** Ends every page that a test has left open. */
+  closePages(): Promise<void>;
 }
 
 /** A headless Chromium with its default autoplay policy: what a viewer's browser does, not what a test would like. */
@@ -82,6 +84,9 @@ export async function openBrowser({
       page.on("pageerror", (error) => errors.push(error.message));
       await page.goto(url, { waitUntil: "domcontentloaded" });
       return { page, errors, close: () => context.close() };
+    },
+    async closePages() {
+      for (const context of browser.contexts()) await context.close();
     },
   };
 }
