@@ -24,13 +24,14 @@ export async function watching(
     const own = await browser.open(`${playback}/iframe?autoplay=true&muted=true`);
     await untilState(own.page, ["playing"], 30_000);
     const others: readonly [string, OutsidePlayer, "HLS" | "DASH"][] = [
-      ["Shaka, HLS", "shaka-hls", "HLS"],
+      // It adds nothing before the segments that it began with, so it is given the broadcast so far.
+      ["Shaka, HLS with DVR", "shaka-hls", "HLS"],
       ["Shaka, DASH", "shaka", "DASH"],
       ["dash.js", "dash", "DASH"],
     ];
     const pages = [];
     for (const [player, name, kind] of others) {
-      const opened = await site.open(browser, name, playback);
+      const opened = await site.open(browser, name, playback, { dvr: name === "shaka-hls" });
       await untilPlaying(opened, 30_000);
       pages.push({ player, kind, opened });
     }
