@@ -456,7 +456,8 @@ class MoqEngine implements Engine {
     if (this.#startedAt === undefined) this.#start(edge);
     for (const feed of Object.values(this.#feeds)) feed.trim(Math.max(video.currentTime, edge - 30));
     if (this.#ending) return this.#drain();
-    if (this.#startedAt === undefined || video.paused || video.seeking) return;
+    if (this.#startedAt === undefined || video.paused) return;
+    if (video.seeking) return this.#jumpHole();
     const now = performance.now();
     const begin = Math.max(...Object.values(this.#feeds).map((feed) => feed.range?.start ?? 0));
     // He was away for longer than is kept.
@@ -464,7 +465,7 @@ class MoqEngine implements Engine {
       return this.#goBack(video.currentTime);
     if (this.#mending && (this.#feeds.video?.range?.end ?? 0) > video.currentTime + 0.1) {
       this.#mending = false;
-      video.currentTime = Math.max(video.currentTime, edge - this.#target);
+      video.currentTime = Math.max(video.currentTime, begin, edge - this.#target);
       return;
     }
     this.#keepUp(edge);
