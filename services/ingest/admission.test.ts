@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { accountOf, createDoorman, createGuesses } from "./admission.ts";
+import { accountOf, createGuesses } from "./admission.ts";
 
 test.for([
   ["192.0.2.7", "192.0.2.7"],
@@ -10,27 +10,6 @@ test.for([
   ["fe80::1%eth0", "fe80:0:0:0::/64"],
   ["::1", "0:0:0:0::/64"],
 ])("%s counts for %s", ([address, account]) => expect(accountOf(address!)).toBe(account));
-
-test("a full house lets nobody in until somebody leaves", () => {
-  const doorman = createDoorman({ connections: 2, perAddress: 2 });
-  const leave = doorman.enter("a");
-  expect(doorman.enter("b")).toBeTypeOf("function");
-  expect(doorman.enter("c")).toBeUndefined();
-  leave?.();
-  leave?.();
-  expect(doorman.count).toBe(1);
-  expect(doorman.enter("c")).toBeTypeOf("function");
-});
-
-test("one address cannot take every place", () => {
-  const doorman = createDoorman({ connections: 10, perAddress: 2 });
-  const leave = doorman.enter("a");
-  doorman.enter("a");
-  expect(doorman.enter("a")).toBeUndefined();
-  expect(doorman.enter("b")).toBeTypeOf("function");
-  leave?.();
-  expect(doorman.enter("a")).toBeTypeOf("function");
-});
 
 test("wrong keys cost more each time, up to a limit, and are forgotten after a minute", () => {
   const guesses = createGuesses();

@@ -11,42 +11,6 @@ export function accountOf(address: string): string {
   return `${groups.slice(0, 4).join(":")}::/64`;
 }
 
-export interface Doorman {
-  /** How many connections are inside. */
-  readonly count: number;
-  /** Lets a connection of `account` in and returns what to call when it is gone; undefined when there is no room. */
-  enter(account: string): (() => void) | undefined;
-}
-
-/** Counts connections, all together and for each account. */
-export function createDoorman(limits: {
-  readonly connections: number;
-  readonly perAddress: number;
-}): Doorman {
-  const inside = new Map<string, number>();
-  let count = 0;
-  return {
-    get count() {
-      return count;
-    },
-    enter(account) {
-      const own = inside.get(account) ?? 0;
-      if (count >= limits.connections || own >= limits.perAddress) return undefined;
-      count++;
-      inside.set(account, own + 1);
-      let gone = false;
-      return () => {
-        if (gone) return;
-        gone = true;
-        count--;
-        const left = inside.get(account)! - 1;
-        if (left > 0) inside.set(account, left);
-        else inside.delete(account);
-      };
-    },
-  };
-}
-
 const firstDelayMs = 250;
 const longestDelayMs = 5_000;
 const forgetMs = 60_000;

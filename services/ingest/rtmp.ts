@@ -1,7 +1,8 @@
 import net, { type Socket } from "node:net";
 import tls from "node:tls";
+import type { Doorman } from "../lib/doorman.ts";
 import type { Running } from "../lib/lifecycle.ts";
-import { accountOf, type Doorman } from "./admission.ts";
+import { accountOf } from "./admission.ts";
 
 /** A certificate chain and its key, both PEM, which may change while it is in use. */
 export interface Certificates {

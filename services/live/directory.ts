@@ -16,6 +16,11 @@ export class Directory {
     return this.#byVideo.get(uid);
   }
 
+  /** What a viewer means by a uid: by that of a video its broadcast, by that of a live input the current one. */
+  named(uid: string): Broadcast | undefined {
+    return this.#byVideo.get(uid) ?? this.#byInput.get(uid);
+  }
+
   all(): IterableIterator<Broadcast> {
     return this.#byVideo.values();
   }

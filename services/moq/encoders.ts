@@ -71,38 +71,12 @@ function decoded(text: string): string {
 
 /** What `choose` says of a peer once its SETUP has come, before which it can ask for nothing. */
 export function laterEvents(choose: (peer: Peer) => PeerEvents): PeerEvents {
-  let chosen: PeerEvents = {};
-  return {
+  const events: { -readonly [Name in keyof PeerEvents]: PeerEvents[Name] } = {
     ready: (peer) => {
-      chosen = choose(peer);
+      const chosen = choose(peer);
+      Object.assign(events, chosen);
       chosen.ready?.(peer);
     },
-    get subscribe() {
-      return chosen.subscribe;
-    },
-    get fetch() {
-      return chosen.fetch;
-    },
-    get trackStatus() {
-      return chosen.trackStatus;
-    },
-    get publishNamespace() {
-      return chosen.publishNamespace;
-    },
-    get publishNamespaceDone() {
-      return chosen.publishNamespaceDone;
-    },
-    get publish() {
-      return chosen.publish;
-    },
-    get subscribeNamespace() {
-      return chosen.subscribeNamespace;
-    },
-    get goaway() {
-      return chosen.goaway;
-    },
-    get closed() {
-      return chosen.closed;
-    },
   };
+  return events;
 }

@@ -26,26 +26,16 @@ export interface NativeOptions {
 
 /** Listens for MoQT on QUIC alone (draft 16 3.1.2, draft 18 3.1.4). A `Failure` where QUIC is not to be had or the port is taken. */
 export function listenNative(options: NativeOptions): Listener {
-  const perAddress = new Map<string, number>();
   const done = Promise.withResolvers<void>();
   const quic = listenQuic({
     ...options,
     alpn: nativeProtocols,
+    crowded: tooManyConnections,
     onConnection: (connection) => {
-      const { host } = connection.remote;
-      const open = perAddress.get(host) ?? 0;
-      if (open >= options.maxPerAddress) return connection.close(tooManyConnections, "");
-      perAddress.set(host, open + 1);
-      const leave = () => {
-        const left = (perAddress.get(host) ?? 1) - 1;
-        if (left > 0) perAddress.set(host, left);
-        else perAddress.delete(host);
-      };
       const late = setTimeout(() => connection.close(0, "no stream was opened"), firstStreamMs).unref();
       let session: NativeSession | undefined;
       connection.onClosed = (reason) => {
         clearTimeout(late);
-        leave();
         session?.end({ code: 0, reason });
       };
       connection.onStream = (_id, receive, send) => {

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { createDoorman } from "../lib/doorman.ts";
 import { Failure, messageOf } from "../lib/errors.ts";
 import { Inbox, type ReceiveStream, roomBytes, type SendStream } from "./transport.ts";
 
@@ -469,6 +470,9 @@ export interface QuicOptions {
   readonly loopback: boolean;
   readonly alpn: readonly string[];
   readonly maxConnections: number;
+  readonly maxPerAddress: number;
+  /** The code that one is closed with whose address has that many. */
+  readonly crowded: number;
   readonly onConnection: (connection: Connection) => void;
 }
 
@@ -487,6 +491,10 @@ const onThisMachine = (host: string) => host === "::1" || /^127\./.test(host);
 export function listenQuic(options: QuicOptions): QuicServer {
   const { NativeQuicServer } = load();
   const connections = new Map<number, Connection>();
+  // The binding counts them all.
+  const { maxPerAddress, crowded, onConnection } = options;
+  const doorman = createDoorman({ connections: Number.POSITIVE_INFINITY, perAddress: maxPerAddress });
+  const leaving = new Map<number, () => void>();
   const done = Promise.withResolvers<void>();
   const native = new NativeQuicServer(
     {
@@ -531,8 +539,18 @@ export function listenQuic(options: QuicOptions): QuicServer {
     }
     const connection = connections.get(handle);
     if (!connection) return;
-    if (eventType === events.handshake) options.onConnection(connection);
-    if (eventType === events.closed) connections.delete(handle);
+    if (eventType === events.handshake) {
+      const leave = doorman.enter(connection.remote.host);
+      if (leave) {
+        leaving.set(handle, leave);
+        onConnection(connection);
+      } else connection.close(crowded, "");
+    }
+    if (eventType === events.closed) {
+      connections.delete(handle);
+      leaving.get(handle)?.();
+      leaving.delete(handle);
+    }
     connection.on(event);
   };
   const port = bind(native, options.port);

@@ -81,21 +81,13 @@ export interface WebTransportOptions {
 
 /** Listens for WebTransport sessions over HTTP/3. A `Failure` where QUIC is not to be had or the port is taken. */
 export function listenWebTransport(options: WebTransportOptions): Listener {
-  const perAddress = new Map<string, number>();
   const done = Promise.withResolvers<void>();
   const quic = listenQuic({
     ...options,
     alpn: ["h3"],
+    crowded: errors.excessiveLoad,
     onConnection: (connection) => {
-      const { host } = connection.remote;
-      const open = perAddress.get(host) ?? 0;
-      if (open >= options.maxPerAddress) return connection.close(errors.excessiveLoad, "");
-      perAddress.set(host, open + 1);
-      new Http3(connection, options.onSession, () => {
-        const left = (perAddress.get(host) ?? 1) - 1;
-        if (left > 0) perAddress.set(host, left);
-        else perAddress.delete(host);
-      });
+      new Http3(connection, options.onSession);
     },
   });
   return {
@@ -117,14 +109,13 @@ class Http3 {
   #asked = false;
   #session: WebSession | undefined;
 
-  constructor(connection: Connection, onSession: WebTransportOptions["onSession"], closed: () => void) {
+  constructor(connection: Connection, onSession: WebTransportOptions["onSession"]) {
     this.#connection = connection;
     this.#onSession = onSession;
     this.#late = setTimeout(() => this.#fail(errors.none, "no session was asked for"), sessionMs);
     connection.onStream = (id, receive, send) => this.#stream(id, receive, send);
     connection.onClosed = (reason) => {
       clearTimeout(this.#late);
-      closed();
       this.#session?.end({ code: 0, reason });
     };
     openControl(connection);

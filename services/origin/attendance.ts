@@ -83,7 +83,7 @@ export class Attendance {
 
   #watched(playback: string): Watched | undefined {
     const { directory, recordings } = this.#options;
-    const broadcast = directory.current(playback) ?? directory.video(playback);
+    const broadcast = directory.named(playback);
     if (broadcast) return broadcast;
     const input = recordings?.ownerOf(playback);
     return input === undefined ? undefined : { video: playback, input };

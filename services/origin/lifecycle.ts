@@ -78,7 +78,7 @@ export async function lifecycleFinder(
   playback: string,
   { moq = () => undefined, recordings }: LifecycleOptions,
 ): Promise<() => Lifecycle> {
-  const here = () => directory.current(playback) ?? directory.video(playback);
+  const here = () => directory.named(playback);
   const isRecorded = here() === undefined && (await recordings?.find(playback)) !== undefined;
   return () => {
     if (isRecorded) return recordedOf(playback);

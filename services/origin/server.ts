@@ -151,7 +151,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "storyboard":
     case "sprite": {
       const { thumbnails } = options;
-      const found = directory.video(to.playback) ?? directory.current(to.playback);
+      const found = directory.named(to.playback);
       const programme: Programme | undefined = found ?? (await options.recordings?.find(to.playback));
       if (!programme) return refuse(exchange, 404, notRecorded);
       if (!thumbnails) return refuse(exchange, 503, "There is no ffmpeg here to make pictures with");
@@ -162,7 +162,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "clip list": {
       const clip = stretchOf(exchange.query);
       if (typeof clip === "string") return refuse(exchange, 400, clip);
-      const found = directory.video(to.playback) ?? directory.current(to.playback);
+      const found = directory.named(to.playback);
       const broadcast: Programme | undefined = found ?? (await options.recordings?.find(to.playback));
       if (!broadcast?.lasting) return refuse(exchange, 404, notRecorded);
       return options.playlists.multivariant(exchange, broadcast, {
@@ -225,7 +225,7 @@ async function onAir(
 ): Promise<Broadcast | undefined> {
   const { directory } = options;
   const idle = () => exchange.reply(204, { "cache-control": "no-store" });
-  const broadcast = directory.video(playback) ?? directory.current(playback);
+  const broadcast = directory.named(playback);
   if (!broadcast || over(broadcast)) {
     idle();
     return undefined;
@@ -277,7 +277,7 @@ function file(
   playback: string,
   answer: (movies: MovieDoor, video: string) => Promise<void> | void,
 ): Promise<void> | void {
-  const here = directory.video(playback) ?? directory.current(playback);
+  const here = directory.named(playback);
   const video = here?.video ?? (recordings?.ownerOf(playback) === undefined ? undefined : playback);
   if (video !== undefined && movies) return answer(movies, video);
   refuse(exchange, 404, notRecorded);
@@ -285,7 +285,7 @@ function file(
 
 /** Whether a broadcast is answered from what is kept of it here, rather than from its recording. */
 function isHere({ directory, captioned }: ServerOptions, playback: string): boolean {
-  const here = directory.video(playback) ?? directory.current(playback);
+  const here = directory.named(playback);
   return here !== undefined && !(here.state === "ended" && captioned?.(here.video));
 }
 
