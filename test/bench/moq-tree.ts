@@ -1,43 +1,27 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Peer } from "../../services/moq/session.ts";
 import { wayTo } from "../support/moq-viewer.ts";
-import { freeUdpPorts } from "../support/ports.ts";
 import { startRedis } from "../support/redis.ts";
-import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openRelayRow } from "../support/relay-row.ts";
+import type { Sluice } from "../support/sluice.ts";
 import { startSource, subscribe, tailOf } from "./moq-load.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 
 const SUBSCRIBERS = 1_000;
 const WARM_SECONDS = 3;
-const secret = "a long text that every machine knows";
 
 /** Three relays in a row with many subscribers of sound: what the origin gives, and what hops add. */
 export async function moqTree({ seconds = 20 }: BenchOptions): Promise<Report> {
   const redis = await startRedis();
-  const [control, ...ports] = await freeUdpPorts(4);
-  const node = (index: number) => `127.0.0.1:${ports[index]}`;
-  const machine = (index: number, costs: string, roles: Record<string, string> = {}) =>
-    startSluice({
-      args: ["--moq-port", `${ports[index]}`],
-      env: {
-        SLUICE_MOQ: "true",
-        SLUICE_CONTROL_ADDRESS: `http://127.0.0.1:${control}`,
-        SLUICE_REDIS_URL: redis.url,
-        SLUICE_INTERNAL_SECRET: secret,
-        SLUICE_RELAY_NODE: node(index),
-        ...(costs && { SLUICE_RELAY_COSTS: costs }),
-        ...roles,
-      },
-    });
+  const row = await openRelayRow(redis.url);
+  const { ports } = row;
   const machines: Sluice[] = [];
   const peers: Peer[] = [];
-  const main = await machine(0, "");
+  const main = await row.start(0);
   machines.push(main);
   const source = await startSource(main, { width: 640, height: 360, kbps: 500 });
   try {
-    const relay = { SLUICE_ROLES: "relay" };
-    machines.push(await machine(1, `${node(0)}=1`, relay));
-    machines.push(await machine(2, `${node(0)}=1000,${node(1)}=1`, relay));
+    for (const index of [1, 2] as const) machines.push(await row.start(index));
     const { namespace: uid } = await wayTo(main.ready, main.ready.uid!);
     // One at each relay, alone: how long the same picture is on its way to each.
     const arrivals = [0, 1, 2].map(() => new Map<string, number>());

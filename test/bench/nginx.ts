@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { accessSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Running } from "../../services/lib/lifecycle.ts";
+import { freePort } from "../support/ports.ts";
 
 export interface Nginx extends Running {
   /** Address to publish to; any name may follow. */
@@ -76,13 +76,4 @@ async function workerOf(master: number): Promise<number | undefined> {
   } catch {
     return undefined; // it ended, and said why on its own
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { redisVersion } from "../../services/lib/redis.ts";
 import { findRedis } from "../../services/supervisor/programs.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { freePorts } from "../support/ports.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { openViewer, type Viewer } from "../support/viewer.ts";
 
@@ -122,16 +122,3 @@ test("a worker on another machine makes the rungs over TCP, and they are promise
   expect(worker.log()).toMatch(/encode opened/);
   expect(viewer.judge.violations).toEqual([]);
 });
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      server.listen({ host: "127.0.0.1", port: 0 });
-      await once(server, "listening");
-      return (server.address() as { port: number }).port;
-    }),
-  );
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
-}

@@ -2,46 +2,27 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { descendants } from "../bench/processes.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqViewer, wayTo } from "../support/moq-viewer.ts";
-import { freeUdpPorts } from "../support/ports.ts";
 import { type OwnRedis, startRedis } from "../support/redis.ts";
-import { type Sluice, startSluice } from "../support/sluice.ts";
+import { openRelayRow, type RelayRow } from "../support/relay-row.ts";
+import type { Sluice } from "../support/sluice.ts";
 
-// Three machines: one with everything, two with a relay each, in a row: the last takes from the second unless that is gone.
-const secret = "a long text that every machine knows";
-let machine: (index: number, costs: string, roles?: string) => Promise<Sluice>;
-/** The second machine, wherever it is started. */
-const startSecond = () => machine(1, `127.0.0.1:${ports[0]}=1`, "relay");
 let redis: OwnRedis;
 let encoder: Publisher;
 let main: Sluice;
+/** Started again by tests that stop it. */
 let second: Sluice;
 let last: Sluice;
-let ports: readonly number[];
+let row: RelayRow;
 let uid: string;
 const viewers: MoqViewer[] = [];
 
 beforeAll(async () => {
   redis = await startRedis();
-  const [control, ...moq] = await freeUdpPorts(4);
-  ports = moq;
-  const node = (index: number) => `127.0.0.1:${moq[index]}`;
-  machine = (index, costs, roles) =>
-    startSluice({
-      args: ["--moq-port", `${moq[index]}`],
-      env: {
-        SLUICE_MOQ: "true",
-        SLUICE_CONTROL_ADDRESS: `http://127.0.0.1:${control}`,
-        SLUICE_REDIS_URL: redis.url,
-        SLUICE_INTERNAL_SECRET: secret,
-        SLUICE_RELAY_NODE: node(index),
-        ...(costs && { SLUICE_RELAY_COSTS: costs }),
-        ...(roles && { SLUICE_ROLES: roles }),
-      },
-    });
-  main = await machine(0, "");
+  row = await openRelayRow(redis.url);
+  main = await row.start(0);
   uid = main.ready.uid!;
   encoder = publish({ url: `${main.ready.rtmp}/${main.ready.streamKey}`, gop: 1 });
-  [second, last] = await Promise.all([startSecond(), machine(2, `${node(0)}=1000,${node(1)}=1`, "relay")]);
+  [second, last] = await Promise.all([row.start(1), row.start(2)]);
   await wayTo(main.ready, uid);
 });
 afterAll(async () => {
@@ -57,7 +38,7 @@ beforeEach(({ onTestFailed }) =>
 );
 
 async function open(index: number): Promise<MoqViewer> {
-  const viewer = await MoqViewer.open({ port: ports[index]!, hashes: [], namespace: uid }, `/${uid}`);
+  const viewer = await MoqViewer.open({ port: row.ports[index]!, hashes: [], namespace: uid }, `/${uid}`);
   viewers.push(viewer);
   return viewer;
 }
@@ -149,7 +130,7 @@ test("a relay that stops in order asks to be left: who watches behind it misses 
   expectWhole(far, "source.0");
   expect(last.log()).toContain("a relay asks us to leave");
   await stopped;
-  second = await startSecond();
+  second = await row.start(1);
 });
 
 test("a relay that is killed is gone around in two seconds, and who watches behind it stays connected and misses nothing", async () => {

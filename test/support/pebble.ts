@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { makeSelfSigned } from "../../infra/x509.ts";
+import { freePorts } from "./ports.ts";
 
 /** Let's Encrypt's own ACME server for tests, in a process of its own. */
 export interface Pebble {
@@ -38,7 +39,7 @@ export async function startPebble(
   const folder = mkdtempSync(join(tmpdir(), "sluice-pebble-"));
   const { cert, key } = await makeSelfSigned(Date.now());
   const dns = await everyNameHere();
-  const [port, management] = [await freePort(), await freePort()];
+  const [port, management] = await freePorts(2);
   const caFile = join(folder, "ca.pem");
   writeFileSync(caFile, cert);
   writeFileSync(join(folder, "key.pem"), key);
@@ -111,12 +112,4 @@ function answerOf(question: Buffer): Buffer {
   head.writeUInt32BE(0, 8);
   const answer = address ? Buffer.from("c00c000100010000003c00047f000001", "hex") : Buffer.alloc(0);
   return Buffer.concat([head, question.subarray(12, end + 5), answer]);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return address && typeof address === "object" ? address.port : 0;
 }

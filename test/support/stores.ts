@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe } from "vitest";
 import { applyFacts } from "../../services/control/store/facts.ts";
 import { Records } from "../../services/control/store/records.ts";
 import type { Fact } from "../../services/live/events.ts";
+import { freePort } from "./ports.ts";
 
 /** Tells a store of facts, each under an id of its own; `at` says when they happened, in ms since 1970. */
 export function tellerOf(
@@ -136,14 +137,4 @@ async function startPostgres(programs: string): Promise<Server> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import("node:net");
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
