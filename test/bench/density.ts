@@ -1,4 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
+import { apiOf } from "../support/api.ts";
 import { type MadeFlv, makeFlv } from "../support/flv.ts";
 import { type Sender, startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -130,12 +131,6 @@ function sample(publishers: number, seconds: number, before: Both, after: Both):
 
 /** Makes a live input and returns its stream key. */
 export async function createInput({ ready }: Sluice, name: string): Promise<string> {
-  const response = await fetch(`${ready.http}/client/v4/accounts/local/stream/live_inputs`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${ready.apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ meta: { name } }),
-  });
-  const { result } = (await response.json()) as { result?: { rtmps: { streamKey: string } } };
-  if (!result) throw new Error(`no live input: ${response.status}`);
-  return result.rtmps.streamKey;
+  const { rtmps } = await apiOf(() => ready)("POST /live_inputs", { meta: { name } });
+  return rtmps.streamKey;
 }

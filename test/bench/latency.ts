@@ -1,5 +1,6 @@
 import type { Page } from "playwright-core";
 import type { ProfileName } from "../../services/packager/profiles.ts";
+import { apiOf } from "../support/api.ts";
 import { openBrowser, seen, untilState } from "../support/browser.ts";
 import { publishClock } from "../support/clock-publisher.ts";
 import { delaysOf, watchClock } from "../support/glass.ts";
@@ -88,13 +89,7 @@ export async function glass({
 }
 
 export async function chooseProfile({ ready }: Sluice, profile: ProfileName): Promise<void> {
-  const { http, uid, apiToken } = ready;
-  const response = await fetch(`${http}/client/v4/accounts/local/stream/live_inputs/${uid}`, {
-    method: "PUT",
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ profile }),
-  });
-  if (!response.ok) throw new Error(`the profile cannot be set: ${response.status} ${await response.text()}`);
+  await apiOf(() => ready)(`PUT /live_inputs/${ready.uid}`, { profile });
 }
 
 /** By the page's own clock. */

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { planName } from "../../services/recording/plans.ts";
+import { apiOf } from "../support/api.ts";
 import { makeFlv } from "../support/flv.ts";
 import { recordLong } from "../support/long-recording.ts";
 import { startSender } from "../support/sender.ts";
@@ -282,14 +283,9 @@ async function download({ ready: { http }, dataDir, pid }: Sluice, input: string
   };
 }
 
-async function createInput({ ready: { http, apiToken } }: Sluice): Promise<Input> {
-  const answer = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ recording: { mode: "automatic" } }),
-  });
-  const { result } = (await answer.json()) as { result: { uid: string; rtmps: { streamKey: string } } };
-  return { uid: result.uid, streamKey: result.rtmps.streamKey };
+async function createInput({ ready }: Sluice): Promise<Input> {
+  const { uid, rtmps } = await apiOf(() => ready)("POST /live_inputs", { recording: { mode: "automatic" } });
+  return { uid, streamKey: rtmps.streamKey };
 }
 
 async function renditionOf(playback: string): Promise<string> {

@@ -1,6 +1,7 @@
 import axe from "axe-core";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ask } from "../support/api.ts";
 import { type OpenBrowser, type OpenPage, openBrowser, seen, untilState } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -220,18 +221,14 @@ describe("an operator at the dashboard", { timeout: 2 * MINUTE }, () => {
     await page.getByText("Read", { exact: true }).click();
     await page.getByRole("button", { name: "Make token" }).click();
     const token = await page.getByLabel("Token", { exact: true }).inputValue();
-    const ask = (method: string) =>
-      fetch(`${sluice.ready.http}/client/v4/accounts/x/stream/live_inputs`, {
-        method,
-        headers: { authorization: `Bearer ${token}` },
-      });
-    expect((await ask("GET")).status).toBe(200);
-    expect((await ask("POST")).status).toBe(403);
+    const door = { http: sluice.ready.http, apiToken: token };
+    expect((await ask(door, "GET /live_inputs")).status).toBe(200);
+    expect((await ask(door, "POST /live_inputs")).status).toBe(403);
     await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "Revoke token website" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Revoke token" }).click();
     await page.getByText("Revoked.", { exact: true }).waitFor();
-    expect((await ask("GET")).status).toBe(401);
+    expect((await ask(door, "GET /live_inputs")).status).toBe(401);
   });
 
   test("on no page does a phone scroll sideways, and axe finds nothing serious in light or dark", async () => {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { SluicePlayer } from "../../player/player.ts";
+import { apiOf } from "../support/api.ts";
 import {
   type OpenBrowser,
   type OpenPage,
@@ -316,12 +317,7 @@ async function untilHeight(where: Where, height: number, timeoutMs = 15_000): Pr
 }
 
 async function setLadder({ ready }: Sluice, ladder: unknown): Promise<void> {
-  const answer = await fetch(`${ready.http}/client/v4/accounts/local/stream/live_inputs/${ready.uid}`, {
-    method: "PUT",
-    headers: { authorization: `Bearer ${ready.apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ ladder }),
-  });
-  expect(await answer.json()).toMatchObject({ success: true });
+  await apiOf(() => ready)(`PUT /live_inputs/${ready.uid}`, { ladder });
 }
 
 /** Resolves when each of the `count` rungs has media; its playlist is held until then. */

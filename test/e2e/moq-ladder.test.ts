@@ -1,6 +1,7 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SluicePlayer } from "../../player/player.ts";
+import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
@@ -21,13 +22,8 @@ beforeAll(async () => {
     startSluice({ env: { SLUICE_MOQ: "true", SLUICE_LADDER: "light" } }),
     openBrowser({ flags: lineFlags }),
   ]);
-  const { http, rtmp, streamKey, uid, apiToken } = sluice.ready;
-  const response = await fetch(`${http}/client/v4/accounts/local/stream/live_inputs/${uid}`, {
-    method: "PUT",
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ ladder: [{ height: 180, kbps: 250 }] }),
-  });
-  expect(response.status, await response.text()).toBe(200);
+  const { rtmp, streamKey, uid } = sluice.ready;
+  await apiOf(() => sluice.ready)(`PUT /live_inputs/${uid}`, { ladder: [{ height: 180, kbps: 250 }] });
   encoder = publish({
     url: `${rtmp}/${streamKey}`,
     size: "640x360",

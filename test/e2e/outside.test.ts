@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, type OpenPage, openBrowser } from "../support/browser.ts";
 import { type ClockPublisher, publishClock } from "../support/clock-publisher.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
@@ -96,16 +97,13 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
   });
 
   test.runIf(long)("without a recording they play to the end and hear of it", async () => {
-    const { http, rtmp, apiToken } = sluice.ready;
-    const made = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-      body: JSON.stringify({ recording: { mode: "off", timeoutSeconds: 1 } }),
+    const { http, rtmp } = sluice.ready;
+    const made = await apiOf(() => sluice.ready)("POST /live_inputs", {
+      recording: { mode: "off", timeoutSeconds: 1 },
     });
-    const { result } = (await made.json()) as { result: { uid: string; rtmps: { streamKey: string } } };
-    const encoder = publish({ url: `${rtmp}/${result.rtmps.streamKey}`, gop: 2 });
+    const encoder = publish({ url: `${rtmp}/${made.rtmps.streamKey}`, gop: 2 });
     encoders.push(encoder);
-    const playback = `${http}/${result.uid}`;
+    const playback = `${http}/${made.uid}`;
     await untilLive(playback);
     const opened = new Map<string, OpenPage>();
     for (const player of dash) {

@@ -1,5 +1,6 @@
 import type { Frame, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { openPages, type Site } from "../support/bundle.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
@@ -22,7 +23,7 @@ beforeAll(async () => {
   const { rtmp, streamKey, uid } = sluice.ready;
   encoder = publish({ url: `${rtmp}/${streamKey}`, size: "320x180", gop: 1 });
   await wayTo(sluice.ready, uid);
-  await api("PUT", `live_inputs/${uid}`, { recording: { requireSignedURLs: true } });
+  await api(`PUT /live_inputs/${uid}`, { recording: { requireSignedURLs: true } });
   const player = sluice.ready.http.replace("127.0.0.1", "localhost");
   const embed = async (query: string, { first = tokenOf(lifeSeconds), options = "" } = {}) =>
     `<!doctype html><title>A show</title><script src="${player}/embed/sdk.latest.js"></script>
@@ -53,24 +54,14 @@ afterAll(async () => {
   await sluice?.stop();
 }, MINUTE);
 
-async function api(method: string, path: string, body: unknown): Promise<{ readonly token?: string }> {
-  const { http, apiToken } = sluice.ready;
-  const response = await fetch(`${http}/client/v4/accounts/local/stream/${path}`, {
-    method,
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  const answer = (await response.json()) as { readonly result: { readonly token?: string } };
-  expect(response.status, JSON.stringify(answer)).toBe(200);
-  return answer.result;
-}
+const api = apiOf(() => sluice.ready);
 
 /** As an application's own server makes one for whoever is logged in: for one place at a time. */
 async function tokenOf(seconds: number): Promise<string> {
   const exp = Math.floor(Date.now() / 1000) + seconds;
-  const { token } = await api("POST", `${sluice.ready.uid}/token`, { exp, maxSessions: 1 });
-  given.push(token!);
-  return token!;
+  const { token } = await api(`POST /${sluice.ready.uid}/token`, { exp, maxSessions: 1 });
+  given.push(token);
+  return token;
 }
 
 /** A token that was good for a second. */

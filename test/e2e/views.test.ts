@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, type OpenPage, openBrowser, untilState } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -27,16 +28,12 @@ beforeEach(({ onTestFailed }) => onTestFailed(() => console.error(sluice.log()))
 test("our player says who watches: once over HTTP and over QUIC, and how well", {
   timeout: 2 * MINUTE,
 }, async () => {
-  const { http, uid, apiToken } = sluice.ready;
+  const { http, uid } = sluice.ready;
   const base = `${http}/${uid}`;
   const views = async () =>
     ((await (await fetch(`${base}/views`)).json()) as { liveViewers: number }).liveViewers;
-  const api = async (path: string) => {
-    const answer = await fetch(`${http}/v1/live_inputs/${uid}/${path}`, {
-      headers: { authorization: `Bearer ${apiToken}` },
-    });
-    return ((await answer.json()) as { result: Record<string, unknown> }).result;
-  };
+  const api = apiOf(() => sluice.ready);
+  const input = `/v1/live_inputs/${uid}`;
   const open = async ({ quic }: { readonly quic: boolean }) => {
     const opened = await browser.open("about:blank");
     pages.push(opened);
@@ -60,7 +57,9 @@ test("our player says who watches: once over HTTP and over QUIC, and how well", 
   );
   const moq = engine.includes("HLS") ? 0 : 1;
   expect(moq, engine).toBe(1);
-  await expect.poll(async () => (await api("health")).viewersBy).toEqual({ hls: 2 - moq, dash: 0, moq });
+  await expect
+    .poll(async () => (await api(`GET ${input}/health`)).viewersBy)
+    .toEqual({ hls: 2 - moq, dash: 0, moq });
 
   const lists = overHttp.asked.filter(({ url }) => /\.m3u8|\.m4s/.test(url));
   expect(lists.length).toBeGreaterThan(3);
@@ -85,7 +84,7 @@ test("our player says who watches: once over HTTP and over QUIC, and how well", 
   await overHttp.page.goto("about:blank");
   await expect.poll(views, { timeout: 4_000 }).toBe(0);
   await expect
-    .poll(async () => (await api("analytics")).totals, { timeout: 15_000 })
+    .poll(async () => (await api(`GET ${input}/analytics`)).totals, { timeout: 15_000 })
     .toMatchObject({
       ...{ views: 2, peakViewers: 2 },
       quality: {

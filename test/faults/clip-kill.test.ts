@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { descendants } from "../bench/processes.ts";
+import { apiOf } from "../support/api.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { randomOf } from "../support/random.ts";
 import { startSluice } from "../support/sluice.ts";
@@ -19,38 +20,32 @@ test("a clip is there whole or not at all, whoever is killed while it is made", 
   const dataDir = mkdtempSync(join(tmpdir(), "sluice-clip-kill-"));
   const sluice = await startSluice({ dataDir });
   try {
-    const { streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
-    const api = async (path: string, json?: unknown) => {
-      const answer = await fetch(`${http}/client/v4/accounts/0/stream${path}`, {
-        headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-        ...(json !== undefined && { method: "POST", body: JSON.stringify(json) }),
-      });
-      return { status: answer.status, result: (await answer.json()).result };
-    };
+    const { streamKey, rtmp, http } = sluice.ready as Required<typeof sluice.ready>;
+    const api = apiOf(() => sluice.ready);
     const recordings = (): string[] =>
       readdirSync(join(dataDir, "recordings"))
         .filter((name) => name !== "open")
         .sort();
     const videos = async (): Promise<string[] | undefined> => {
-      const { status, result } = await api("").catch(() => ({ status: 0, result: undefined }));
-      return status === 200 ? (result as { uid: string }[]).map(({ uid }) => uid).sort() : undefined;
+      const listed = await api<{ uid: string }[]>("GET").catch(() => undefined);
+      return listed?.map(({ uid }) => uid).sort();
     };
     await publish({ url: `${rtmp}/${streamKey}`, seconds: 6 }).ended;
     await expect.poll(async () => (await videos())?.length, { timeout: 10_000 }).toBe(1);
     const source = (await videos())![0]!;
     await expect
-      .poll(async () => (await api(`/${source}`)).result.status.state, { timeout: 20_000 })
+      .poll(async () => (await api(`GET /${source}`)).status.state, { timeout: 20_000 })
       .toBe("ready");
 
     const random = randomOf(seed);
     const told: string[] = [];
     for (let i = 0; i < kills; i++) {
       const clip = { clippedFromVideoUID: source, startTimeSeconds: 1, endTimeSeconds: 4 };
-      const made = api("/clip", clip).catch(() => ({ status: 0, result: undefined }));
+      const made = api<{ uid: string }>("POST /clip", clip).catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, random() * longestMs));
       process.kill(descendants(sluice.pid, i % 2 ? "role origin" : "role control")[0]!, "SIGKILL");
-      const { status, result } = await made;
-      if (status === 200) told.push(result.uid);
+      const answered = await made;
+      if (answered) told.push(answered.uid);
       // Back, and what the kill left is cleaned up.
       await expect.poll(videos, { timeout: 15_000 }).toBeDefined();
       await expect

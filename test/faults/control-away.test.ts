@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "vitest";
+import { apiOf, ask } from "../support/api.ts";
 import { family } from "../support/family.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
@@ -21,14 +22,7 @@ function encode(key: string) {
   return encoder;
 }
 
-async function api(path: string, body?: object) {
-  const { http, apiToken } = sluice.ready;
-  const answer = await fetch(`${http}/client/v4/accounts/any/stream${path}`, {
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    ...(body && { method: "POST", body: JSON.stringify(body) }),
-  });
-  return { status: answer.status, json: (await answer.json()) as { result: unknown } };
-}
+const api = apiOf(() => sluice.ready);
 
 /** Kills control, and each that the supervisor starts in its place, until it is told to stop. */
 function keepAway(): () => number {
@@ -52,18 +46,17 @@ test(`control is killed for ${awaySeconds} s: who publishes and who watches goes
 }, async () => {
   sluice = await startSluice();
   const { uid, streamKey, http } = sluice.ready;
-  const made = (await api("/live_inputs", { recording: { requireSignedURLs: true } })).json.result as {
-    uid: string;
-    rtmps: { streamKey: string };
-  };
-  const { token } = (await api(`/${made.uid}/token`, {})).json.result as { token: string };
+  const made = await api("POST /live_inputs", { recording: { requireSignedURLs: true } });
+  const { token } = await api(`POST /${made.uid}/token`, {});
   const encoder = encode(streamKey);
   const viewer = await openViewer(`${http}/${uid}`);
   const before = await viewer.follow(source, (segments) => segments.length >= 2);
 
   const comeBack = keepAway();
   const beganMs = Date.now();
-  await expect.poll(async () => (await api("/live_inputs")).status, { timeout: 5_000 }).toBe(503);
+  await expect
+    .poll(async () => (await ask(sluice.ready, "GET /live_inputs")).status, { timeout: 5_000 })
+    .toBe(503);
   // One that was not on air yet: its key and its viewers' tokens are known without control.
   const second = encode(made.rtmps.streamKey);
   await untilLive(`${http}/${token}`);
@@ -84,6 +77,6 @@ test(`control is killed for ${awaySeconds} s: who publishes and who watches goes
   expect(viewer.judge.violations).toEqual([]);
   for (const one of [encoder, second]) expect(one.log()).not.toMatch(/error|failed/i);
   await expect
-    .poll(async () => (await api(`/live_inputs/${made.uid}`)).json.result, { timeout: 20_000 })
+    .poll(() => api(`GET /live_inputs/${made.uid}`), { timeout: 20_000 })
     .toMatchObject({ status: { current: { state: "connected" } } });
 });

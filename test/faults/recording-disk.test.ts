@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { checkRecording } from "../support/recording-check.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -71,11 +72,8 @@ test.skipIf(!mountable).for([
     before(folder);
     sluice = await startSluice({ dataDir, args: ["--timeout-seconds", "6", "--disk-floor-gb", "0"] });
     const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
-    const headers = { authorization: `Bearer ${apiToken}` };
-    const advice = async () => {
-      const answer = await fetch(`${http}/client/v4/accounts/0/stream/live_inputs/${uid}`, { headers });
-      return JSON.stringify(((await answer.json()) as { result: unknown }).result);
-    };
+    const api = apiOf(() => ({ http, apiToken }));
+    const advice = async () => JSON.stringify(await api(`GET /live_inputs/${uid}`));
     const encoder = publish({ url: `${rtmp}/${streamKey}` });
     const witness = await openWitness(`${http}/${uid}`);
     const { videoUID: video } = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as {
@@ -100,9 +98,7 @@ test.skipIf(!mountable).for([
     // What was announced while the disk took nothing was served from memory, and is a gap of the recording.
     const check = () => checkRecording({ dataDir, http, apiToken, video, seen: new Map() });
     await expect.poll(check, { timeout: 30_000, interval: 1_000 }).toEqual([]);
-    const told = (await (await fetch(`${http}/v1/videos/${video}/gaps`, { headers })).json()) as {
-      result: unknown[];
-    };
-    expect(told.result.length).toBeGreaterThanOrEqual(gaps);
+    const told = await api<unknown[]>(`GET /v1/videos/${video}/gaps`);
+    expect(told.length).toBeGreaterThanOrEqual(gaps);
   },
 );

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { type S3Fake, startS3 } from "../support/s3-fake.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
@@ -32,6 +33,8 @@ afterAll(async () => {
   await fake?.close();
   rmSync(dataDir, { recursive: true, force: true });
 });
+
+const api = apiOf(() => sluice.ready);
 
 test("a broadcast ends up in the bucket, plays from there with the same bytes, is verified there and removed from there", async () => {
   const { uid, streamKey, rtmp, http } = sluice.ready as Required<typeof sluice.ready>;
@@ -73,11 +76,7 @@ test("a broadcast ends up in the bucket, plays from there with the same bytes, i
   ))
     rmSync(join(dataDir, name), { recursive: true });
   sluice = await startSluice({ dataDir, env, args: ["--http-port", new URL(http).port] });
-  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
-  const listed = async () => {
-    const answer = await fetch(`${http}/client/v4/accounts/0/stream`, { headers });
-    return ((await answer.json()) as { result: unknown[] }).result;
-  };
+  const listed = () => api("GET");
   expect(await listed()).toEqual([]);
   expect(await recordings("rebuild-index")).toMatchObject({
     code: 0,
@@ -87,27 +86,22 @@ test("a broadcast ends up in the bucket, plays from there with the same bytes, i
   expect(await listed()).toMatchObject([{ uid: video, readyToStream: true, requireSignedURLs: true }]);
   // Its live input is not known any more, so nobody is let in without a token, until the owner says otherwise.
   expect((await fetch(list)).status).not.toBe(200);
-  await fetch(`${http}/client/v4/accounts/0/stream/${video}`, {
-    method: "POST",
-    headers: { ...headers, "content-type": "application/json" },
-    body: JSON.stringify({ requireSignedURLs: false }),
-  });
+  await api(`POST /${video}`, { requireSignedURLs: false });
   await expect.poll(async () => (await fetch(list)).status).toBe(200);
-  await derived(video, headers);
+  await derived(video);
   for (const [url, hash] of witness.seen) {
     // The addresses of the live input are those of another one now.
     const [, rest] = url.split(`/${uid}/`) as [string, string];
     expect(await hashOf(`${http}/${video}/${rest}`), url).toBe(hash);
   }
 
-  await fetch(`${http}/client/v4/accounts/0/stream/${video}`, { method: "DELETE", headers });
+  await api(`DELETE /${video}`);
   await expect.poll(() => fake.objects.size, { timeout: 10_000 }).toBe(0);
   expect(sluice.log()).not.toContain(fake.secretAccessKey);
 });
 
 /** Everything that is made of a recording, while none of its media is on this disk or in memory. */
-async function derived(video: string, auth: Record<string, string>): Promise<void> {
-  const headers = { ...auth, "content-type": "application/json" };
+async function derived(video: string): Promise<void> {
   const base = `${sluice.ready.http}/${video}`;
   const get = async (path: string) => {
     const answer = await fetch(`${base}/${path}`);
@@ -145,20 +139,14 @@ async function derived(video: string, auth: Record<string, string>): Promise<voi
   expect(await get(sprite)).toMatchObject({ status: 200, type: "image/jpeg" });
 
   // A clip of its own is made here and follows into the bucket.
-  const made = await fetch(`${sluice.ready.http}/client/v4/accounts/0/stream/clip`, {
-    ...{ method: "POST", headers },
-    body: JSON.stringify({ clippedFromVideoUID: video, startTimeSeconds: 1, endTimeSeconds: 4 }),
-  });
-  const { result } = (await made.json()) as { result: { uid: string } };
-  const objects = () => [...fake.objects.keys()].filter((key) => key.includes(result.uid)).length;
+  const part = { clippedFromVideoUID: video, startTimeSeconds: 1, endTimeSeconds: 4 };
+  const made = await api<{ uid: string }>("POST /clip", part);
+  const objects = () => [...fake.objects.keys()].filter((key) => key.includes(made.uid)).length;
   await expect.poll(objects, { timeout: 10_000 }).toBe(3);
-  const address = `${sluice.ready.http}/${result.uid}/manifest/${result.uid}/source.m3u8`;
+  const address = `${sluice.ready.http}/${made.uid}/manifest/${made.uid}/source.m3u8`;
   for (const url of mediaOf(await (await fetch(address)).text(), address))
     expect((await fetch(url)).status, url).toBe(200);
-  await fetch(`${sluice.ready.http}/client/v4/accounts/0/stream/${result.uid}`, {
-    method: "DELETE",
-    headers,
-  });
+  await api(`DELETE /${made.uid}`);
   await expect.poll(objects, { timeout: 10_000 }).toBe(0);
 }
 

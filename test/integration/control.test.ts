@@ -17,12 +17,11 @@ import {
   openSnapshot,
   type Snapshot,
 } from "../../services/live/snapshot.ts";
+import { type Asked, ask } from "../support/api.ts";
 
 // Processes start slowly on a busy machine, and nothing here is about speed.
 vi.setConfig({ testTimeout: 60_000 });
 const log = createLog("test", "silent", false);
-const stream = "/client/v4/accounts/any/stream";
-const inputs = `${stream}/live_inputs`;
 
 let folder: string;
 let scope: Scope;
@@ -70,25 +69,9 @@ function when<Input>(snapshot: Snapshot<Input>, is: () => boolean): Promise<void
   });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the envelope is what the tests look into
-type Envelope = any;
-
-function ask(token: string, method: string, path: string, body?: object): Promise<Envelope> {
-  return new Promise((resolve, reject) => {
-    const socketPath = address().slice("unix:".length);
-    const headers = { authorization: `Bearer ${token}` };
-    const sent = request({ socketPath, method, path, headers }, async (response) => {
-      try {
-        let text = "";
-        for await (const piece of response.setEncoding("utf8")) text += piece;
-        resolve(text ? JSON.parse(text) : { headers: response.headers });
-      } catch (error) {
-        reject(error);
-      }
-    });
-    sent.on("error", reject).end(body && JSON.stringify(body));
-  });
-}
+/** Over the socket of control alone. */
+const askAs = (apiToken: string, asked: Asked, body?: object) =>
+  ask({ http: address(), apiToken }, asked, body);
 
 test("what the API answers, the roles have already: made, disabled, given a new key, deleted", async () => {
   const control = await start();
@@ -99,7 +82,7 @@ test("what the API answers, the roles have already: made, disabled, given a new 
   expect([...ingest.values()].map((input) => input.uid)).toEqual([first]);
   // Not yet acknowledged perhaps: the next change waits for both in any case.
 
-  const made = (await ask(apiToken, "POST", inputs, { meta: { name: "Show" } })).result;
+  const made = (await askAs(apiToken, "POST /live_inputs", { meta: { name: "Show" } })).result;
   const shown = ingest.get(made.uid);
   expect(shown).toMatchObject({ uid: made.uid, enabled: true });
   expect(shown?.keyHash).toMatch(/^[0-9a-f]{64}$/);
@@ -118,15 +101,15 @@ test("what the API answers, the roles have already: made, disabled, given a new 
   expect(onDisk).toContain(made.uid);
   expect(onDisk).not.toContain(made.rtmp.streamKey);
 
-  await ask(apiToken, "PUT", `${inputs}/${made.uid}`, { enabled: false, recording: { timeoutSeconds: 3 } });
+  await askAs(apiToken, `PUT /live_inputs/${made.uid}`, { enabled: false, recording: { timeoutSeconds: 3 } });
   expect(ingest.get(made.uid)?.enabled).toBe(false);
   expect(origin.get(made.uid)).toMatchObject({ enabled: false, timeoutSeconds: 3 });
 
-  const rotated = await ask(apiToken, "POST", `${inputs}/${made.uid}/rotate_keys`);
+  const rotated = await askAs(apiToken, `POST /live_inputs/${made.uid}/rotate_keys`);
   expect(rotated.messages).toEqual([]);
   expect(ingest.get(made.uid)?.keyHash).not.toBe(shown?.keyHash);
 
-  await ask(apiToken, "DELETE", `${inputs}/${made.uid}`);
+  await askAs(apiToken, `DELETE /live_inputs/${made.uid}`);
   expect([ingest.get(made.uid), origin.get(made.uid)]).toEqual([undefined, undefined]);
   expect(ingest.version).toBe(origin.version);
 });
@@ -136,7 +119,7 @@ test("control away: a role starts again from its copy, and catches up when contr
   const { uid, apiToken } = control.ready;
   const before = follow<IngestInput>("ingest");
   await before.ready;
-  await ask(apiToken, "PUT", `${inputs}/${uid}`, { meta: { name: "x" } });
+  await askAs(apiToken, `PUT /live_inputs/${uid}`, { meta: { name: "x" } });
   const { version } = before;
   await before.close();
   await control.close();
@@ -148,7 +131,7 @@ test("control away: a role starts again from its copy, and catches up when contr
 
   control = await start();
   expect(control.ready).toMatchObject({ uid, apiToken });
-  await ask(apiToken, "PUT", `${inputs}/${uid}`, { enabled: false });
+  await askAs(apiToken, `PUT /live_inputs/${uid}`, { enabled: false });
   await when(after, () => after.get(uid)?.enabled === false);
   expect(after.version).toBe(version + 1);
 });
@@ -169,14 +152,14 @@ test("a link that broke starts with the whole again, with what was missed in it"
   });
   await elsewhere.close();
   const second = await start();
-  await ask(apiToken, "PUT", `${inputs}/${uid}`, { meta: { name: "later" } });
+  await askAs(apiToken, `PUT /live_inputs/${uid}`, { meta: { name: "later" } });
   await when(origin, () => origin.get(uid)?.name === "later");
   expect(second.ready.uid).toBe(uid);
 });
 
 test("control's store replaced by another: the roles take the new one whole though its version is lower", async () => {
   const first = await start();
-  for (let i = 0; i < 5; i++) await ask(first.ready.apiToken, "POST", inputs, {});
+  for (let i = 0; i < 5; i++) await askAs(first.ready.apiToken, "POST /live_inputs", {});
   const ingest = follow<IngestInput>("ingest");
   await ingest.ready;
   expect([...ingest.values()]).toHaveLength(6);
@@ -199,13 +182,13 @@ test("a role that does not confirm is named within two seconds, and the change i
     sent.on("error", reject).end();
   });
   const began = performance.now();
-  const put = await ask(apiToken, "PUT", `${inputs}/${uid}`, { enabled: false });
+  const put = await askAs(apiToken, `PUT /live_inputs/${uid}`, { enabled: false });
   expect(performance.now() - began).toBeLessThan(4_000);
   expect(put.result.enabled).toBe(false);
   expect(put.messages).toMatchObject([{ code: 20001, message: expect.stringContaining("ingest (hung)") }]);
   // An acknowledgement of what was never sent is not one.
   await requestInternal(address(), "/internal/ack", { json: { role: "ingest", node: "hung", version: 999 } });
-  const gone = await ask(apiToken, "DELETE", `${inputs}/${uid}`);
+  const gone = await askAs(apiToken, `DELETE /live_inputs/${uid}`);
   expect(gone.headers["x-sluice-behind"]).toBe("ingest (hung)");
   hung();
 });
@@ -227,7 +210,7 @@ test("facts take effect once, in order, over duplicates and an absence of contro
   };
   for (let i = 0; i < 3; i++)
     expect((await requestInternal(address(), "/internal/events", { json: report })).status).toBe(204);
-  const current = async () => (await ask(apiToken, "GET", `${inputs}/${uid}`)).result.status.current;
+  const current = async () => (await askAs(apiToken, `GET /live_inputs/${uid}`)).result.status.current;
   expect(await current()).toEqual({
     state: "disconnected",
     reason: "reconnecting",
@@ -252,7 +235,7 @@ test("facts take effect once, in order, over duplicates and an absence of contro
   // The report of before once more: p2 stays connected.
   await requestInternal(address(), "/internal/events", { json: report });
   expect(await current()).toMatchObject({ state: "connected", reason: "reconnected" });
-  const list = await ask(apiToken, "GET", `${stream}?include_counts=true&live_input_id=${uid}`);
+  const list = await askAs(apiToken, `GET ?include_counts=true&live_input_id=${uid}`);
   expect(list).toMatchObject({ range: 1, total: 1 });
   expect(list.result).toMatchObject([
     { uid: video, liveInput: uid, readyToStream: true, duration: -1, status: { state: "live-inprogress" } },
@@ -269,7 +252,7 @@ test("kill -9 in the middle of writes takes none that was acknowledged", async (
   const acknowledged: string[] = [];
   const writers = Array.from({ length: 4 }, async () => {
     for (;;) {
-      const { result } = await ask(ready.apiToken, "POST", inputs, { meta: { name: "kept" } });
+      const { result } = await askAs(ready.apiToken, "POST /live_inputs", { meta: { name: "kept" } });
       acknowledged.push(result.uid);
       // The others are somewhere between their request and their commit.
       if (acknowledged.length === 40) child.kill("SIGKILL");
@@ -282,7 +265,7 @@ test("kill -9 in the middle of writes takes none that was acknowledged", async (
   const control = await start();
   // Only the link for the first login is of one start.
   expect({ ...control.ready, dashboard: ready.dashboard }).toEqual(ready);
-  const { result } = await ask(ready.apiToken, "GET", inputs);
+  const { result } = await askAs(ready.apiToken, "GET /live_inputs");
   const kept = new Set(result.liveInputs.map((input: { uid: string }) => input.uid));
   expect(acknowledged.filter((uid) => !kept.has(uid))).toEqual([]);
 });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createMpdJudge } from "../conformance/mpd-rules.ts";
+import { apiOf, ask } from "../support/api.ts";
 import { openBrowser } from "../support/browser.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -27,14 +28,7 @@ afterAll(async () => {
 const x264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-pix_fmt", "yuv420p", "-b:v", "300k"];
 const encoder = [...x264, "-g", "30", "-keyint_min", "30", "-sc_threshold", "0"];
 
-function api(path: string, options: { method?: string; json?: unknown } = {}) {
-  const { method = "GET", json } = options;
-  return fetch(`${http}/client/v4/accounts/0/stream${path}`, {
-    method,
-    headers: { authorization: `Bearer ${sluice.ready.apiToken}`, "content-type": "application/json" },
-    ...(json !== undefined && { body: JSON.stringify(json) }),
-  });
-}
+const api = apiOf(() => sluice.ready);
 
 /** The file as ffprobe sees it, after all of it was decoded without an error. */
 async function judged(name: string, bytes: Uint8Array) {
@@ -126,7 +120,7 @@ test("while it is on air a clip can be had and the download cannot; a break and 
   await first.kill();
   const second = publish({ url, video: encoder, size: "640x360", seconds: 4 });
   await second.ended;
-  await expect.poll(async () => (await (await api(`/${video}`)).json()).result.status.state).toBe("ready");
+  await expect.poll(async () => (await api(`GET /${video}`)).status.state).toBe("ready");
 }, 90_000);
 
 test("the download is what HLS has, frame by frame, and any part of it can be had", async () => {
@@ -210,15 +204,13 @@ test("the moment that its owner names stands for a video", async () => {
     return (await framesOf("thumbnail.jpg", bytes)).join();
   };
   const beginning = await shown();
-  const { result } = await (
-    await api(`/${video}`, { method: "POST", json: { thumbnailTimestampPct: 1 } })
-  ).json();
+  const result = await api(`POST /${video}`, { thumbnailTimestampPct: 1 });
   expect(result.thumbnailTimestampPct).toBe(1);
   const end = await shown();
   expect(end).not.toBe(beginning);
   const at = `${http}/${video}/thumbnails/thumbnail.jpg?time=${(result.duration - 0.05).toFixed(2)}s`;
   expect(end).toBe((await framesOf("at.jpg", await (await fetch(at)).bytes())).join());
-  await api(`/${video}`, { method: "POST", json: { thumbnailTimestampPct: 0 } });
+  await api(`POST /${video}`, { thumbnailTimestampPct: 0 });
   expect(await shown()).toBe(beginning);
 });
 
@@ -284,7 +276,7 @@ test("a clip that stays is a video of its own, which plays and has its download"
     endTimeSeconds: 3.5,
     meta: { name: "Goal" },
   };
-  const { result } = await (await api("/clip", { method: "POST", json })).json();
+  const result = await api("POST /clip", json);
   expect(result).toMatchObject({ clippedFrom: video, meta: { name: "Goal" }, readyToStream: true });
   for (const list of ["manifest/video.m3u8", "downloads/default.mp4"]) {
     const url = `${http}/${result.uid}/${list}`;
@@ -298,18 +290,16 @@ test("a clip that stays is a video of its own, which plays and has its download"
   const manifest = await (await fetch(`${http}/${result.uid}/manifest/video.mpd`)).text();
   expect(createMpdJudge().manifest(manifest, Date.now())).toEqual([]);
   expect(await decodedByDash(result.uid)).toBeGreaterThan(2);
-  expect((await api(`/${result.uid}`, { method: "DELETE" })).status).toBe(200);
+  await api(`DELETE /${result.uid}`);
   await expect
     .poll(async () => (await fetch(`${http}/${result.uid}/manifest/video.m3u8`)).status)
     .not.toBe(200);
-  const none = await api("/clip", {
-    method: "POST",
-    json: { ...json, startTimeSeconds: 600, endTimeSeconds: 601 },
-  });
-  expect([none.status, (await none.json()).errors[0].message]).toEqual([
+  const nothing = { ...json, startTimeSeconds: 600, endTimeSeconds: 601 };
+  const none = await ask(sluice.ready, "POST /clip", nothing);
+  expect([none.status, none.errors[0]?.message]).toEqual([
     ...[400, expect.stringContaining("Nothing is recorded there")],
   ]);
-  const { result: downloads } = await (await api(`/${video}/downloads`, { method: "POST", json: {} })).json();
+  const downloads = await api(`POST /${video}/downloads`, {});
   expect(downloads).toEqual({
     default: {
       status: "ready",
@@ -320,23 +310,21 @@ test("a clip that stays is a video of its own, which plays and has its download"
 });
 
 test("a token opens the download only where it says so", async () => {
-  await api(`/${video}`, { method: "POST", json: { requireSignedURLs: true } });
-  const token = async (json: unknown) =>
-    ((await (await api(`/${video}/token`, { method: "POST", json })).json()) as { result: { token: string } })
-      .result.token;
-  const ask = async (playback: string, file: string) => {
+  await api(`POST /${video}`, { requireSignedURLs: true });
+  const token = async (claims: object): Promise<string> => (await api(`POST /${video}/token`, claims)).token;
+  const get = async (playback: string, file: string) => {
     const answer = await fetch(`${http}/${playback}/${file}`);
     await answer.body?.cancel();
     return answer.status;
   };
   const file = "downloads/default.mp4";
   const [plain, open] = [await token({}), await token({ downloadable: true })];
-  expect([await ask(video, file), await ask(plain, file), await ask(open, file)]).toEqual([403, 403, 200]);
+  expect([await get(video, file), await get(plain, file), await get(open, file)]).toEqual([403, 403, 200]);
   const clip = "clip.mp4?time=1s&duration=1s";
-  expect([await ask(video, clip), await ask(plain, clip)]).toEqual([403, 200]);
+  expect([await get(video, clip), await get(plain, clip)]).toEqual([403, 200]);
   for (const picture of ["thumbnails/thumbnail.jpg", "storyboard.vtt"])
-    expect([await ask(video, picture), await ask(plain, picture)]).toEqual([403, 200]);
-  await api(`/${video}`, { method: "POST", json: { requireSignedURLs: false } });
+    expect([await get(video, picture), await get(plain, picture)]).toEqual([403, 200]);
+  await api(`POST /${video}`, { requireSignedURLs: false });
 });
 
 test("the player shows what is sought above its bar", async () => {
@@ -390,11 +378,7 @@ test("captions that are uploaded are offered in HLS and DASH from then on, at th
   const put = (language: string, file: string) => {
     const form = new FormData();
     form.set("file", new File([file], "captions.vtt"));
-    return fetch(`${http}/client/v4/accounts/0/stream/${video}/captions/${language}`, {
-      method: "PUT",
-      headers: { authorization: `Bearer ${sluice.ready.apiToken}` },
-      body: form,
-    });
+    return ask(sluice.ready, `PUT /${video}/captions/${language}`, form);
   };
   const list = async (): Promise<string[]> => {
     const text = await (await fetch(`${http}/${video}/manifest/video.m3u8`)).text();
@@ -429,8 +413,7 @@ test("captions that are uploaded are offered in HLS and DASH from then on, at th
   const [again] = await list();
   expect(again).not.toBe(english);
   expect(await words(again!)).toContain("Hello again");
-  for (const language of ["en", "tr"])
-    expect((await api(`/${video}/captions/${language}`, { method: "DELETE" })).status).toBe(200);
+  for (const language of ["en", "tr"]) await api(`DELETE /${video}/captions/${language}`);
   expect(await list()).toEqual([]);
   expect(await manifest()).not.toContain("wvtt");
 });

@@ -21,13 +21,13 @@ import { Pages } from "../../services/origin/pages.ts";
 import { Playlists } from "../../services/origin/playlists.ts";
 import { createHandler } from "../../services/origin/server.ts";
 import { profiles } from "../../services/packager/profiles.ts";
+import { apiOf } from "../support/api.ts";
 import { openAttendance } from "../support/handler.ts";
 import { publish } from "../support/simulate.ts";
 
 // What is here is measured against a second, so the machine has to be given more than that.
 vi.setConfig({ testTimeout: 30_000 });
 const log = createLog("test", "silent", false);
-const stream = "/client/v4/accounts/any/stream";
 const video = "fedcba9876543210fedcba9876543210";
 const startMs = Date.UTC(2026, 0, 1);
 
@@ -115,7 +115,7 @@ beforeAll(async () => {
   });
   const began = { id: "e.0", at: Date.now(), type: "broadcast.started", uid: input, video };
   await requestInternal(address, "/internal/events", { json: { role: "o", node: "n", events: [began] } });
-  await api("PUT", `${stream}/live_inputs/${input}`, { recording: { requireSignedURLs: true } });
+  await api(`PUT /live_inputs/${input}`, { recording: { requireSignedURLs: true } });
 });
 
 afterAll(async () => {
@@ -146,23 +146,10 @@ function get(path: string, headers: Record<string, string> = {}, method = "GET")
   });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the envelope is what the tests look into
-function api(method: string, path: string, body?: object): Promise<any> {
-  return new Promise((resolve, reject) => {
-    const headers = { authorization: `Bearer ${control.ready.apiToken}` };
-    const sent = http.request({ host: "127.0.0.1", port, method, path, headers }, async (response) => {
-      let text = "";
-      for await (const piece of response.setEncoding("utf8")) text += piece;
-      const said = JSON.parse(text);
-      if (said.success) resolve(said.result);
-      else reject(new Error(text));
-    });
-    sent.on("error", reject).end(body && JSON.stringify(body));
-  });
-}
+const api = apiOf(() => ({ http: `http://127.0.0.1:${port}`, apiToken: control.ready.apiToken }));
 
 const tokenOf = async (uid: string, body: object = {}): Promise<string> =>
-  (await api("POST", `${stream}/${uid}/token`, body)).token;
+  (await api(`POST /${uid}/token`, body)).token;
 const playlist = (playback: string) => `/${playback}/manifest/${video}/source.m3u8`;
 const held = (playback: string) => {
   const next = broadcast.renditions.get("source")!.window.next!;
@@ -217,7 +204,7 @@ test("without a token every path is refused, in the same words as what does not 
 
 test("a token for a video shows that video; a token for another input shows nothing of this one", async () => {
   expect((await get(playlist(await tokenOf(video)))).status).toBe(200);
-  const other = (await api("POST", `${stream}/live_inputs`, {})).uid;
+  const other = (await api("POST /live_inputs", {})).uid;
   const token = await tokenOf(other);
   expect((await get(playlist(token))).status).toBe(404);
   expect((await get(`/${token}/manifest/video.m3u8`)).status).toBe(204);
@@ -248,7 +235,7 @@ test("an address that a viewer invents counts for nothing", async () => {
 });
 
 test("a page elsewhere may not show it, and one that may is named in the answer", async () => {
-  const { uid } = await api("POST", `${stream}/live_inputs`, {
+  const { uid } = await api("POST /live_inputs", {
     recording: { allowedOrigins: ["a.example", "*.b.example"] },
   });
   const manifest = `/${uid}/manifest/video.m3u8`;
@@ -265,10 +252,10 @@ const revocations: [string, () => Promise<{ token: string; revoke: () => Promise
   [
     "the key",
     async () => {
-      const { id, pem } = await api("POST", `${stream}/keys`);
+      const { id, pem } = await api("POST /keys");
       return {
         token: await tokenOf(input, { id, pem }),
-        revoke: () => api("DELETE", `${stream}/keys/${id}`),
+        revoke: () => api(`DELETE /keys/${id}`),
       };
     },
   ],
@@ -276,14 +263,14 @@ const revocations: [string, () => Promise<{ token: string; revoke: () => Promise
     "the viewer",
     async () => ({
       token: await tokenOf(input, { viewerId: "ann", viewerVersion: 3 }),
-      revoke: () => api("POST", "/v1/revocations", { viewerId: "ann", versionsLessThanOrEqualTo: 3 }),
+      revoke: () => api("POST /v1/revocations", { viewerId: "ann", versionsLessThanOrEqualTo: 3 }),
     }),
   ],
   [
     "the token",
     async () => {
       const token = await tokenOf(input);
-      return { token, revoke: () => api("POST", "/v1/revocations", { token }) };
+      return { token, revoke: () => api("POST /v1/revocations", { token }) };
     },
   ],
 ];
@@ -309,7 +296,7 @@ test.for(revocations)(
     expect((await get(playlist(token))).status).toBe(403);
     expect(free).toBe(true);
     expect((await get(playlist(bystander))).status).toBe(200);
-    await api("POST", "/v1/revocations", { token: bystander });
+    await api("POST /v1/revocations", { token: bystander });
     expect((await beside).status).toBe(403);
   },
 );
@@ -328,7 +315,7 @@ test("a token that ends while a request of it is held ends that, as expired; a f
 test("two keys are in force at once, both are published, and a public key of one's own is enough", async () => {
   const { generateKeyPairSync } = await import("node:crypto");
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const uploaded = await api("POST", "/v1/keys", {
+  const uploaded = await api("POST /v1/keys", {
     publicKey: publicKey.export({ format: "pem", type: "spki" }),
   });
   expect(uploaded.alg).toBe("ES256");
@@ -338,7 +325,7 @@ test("two keys are in force at once, both are published, and a public key of one
     { kid: uploaded.id, alg: "ES256", key: privateKey },
   );
   expect((await get(playlist(token))).status).toBe(200);
-  const made = await api("POST", `${stream}/keys`);
+  const made = await api("POST /keys");
   const { keys } = JSON.parse((await get("/.well-known/jwks.json")).text);
   expect(keys).toEqual(
     expect.arrayContaining([
@@ -347,16 +334,16 @@ test("two keys are in force at once, both are published, and a public key of one
     ]),
   );
   for (const key of keys) expect(key).not.toHaveProperty("d");
-  expect((await api("GET", `${stream}/keys`)).map((key: { id: string }) => key.id)).toContain(made.id);
+  expect((await api("GET /keys")).map((key: { id: string }) => key.id)).toContain(made.id);
 });
 
 test("what viewers may see is what the video says, or its live input where it says nothing", async () => {
-  await api("PUT", `${stream}/live_inputs/${input}`, { recording: { requireSignedURLs: false } });
+  await api(`PUT /live_inputs/${input}`, { recording: { requireSignedURLs: false } });
   const { status, headers } = await get(playlist(input));
   expect([status, headers["cache-control"]]).toEqual([200, expect.stringContaining("public")]);
   const open = held(video);
   await get(playlist(video));
-  await api("PUT", `${stream}/live_inputs/${input}`, { recording: { requireSignedURLs: true } });
+  await api(`PUT /live_inputs/${input}`, { recording: { requireSignedURLs: true } });
   expect((await open).status).toBe(403);
 });
 

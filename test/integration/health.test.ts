@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { type Line, openLine } from "../support/throttle.ts";
@@ -27,12 +28,7 @@ interface Point {
   readonly connected: boolean;
 }
 
-async function ask<T>(path: string): Promise<T> {
-  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
-  const answer = await fetch(`${sluice.ready.http}${path}`, { headers });
-  expect(answer.status, path).toBe(200);
-  return ((await answer.json()) as { result: T }).result;
-}
+const api = apiOf(() => sluice.ready);
 
 test("an upload that is too slow, and one that breaks off, are seen as they happen and afterwards", async () => {
   const { uid, streamKey, rtmp, http } = sluice.ready;
@@ -47,7 +43,7 @@ test("an upload that is too slow, and one that breaks off, are seen as they happ
     expect
       .poll(
         async () => {
-          const more = await ask<{ next: number; points: Point[] }>(`${path}?step=1&since=${since}`);
+          const more = await api<{ next: number; points: Point[] }>(`GET ${path}?step=1&since=${since}`);
           since = more.next;
           points.push(...more.points);
           return more.points.some(is);
@@ -66,7 +62,7 @@ test("an upload that is too slow, and one that breaks off, are seen as they happ
   // About half of what the encoder sends.
   line.limit((well.kbps * 1000) / 8 / 2);
   await until(({ uploadRatio, lagSeconds }) => uploadRatio < 0.8 && lagSeconds > 1.5);
-  const now = await ask<{ uploadRatio: number; lagSeconds: number }>(`/v1/live_inputs/${uid}/health`);
+  const now = await api<{ uploadRatio: number; lagSeconds: number }>(`GET /v1/live_inputs/${uid}/health`);
   expect(now.lagSeconds).toBeGreaterThan(1);
   line.cut();
   await until(({ connected, kbps, uploadRatio }) => !connected && kbps === 0 && uploadRatio === 0);
@@ -74,13 +70,15 @@ test("an upload that is too slow, and one that breaks off, are seen as they happ
   begin();
   await until(({ connected, uploadRatio, lagSeconds }) => connected && uploadRatio > 0.8 && lagSeconds < 1);
 
-  const kept = (await ask<{ points: Point[] }>(`${path}?step=1`)).points;
+  const kept = (await api<{ points: Point[] }>(`GET ${path}?step=1`)).points;
   expect(kept.slice(0, points.length)).toEqual(points);
   const distances = kept.slice(1).map(({ at }, i) => at - kept[i]!.at);
   expect(Math.max(...distances), "no hole while it is on air").toBeLessThan(2_500);
   // A point of ten seconds is there when they are over.
   const isSeen = ({ uploadRatio, connected }: Point) => uploadRatio < 0.9 || !connected;
   await expect
-    .poll(async () => (await ask<{ points: Point[] }>(path)).points.some(isSeen), { timeout: 25_000 })
+    .poll(async () => (await api<{ points: Point[] }>(`GET ${path}`)).points.some(isSeen), {
+      timeout: 25_000,
+    })
     .toBe(true);
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { readInit } from "../support/mp4.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -49,13 +50,8 @@ test("an encoder that comes back upright goes on in the same rungs, behind a dis
 
 /** Gives the input a ladder of its own, as its owner does. */
 async function choose(ladder: readonly object[]): Promise<void> {
-  const { http, uid, apiToken } = sluice.ready;
-  const answer = await fetch(`${http}/client/v4/accounts/any/stream/live_inputs/${uid}`, {
-    method: "PUT",
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ ladder }),
-  });
-  expect(await answer.json()).toMatchObject({ success: true, result: { ladder } });
+  const changed = await apiOf(() => sluice.ready)(`PUT /live_inputs/${sluice.ready.uid}`, { ladder });
+  expect(changed).toMatchObject({ ladder });
 }
 
 /** Width and height of what the rendition's newest init decodes to. */

@@ -5,6 +5,7 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, onTestFailed, test } from "vitest";
 import { findFfmpeg } from "../../services/supervisor/programs.ts";
+import { apiOf } from "../support/api.ts";
 import { concat } from "../support/bytes.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
@@ -50,14 +51,9 @@ async function goLive(path = process.env.PATH!): Promise<Viewer> {
 const playback = () => `${sluice!.ready.http}/${sluice!.ready.uid}`;
 
 /** The live input as its owner has it, changed by `body` first where there is one. */
-async function input(body?: object): Promise<unknown> {
-  const { http, uid, apiToken } = sluice!.ready;
-  const answer = await fetch(`${http}/client/v4/accounts/any/stream/live_inputs/${uid}`, {
-    method: body ? "PUT" : "GET",
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  return ((await answer.json()) as { result: unknown }).result;
+function input(body?: object): Promise<unknown> {
+  const { ready } = sluice!;
+  return apiOf(() => ready)(`${body ? "PUT" : "GET"} /live_inputs/${ready.uid}`, body);
 }
 
 const real = (segments: readonly Listed[]) => segments.filter(({ gap }) => !gap);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { redisVersion } from "../../services/lib/redis.ts";
 import { findRedis } from "../../services/supervisor/programs.ts";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { freePorts } from "../support/ports.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -94,13 +95,9 @@ const playback = () => `${main.ready.http}/${main.ready.uid}`;
 
 /** What the owner is told at the playback and by the API. */
 async function advice(): Promise<readonly unknown[]> {
-  const { http, uid, apiToken } = main.ready;
   const { message } = (await (await fetch(`${playback()}/lifecycle`)).json()) as { message: unknown };
-  const answer = await fetch(`${http}/client/v4/accounts/local/stream/live_inputs/${uid}`, {
-    headers: { authorization: `Bearer ${apiToken}` },
-  });
-  const { result } = (await answer.json()) as { result: { status: { current: { advice?: string } } } };
-  return [message, result.status.current.advice ?? null];
+  const input = await apiOf(() => main.ready)(`GET /live_inputs/${main.ready.uid}`);
+  return [message, input.status.current.advice ?? null];
 }
 
 test("rungs that no worker takes are not promised any more, and the owner is told", async () => {

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { makeSlowFfmpeg } from "../support/ladder.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -51,14 +52,11 @@ test("who comes later is not offered it", async () => {
 });
 
 test("the owner is told in the log, at the playback and by the API what to do", async () => {
-  const { http, uid, apiToken } = sluice.ready;
+  const { http, uid } = sluice.ready;
   const advice = expect.stringMatching(/^360p is not offered any more, .*too slow; give it more processor/);
   const lifecycle = await (await fetch(`${http}/${uid}/lifecycle`)).json();
   expect(lifecycle).toMatchObject({ status: "live", message: advice });
   expect(sluice.log()).toMatch(/Default: 360p is not offered any more/);
-  const input = await fetch(`${http}/client/v4/accounts/local/stream/live_inputs/${uid}`, {
-    headers: { authorization: `Bearer ${apiToken}` },
-  });
-  const { result } = (await input.json()) as { result: unknown };
-  expect(result).toMatchObject({ status: { current: { state: "connected", advice } } });
+  const input = await apiOf(() => sluice.ready)(`GET /live_inputs/${uid}`);
+  expect(input).toMatchObject({ status: { current: { state: "connected", advice } } });
 });

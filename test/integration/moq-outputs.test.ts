@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { protocols } from "../../services/moq/session.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { freeUdpPorts } from "../support/ports.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -52,19 +53,11 @@ interface Shown {
   readonly status: null | { readonly current: { state: string; reason: string; error?: string } };
 }
 
-async function call<T>(method: string, path: string, body?: object): Promise<T> {
-  const { http, uid, apiToken } = here.ready;
-  const response = await fetch(`${http}/client/v4/accounts/any/stream/live_inputs/${uid}/outputs${path}`, {
-    method,
-    headers: { authorization: `Bearer ${apiToken}`, "content-type": "application/json" },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const { result, errors } = (await response.json()) as { result: T; errors: unknown };
-  if (!response.ok) throw new Error(JSON.stringify(errors));
-  return result;
-}
-const add = async (url: string, streamKey: string) => (await call<Shown>("POST", "", { url, streamKey })).uid;
-const current = async (uid: string) => (await call<Shown>("GET", `/${uid}`)).status?.current;
+const api = apiOf(() => here.ready);
+const outputs = () => `/live_inputs/${here.ready.uid}/outputs`;
+const add = async (url: string, streamKey: string) =>
+  (await api<Shown>(`POST ${outputs()}`, { url, streamKey })).uid;
+const current = async (uid: string) => (await api<Shown>(`GET ${outputs()}/${uid}`)).status?.current;
 const live = async () => {
   const response = await fetch(`${there.ready.http}/${there.ready.uid}/lifecycle`);
   return ((await response.json()) as { live: boolean }).live;
@@ -93,7 +86,7 @@ test.for([
     .poll(() => current(uid), { timeout: 20_000 })
     .toMatchObject({ state, reason, error: expect.stringMatching(error) });
   expect((await current(uid))!.error).not.toContain(secret);
-  await call("DELETE", `/${uid}`).catch(() => undefined);
+  await api(`DELETE ${outputs()}/${uid}`).catch(() => undefined);
 });
 
 test("what is on air is pushed to a relay and plays there, until the output is switched off or the encoder stops", async () => {
@@ -105,17 +98,17 @@ test("what is on air is pushed to a relay and plays there, until the output is s
     await hls.follow(name, (all) => all.filter(({ gap }) => !gap).length >= 3);
   expect(hls.judge.violations).toEqual([]);
 
-  await call("PUT", `/${uid}`, { enabled: false });
+  await api(`PUT ${outputs()}/${uid}`, { enabled: false });
   await expect.poll(() => current(uid)).toMatchObject({ state: "disconnected", reason: "disabled" });
   await expect.poll(live, { timeout: 10_000 }).toBe(false);
 
   const native = await add(`moqt://localhost:${nativePort}/publish/{key}`, there.ready.streamKey!);
   await expect.poll(() => current(native), { timeout: 20_000 }).toMatchObject({ state: "connected" });
   await expect.poll(live, { timeout: 10_000 }).toBe(true);
-  await call("PUT", `/${native}`, { enabled: false });
+  await api(`PUT ${outputs()}/${native}`, { enabled: false });
   await expect.poll(live, { timeout: 10_000 }).toBe(false);
 
-  await call("PUT", `/${uid}`, { enabled: true });
+  await api(`PUT ${outputs()}/${uid}`, { enabled: true });
   await expect.poll(live, { timeout: 10_000 }).toBe(true);
   await encoder.stop();
   await expect

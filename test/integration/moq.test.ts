@@ -5,6 +5,7 @@ import { doneCodes, requestErrors } from "../../services/moq/codec/messages.ts";
 import { sessionErrors } from "../../services/moq/codec/wire.ts";
 import { connectNative } from "../../services/moq/native.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqViewer, type Way, wayTo } from "../support/moq-viewer.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -37,20 +38,11 @@ describe("Media over QUIC", () => {
     return viewer;
   }
 
-  async function api(method: string, path: string, body?: object) {
-    const response = await fetch(`${sluice.ready.http}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${sluice.ready.apiToken}`, "content-type": "application/json" },
-      ...(body && { body: JSON.stringify(body) }),
-    });
-    const { result, errors } = (await response.json()) as { result: Record<string, string>; errors: unknown };
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(errors)}`);
-    return result;
-  }
+  const api = apiOf(() => sluice.ready);
   const guard = (requireSignedURLs: boolean) =>
-    api("PUT", `/client/v4/accounts/local/stream/live_inputs/${uid}`, { recording: { requireSignedURLs } });
-  const tokenFor = async (of: string, more: object = {}) =>
-    (await api("POST", `/client/v4/accounts/local/stream/${of}/token`, more)).token!;
+    api(`PUT /live_inputs/${uid}`, { recording: { requireSignedURLs } });
+  const tokenFor = async (of: string, more: object = {}): Promise<string> =>
+    (await api(`POST /${of}/token`, more)).token;
 
   test("has the bytes of HLS, group for segment and by hash, and equal numbers for picture and sound", async () => {
     const viewer = await open();
@@ -158,8 +150,8 @@ describe("Media over QUIC", () => {
       );
       await nobody.until(() => nobody.tracks.get("audio.0")!.length > 0);
 
-      const { uid: other } = await api("POST", "/client/v4/accounts/local/stream/live_inputs", {});
-      const foreign = await open(`/${await tokenFor(other!)}`);
+      const { uid: other } = await api("POST /live_inputs", {});
+      const foreign = await open(`/${await tokenFor(other)}`);
       foreign.subscribe(uid, "source.0");
       await foreign.until(() => foreign.refused.has("source.0"));
       expect(foreign.refused.get("source.0")).toBe(requestErrors.unauthorized);
@@ -171,7 +163,7 @@ describe("Media over QUIC", () => {
       expect(brief.done.get("source.0")).toBe(doneCodes.unauthorized);
 
       const revokedAt = performance.now();
-      await api("POST", "/v1/revocations", { token });
+      await api("POST /v1/revocations", { token });
       await Promise.all([
         ...[inPath, inQuery].map((one) => one.until(() => one.done.has("source.0"))),
         nobody.until(() => nobody.done.has("audio.0")),

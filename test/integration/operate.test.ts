@@ -3,6 +3,7 @@ import http from "node:http";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { loadConfig } from "../../services/config.ts";
 import { runOperate } from "../../services/operate.ts";
+import { ask } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 
@@ -28,14 +29,6 @@ async function get(path: string): Promise<number> {
   const [response] = (await once(http.get(`${base()}${path}`), "response")) as [http.IncomingMessage];
   response.resume();
   return response.statusCode!;
-}
-async function call(method: string, path: string): Promise<{ status: number; result: unknown }> {
-  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
-  const sent = http.request(`${base()}${path}`, { method, headers }).end();
-  const [response] = (await once(sent, "response")) as [http.IncomingMessage];
-  let text = "";
-  for await (const piece of response.setEncoding("utf8")) text += piece;
-  return { status: response.statusCode!, result: text ? JSON.parse(text).result : undefined };
 }
 
 test("from the command line a live input is made, gets a new key, and tokens for it are signed and revoked", async () => {
@@ -144,14 +137,14 @@ test("what is not known or not complete says what there is", async () => {
 
 test("a broadcast is looked at and ended by the API: the encoder goes and viewers are told", async () => {
   const { uid, streamKey, rtmp } = sluice.ready;
-  const health = () => call("GET", `/v1/live_inputs/${uid}/health`);
-  expect(await health()).toEqual({ status: 200, result: null });
-  expect((await call("POST", `/v1/live_inputs/${uid}/complete`)).status).toBe(409);
+  const health = () => ask(sluice.ready, `GET /v1/live_inputs/${uid}/health`);
+  expect(await health()).toMatchObject({ status: 200, result: null });
+  expect((await ask(sluice.ready, `POST /v1/live_inputs/${uid}/complete`)).status).toBe(409);
   const encoder = publish({ url: `${rtmp}/${streamKey}` });
   encoders.push(encoder);
   await live();
   await expect.poll(health, { timeout: 20_000 }).toMatchObject({ result: { uid, state: "live" } });
-  expect((await call("POST", `/v1/live_inputs/${uid}/complete`)).status).toBe(204);
+  expect((await ask(sluice.ready, `POST /v1/live_inputs/${uid}/complete`)).status).toBe(204);
   await encoder.ended;
   const lifecycle = await fetch(`${base()}/${uid}/lifecycle`).then((answer) => answer.json());
   expect(lifecycle).toMatchObject({ live: false, status: "ended" });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createMpdJudge } from "../conformance/mpd-rules.ts";
+import { apiOf, ask } from "../support/api.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { checkRecording } from "../support/recording-check.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
@@ -19,13 +20,7 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-function api(path: string): Promise<unknown> {
-  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
-  const url = `${sluice.ready.http}/client/v4/accounts/0/stream${path}`;
-  return fetch(url, { headers }).then(
-    async (answer) => ((await answer.json()) as { result: unknown }).result,
-  );
-}
+const api = apiOf(() => sluice.ready);
 
 test("the end of a broadcast is its recording: whole at once, under every URL that was announced, also after a restart", async () => {
   const { uid, streamKey, rtmp, http } = sluice.ready as Required<typeof sluice.ready>;
@@ -36,13 +31,13 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   };
   // Playable under the video's own uid before it ends.
   expect((await fetch(`${http}/${video}/manifest/video.m3u8`)).status).toBe(200);
-  expect(await api(`/${video}`)).toMatchObject({ status: { state: "live-inprogress" }, duration: -1 });
+  expect(await api(`GET /${video}`)).toMatchObject({ status: { state: "live-inprogress" }, duration: -1 });
   await encoder.ended;
   await witness.done;
   expect(witness.faults).toEqual([]);
   // Who watched has the first segment again with the reload that brought the end.
   for (const { text } of witness.ended.values()) expect(text).toContain("#EXT-X-MEDIA-SEQUENCE:1\n");
-  await expect.poll(() => api(`/${video}`)).toMatchObject({ status: { state: "ready" } });
+  await expect.poll(() => api(`GET /${video}`)).toMatchObject({ status: { state: "ready" } });
   const what = { dataDir, http, apiToken: sluice.ready.apiToken, video, seen: witness.seen };
   // The last entry of the journal waits for the disk, nobody else does.
   await expect.poll(() => checkRecording(what), { timeout: 10_000, interval: 500 }).toEqual([]);
@@ -51,7 +46,7 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   const ports = ["--http-port", new URL(http).port];
   sluice = await startSluice({ dataDir, args: [...ports, "--timeout-seconds", "6"] });
   expect(await checkRecording(what)).toEqual([]);
-  expect(await api(`/live_inputs/${uid}/videos`)).toMatchObject([{ uid: video, readyToStream: true }]);
+  expect(await api(`GET /live_inputs/${uid}/videos`)).toMatchObject([{ uid: video, readyToStream: true }]);
   // The same rows for DASH, from the first on.
   const manifest = await (await fetch(`${http}/${video}/manifest/video.mpd`)).text();
   expect(createMpdJudge().manifest(manifest, Date.now())).toEqual([]);
@@ -74,10 +69,8 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   expect(await tend("verify")).toMatchObject({ code: 0 });
 
   // Deleted: nobody is shown it, and its files go.
-  const headers = { authorization: `Bearer ${sluice.ready.apiToken}` };
-  const url = `${sluice.ready.http}/client/v4/accounts/0/stream/${video}`;
-  expect((await fetch(url, { method: "DELETE", headers })).status).toBe(200);
-  expect((await fetch(url, { headers })).status).toBe(404);
+  await api(`DELETE /${video}`);
+  expect((await ask(sluice.ready, `GET /${video}`)).status).toBe(404);
   await expect.poll(() => readdirSync(folder)).not.toContain(video);
   expect((await fetch(`${sluice.ready.http}/${video}/manifest/video.m3u8`)).status).not.toBe(200);
 });

@@ -2,11 +2,11 @@ import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:cryp
 import http from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sessionErrors } from "../../services/moq/codec/wire.ts";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqViewer, type Way, wayTo } from "../support/moq-viewer.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 
-const stream = "/client/v4/accounts/local/stream";
 const seconds = () => Math.floor(Date.now() / 1000);
 
 /** Who holds a forged, foreign, spent or shared token sees nothing, whatever he speaks (the whole product, every protocol). */
@@ -24,7 +24,7 @@ describe("tokens that open nothing", () => {
   beforeAll(async () => {
     sluice = await startSluice({ args: ["--host", "::"], env: { SLUICE_MOQ: "true" } });
     const { ready } = sluice;
-    const recorded = await api("POST", `${stream}/live_inputs`, {
+    const recorded = await api("POST /live_inputs", {
       meta: { name: "Recorded" },
       recording: { mode: "automatic", timeoutSeconds: 1 },
     });
@@ -37,10 +37,10 @@ describe("tokens that open nothing", () => {
     way = await wayTo(ready, input);
     live = (await lifecycle(input)).videoUID!;
     for (const uid of [input, past])
-      await api("PUT", `${stream}/live_inputs/${uid}`, { recording: { requireSignedURLs: true } });
+      await api(`PUT /live_inputs/${uid}`, { recording: { requireSignedURLs: true } });
     const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     const publicPem = publicKey.export({ format: "pem", type: "spki" }).toString();
-    const { id } = await api("POST", "/v1/keys", { publicKey: publicPem });
+    const { id } = await api("POST /v1/keys", { publicKey: publicPem });
     key = { id, private: privateKey, publicPem };
   });
   afterAll(async () => {
@@ -49,17 +49,7 @@ describe("tokens that open nothing", () => {
   });
   beforeEach(({ onTestFailed }) => onTestFailed(() => console.error(sluice.log())));
 
-  // biome-ignore lint/suspicious/noExplicitAny: the envelope is what the tests look into
-  async function api(method: string, path: string, body?: object): Promise<any> {
-    const response = await fetch(`${sluice.ready.http}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${sluice.ready.apiToken}`, "content-type": "application/json" },
-      ...(body && { body: JSON.stringify(body) }),
-    });
-    const { result, errors } = (await response.json()) as { result: unknown; errors: unknown };
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(errors)}`);
-    return result;
-  }
+  const api = apiOf(() => sluice.ready);
   async function lifecycle(uid: string) {
     const response = await fetch(`${sluice.ready.http}/${uid}/lifecycle`);
     return (await response.json()) as { videoUID: string | null; live: boolean };
@@ -67,7 +57,7 @@ describe("tokens that open nothing", () => {
   /** The video of a live input that was on air, once it is one. */
   async function ended(uid: string): Promise<string> {
     for (;;) {
-      const [found] = await api("GET", `${stream}/live_inputs/${uid}/videos`);
+      const [found] = await api(`GET /live_inputs/${uid}/videos`);
       if (found?.status.state === "ready") return found.uid;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
@@ -312,7 +302,7 @@ describe("tokens that open nothing", () => {
   });
 
   test("a page of another origin gets no session, and none over HTTP", async () => {
-    const { uid } = await api("PUT", `${stream}/live_inputs/${input}`, {
+    const { uid } = await api(`PUT /live_inputs/${input}`, {
       recording: { requireSignedURLs: false, allowedOrigins: ["a.example", "*.b.example"] },
     });
     const over = async (origin: string) => {
@@ -339,16 +329,16 @@ describe("tokens that open nothing", () => {
         ]);
       }
     } finally {
-      await api("PUT", `${stream}/live_inputs/${input}`, {
+      await api(`PUT /live_inputs/${input}`, {
         recording: { requireSignedURLs: true, allowedOrigins: [] },
       });
     }
   });
 
   const ends: readonly [string, number, (made: string) => Promise<unknown>][] = [
-    ["is revoked", 403, (made) => api("POST", "/v1/revocations", { token: made })],
-    ["is for a viewer who is revoked", 403, () => api("POST", "/v1/revocations", { viewerId: "ann" })],
-    ["loses its key", 403, () => api("DELETE", `${stream}/keys/${key.id}`)],
+    ["is revoked", 403, (made) => api("POST /v1/revocations", { token: made })],
+    ["is for a viewer who is revoked", 403, () => api("POST /v1/revocations", { viewerId: "ann" })],
+    ["loses its key", 403, () => api(`DELETE /keys/${key.id}`)],
   ];
   test.for(ends)(
     "one that %s ends all that its holder watches within a second",

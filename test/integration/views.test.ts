@@ -1,6 +1,7 @@
 import http from "node:http";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { descendants } from "../bench/processes.ts";
+import { apiOf } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { MoqViewer, wayTo } from "../support/moq-viewer.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -81,15 +82,7 @@ function watch(
 }
 
 const views = async (): Promise<number> => JSON.parse((await get(`/${uid}/views`)).text).liveViewers;
-async function api(path: string, body?: object) {
-  const response = await fetch(`${sluice.ready.http}${path}`, {
-    method: body ? "PUT" : "GET",
-    headers: { authorization: `Bearer ${sluice.ready.apiToken}`, "content-type": "application/json" },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  // biome-ignore lint/suspicious/noExplicitAny: the envelope is what the test looks into
-  return ((await response.json()) as { result: any }).result;
-}
+const api = apiOf(() => sluice.ready);
 
 /** The media playlist of a rendition, another one each time. */
 async function playlists(): Promise<() => string> {
@@ -139,7 +132,7 @@ test("each viewer counts once, however he comes, and for as long as he watches",
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     expect(await views(), "nobody counts twice, nobody is missed").toBe(all);
   }
-  const health = await api(`/v1/live_inputs/${uid}/health`);
+  const health = await api(`GET /v1/live_inputs/${uid}/health`);
   expect(health).toMatchObject({ viewers: all, viewersBy: { hls: 6, dash: 1, moq: 2 } });
   const figures = await (await fetch(`${sluice.ready.metrics}/metrics`)).text();
   expect(figures).toMatch(/sluice_viewers\{protocol="moq",role="origin"\} 2/);
@@ -157,15 +150,15 @@ test("each viewer counts once, however he comes, and for as long as he watches",
   // The one on both ways was there over QUIC, and by playlists after that.
   const knownMs = http.reduce((sum, { watchedMs }) => sum + watchedMs, quicMs);
   const path = `/v1/live_inputs/${uid}/analytics`;
-  await expect.poll(async () => (await api(path)).totals.views, { timeout: 15_000 }).toBe(all);
-  const { totals, videos } = await api(path);
+  await expect.poll(async () => (await api(`GET ${path}`)).totals.views, { timeout: 15_000 }).toBe(all);
+  const { totals, videos } = await api(`GET ${path}`);
   expect(totals.peakViewers).toBe(all);
   expect(totals.watchMinutes).toBeGreaterThan((0.93 * knownMs) / 60_000);
   expect(totals.watchMinutes).toBeLessThan((1.07 * knownMs) / 60_000);
   expect(totals.watchMinutesBy.dash).toBeGreaterThan(0);
   expect(videos).toHaveLength(1);
-  expect((await api(`/v1/videos/${videos[0].uid}/analytics`)).totals).toEqual(totals);
-  expect((await api("/v1/analytics")).inputs).toMatchObject([{ uid, views: all }]);
+  expect((await api(`GET /v1/videos/${videos[0].uid}/analytics`)).totals).toEqual(totals);
+  expect((await api("GET /v1/analytics")).inputs).toMatchObject([{ uid, views: all }]);
 });
 
 test("a player's reports count behind a cache that answers all else; when it says that it leaves it is gone", async () => {
@@ -183,15 +176,14 @@ test("a player's reports count behind a cache that answers all else; when it say
   await report("q");
   await expect.poll(views, { timeout: 2_000 }).toBe(0);
   await expect
-    .poll(async () => (await api(`/v1/live_inputs/${uid}/analytics`)).totals.quality, { timeout: 15_000 })
+    .poll(async () => (await api(`GET /v1/live_inputs/${uid}/analytics`)).totals.quality, { timeout: 15_000 })
     .toMatchObject({ stalls: 1, errors: 0, startupSeconds: 0.7, throughputKbps: 8_000, latencySeconds: 1.9 });
   const large = await fetch(`${sluice.ready.http}/${uid}/cmcd`, { method: "POST", body: "x".repeat(20_000) });
   expect(large.status).toBe(413);
 });
 
 test("how many watch is said to those who may watch, unless their owner hides it", async () => {
-  const set = (recording: object) =>
-    api(`/client/v4/accounts/local/stream/live_inputs/${uid}`, { recording });
+  const set = (recording: object) => api(`PUT /live_inputs/${uid}`, { recording });
   await set({ hideLiveViewerCount: true });
   expect((await get(`/${uid}/views`)).status).toBe(404);
   await set({ hideLiveViewerCount: false, requireSignedURLs: true });
@@ -202,16 +194,16 @@ test("how many watch is said to those who may watch, unless their owner hides it
 
 test("kill -9 of the origin takes seconds of what was watched, and its health stays", async () => {
   const path = `/v1/live_inputs/${uid}/analytics`;
-  const before = (await api(path)).totals.watchMinutes;
+  const before = (await api(`GET ${path}`)).totals.watchMinutes;
   const watcher = watch(await playlists(), () => from("192.0.2.9"));
   await new Promise((resolve) => setTimeout(resolve, 7_000));
   const killedMs = watcher.watchedMs;
   process.kill(descendants(sluice.pid, "role origin")[0]!, "SIGKILL");
   await watcher.stop().catch(() => undefined);
   watching.pop();
-  const counted = async () => ((await api(path)).totals.watchMinutes - before) * 60_000;
+  const counted = async () => ((await api(`GET ${path}`)).totals.watchMinutes - before) * 60_000;
   await expect.poll(counted, { timeout: 20_000 }).toBeGreaterThan(killedMs - 6_000);
   expect(await counted()).toBeLessThan(killedMs + 1_000);
-  const kept = await api(`/v1/live_inputs/${uid}/health/history?step=10`);
+  const kept = await api(`GET /v1/live_inputs/${uid}/health/history?step=10`);
   expect(kept.points.length).toBeGreaterThan(0);
 });

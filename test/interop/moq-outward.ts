@@ -7,6 +7,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { makeSelfSigned } from "../../infra/x509.ts";
 import { protocols } from "../../services/moq/session.ts";
 import { connectWebTransport } from "../../services/moq/webtransport.ts";
+import { apiOf } from "../support/api.ts";
 import { publish } from "../support/ffmpeg.ts";
 import { MoqViewer, wayTo } from "../support/moq-viewer.ts";
 import { freeUdpPorts } from "../support/ports.ts";
@@ -80,20 +81,20 @@ async function main(): Promise<number> {
       NODE_EXTRA_CA_CERTS: relay.cert,
     },
   });
-  const { http, uid, rtmp, streamKey, apiToken } = sluice.ready;
+  const { uid, rtmp, streamKey } = sluice.ready;
   const encoder = publish({ url: `${rtmp}/${streamKey}`, gop: 1 });
   try {
-    const path = `${http}/client/v4/accounts/any/stream/live_inputs/${uid}/outputs`;
-    const headers = { authorization: `Bearer ${apiToken}`, "content-type": "application/json" };
+    const api = apiOf(() => sluice.ready);
+    const path = `/live_inputs/${uid}/outputs`;
     const output = { url: `https://localhost:${port}/#msf:${stage.replace(".", ".2e")}`, streamKey: "none" };
-    await fetch(path, { method: "POST", headers, body: JSON.stringify(output) });
+    await api(`POST ${path}`, output);
     type Shown = {
       readonly status: { readonly current: { readonly state: string; readonly error?: string } };
     };
     let state: Shown["status"]["current"] | undefined;
     for (const until = performance.now() + openMs; performance.now() < until; await wait(200)) {
-      const { result } = (await (await fetch(path, { headers })).json()) as { result: readonly Shown[] };
-      state = result[0]?.status?.current;
+      const [shown] = await api<readonly Shown[]>(`GET ${path}`);
+      state = shown?.status?.current;
       if (state?.state === "connected") break;
     }
     console.log(`the output is ${state?.state}${state?.error ? `: ${state.error}` : ""}`);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { readRecording } from "../../services/recording/recovery.ts";
 import { withoutHoles } from "../../services/recording/rows.ts";
+import { ask } from "./api.ts";
 import { hashOf, mediaOf } from "./witness.ts";
 
 const run = promisify(execFile);
@@ -38,11 +39,10 @@ export async function checkRecording({ dataDir, http, apiToken, video, seen }: C
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   must(bytes === contents.bytes, `the files have ${bytes} bytes, the journal ${contents.bytes}`);
 
-  const headers = { authorization: `Bearer ${apiToken}` };
-  const answer = await fetch(`${http}/client/v4/accounts/0/stream/${video}`, { headers });
-  const { result } = (await answer.json()) as {
-    result?: { duration: number; size: number; status: { state: string } };
-  };
+  const { result } = await ask<{ duration: number; size: number; status: { state: string } } | null>(
+    { http, apiToken },
+    `GET /${video}`,
+  );
   must(result?.status.state === "ready", `the API says ${JSON.stringify(result?.status)}`);
   must(
     Math.abs((result?.duration ?? -1) - contents.seconds) < 0.001,
@@ -50,9 +50,10 @@ export async function checkRecording({ dataDir, http, apiToken, video, seen }: C
   );
   must(result?.size === contents.bytes, `the API says ${result?.size} bytes, the journal ${contents.bytes}`);
 
-  const told = (await (await fetch(`${http}/v1/videos/${video}/gaps`, { headers })).json()) as {
-    result: readonly { rendition: string; from: number; to: number }[] | null;
-  };
+  const told = await ask<readonly { rendition: string; from: number; to: number }[] | null>(
+    { http, apiToken },
+    `GET /v1/videos/${video}/gaps`,
+  );
 
   const master = `${http}/${video}/manifest/video.m3u8`;
   const top = await (await fetch(master)).text();
