@@ -15,7 +15,7 @@ import type { Events } from "../live/events.ts";
 import { publishHeartbeatMs, publishLine } from "../live/publishes.ts";
 import type { IngestInput, Snapshot } from "../live/snapshot.ts";
 import { badMediaCodes } from "../packager/bad-media.ts";
-import { accountOf, createGuesses } from "./admission.ts";
+import { createGuesses } from "./admission.ts";
 import { announce } from "./announce.ts";
 import { createFeed, type Feed, type FeedLimits, feedLimits } from "./feed.ts";
 import { RelayedSession } from "./relayed.ts";
@@ -280,7 +280,7 @@ class Desk {
   }
 
   #decide(session: Session, app: string, name: string): Sink | Refusal | Promise<Sink | Refusal> {
-    const delayMs = this.#guesses.delayMs(accountOf(session.address), performance.now());
+    const delayMs = this.#guesses.delayMs(session.address, performance.now());
     if (delayMs === 0) return this.#verdict(session, app, name);
     // Right or wrong: who is told at once when right learns from the silence that he is wrong, and hangs up.
     return wait(delayMs, undefined, { ref: false }).then(() =>
@@ -296,7 +296,7 @@ class Desk {
     const uid = this.#uidByKeyHash.get(keyHash);
     const input = uid === undefined ? undefined : this.#options.snapshot.get(uid);
     if (!input) {
-      this.#guesses.failed(accountOf(session.address), performance.now());
+      this.#guesses.failed(session.address, performance.now());
       return badKey;
     }
     if (!input.enabled) return disabledInput;

@@ -2,7 +2,6 @@ import net, { type Socket } from "node:net";
 import tls from "node:tls";
 import type { Doorman } from "../lib/doorman.ts";
 import type { Running } from "../lib/lifecycle.ts";
-import { accountOf } from "./admission.ts";
 
 /** A certificate chain and its key, both PEM, which may change while it is in use. */
 export interface Certificates {
@@ -55,7 +54,7 @@ export async function listenRtmp(options: {
     // Whoever owns it hears of it by "close"; unheard, an error would end the process.
     socket.on("error", () => undefined);
     const address = socket.remoteAddress ?? "";
-    const leave = doorman.enter(accountOf(address));
+    const leave = doorman.enter(address);
     if (leave) {
       socket.once("close", leave);
       return true;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { blockOf, clientAddress, networksOf } from "./address.ts";
+import { accountOf, blockOf, clientAddress, networksOf } from "./address.ts";
 
 const proxies = networksOf(["10.0.0.0/8", "fd00::/8"])!;
 
@@ -27,3 +27,13 @@ test.for([
   ["2001:db8:1:22ff::1", "2001:db8:1:22"],
   ["2001:db8::1", "2001:db8:0:0"],
 ] as const)("the block of %s is %s", ([address, block]) => expect(blockOf(address)).toBe(block));
+
+test.for([
+  ["192.0.2.7", "192.0.2.7"],
+  ["::ffff:192.0.2.7", "192.0.2.7"],
+  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+  ["2001:DB8:1:0002::9", "2001:db8:1:2::/64"],
+  ["2001:db8::9", "2001:db8:0:0::/64"],
+  ["fe80::1%eth0", "fe80:0:0:0::/64"],
+  ["::1", "0:0:0:0::/64"],
+])("%s counts for %s", ([address, account]) => expect(accountOf(address!)).toBe(account));

@@ -55,15 +55,27 @@ export function clientAddress(peer: string, forwarded: string | undefined, trust
   return address;
 }
 
+/** Who an address counts for where places and tries are counted: itself, or the /64 that one subscriber of IPv6 has to himself. */
+export function accountOf(address: string): string {
+  const plain = plainAddress(address);
+  return plain.includes(":") ? `${networkOf(plain).map(hex).join(":")}::/64` : plain;
+}
+
 /** The block that one household or one phone network gives to one subscriber: /24 of v4, /56 of v6. */
 export function blockOf(address: string): string {
   if (isIP(address) !== 6) return address.split(".").slice(0, 3).join(".");
+  return networkOf(address)
+    .map((group, i) => hex(group >> (i === 3 ? 8 : 0)))
+    .join(":");
+}
+
+const hex = (group: number) => group.toString(16);
+
+/** The first four groups of an IPv6 address. */
+function networkOf(address: string): number[] {
   const [head = "", tail] = address.split("::");
   const left = head ? head.split(":") : [];
   const right = tail ? tail.split(":") : [];
-  const groups = [...left, ...Array(Math.max(0, 8 - left.length - right.length)).fill("0"), ...right];
-  return groups
-    .slice(0, 4)
-    .map((group, i) => (Number.parseInt(group, 16) >> (i === 3 ? 8 : 0)).toString(16))
-    .join(":");
+  const zeros = Array<string>(Math.max(0, 8 - left.length - right.length)).fill("0");
+  return [...left, ...zeros, ...right].slice(0, 4).map((group) => Number.parseInt(group, 16));
 }

@@ -21,3 +21,13 @@ test("one address cannot take every place", () => {
   leave?.();
   expect(doorman.enter("a")).toBeTypeOf("function");
 });
+
+test("one subscriber of IPv6 has many addresses and the places of one", () => {
+  const doorman = createDoorman({ connections: 10, perAddress: 2 });
+  doorman.enter("2001:db8::1");
+  const leave = doorman.enter("2001:db8::2");
+  expect(doorman.enter("2001:db8::3")).toBeUndefined();
+  expect(doorman.enter("2001:db8:0:1::1")).toBeTypeOf("function");
+  leave?.();
+  expect(doorman.enter("2001:db8::3")).toBeTypeOf("function");
+});

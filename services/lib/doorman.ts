@@ -1,11 +1,13 @@
+import { accountOf } from "./address.ts";
+
 export interface Doorman {
   /** How many connections are inside. */
   readonly count: number;
-  /** Lets a connection of `account` in and returns what to call when it is gone; undefined when there is no room. */
-  enter(account: string): (() => void) | undefined;
+  /** Lets a connection from `address` in and returns what to call when it is gone; undefined when there is no room. */
+  enter(address: string): (() => void) | undefined;
 }
 
-/** Counts connections, all together and for each account. */
+/** Counts connections, all together and for each account of addresses. */
 export function createDoorman(limits: {
   readonly connections: number;
   readonly perAddress: number;
@@ -16,7 +18,8 @@ export function createDoorman(limits: {
     get count() {
       return count;
     },
-    enter(account) {
+    enter(address) {
+      const account = accountOf(address);
       const own = inside.get(account) ?? 0;
       if (count >= limits.connections || own >= limits.perAddress) return undefined;
       count++;

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { plainAddress } from "../lib/address.ts";
 import { createDoorman } from "../lib/doorman.ts";
 import { Failure, messageOf } from "../lib/errors.ts";
 import { Inbox, type ReceiveStream, roomBytes, type SendStream } from "./transport.ts";
@@ -522,7 +523,7 @@ export function listenQuic(options: QuicOptions): QuicServer {
     const { eventType, connHandle: handle, meta } = event;
     if (eventType === events.shutdown) return done.resolve();
     if (eventType === events.session) {
-      const host = (meta?.remoteAddr ?? "").replace(/^::ffff:(?=\d+\.)/i, "");
+      const host = plainAddress(meta?.remoteAddr ?? "");
       if (options.loopback && !onThisMachine(host)) return void native.closeSession(handle, 0x10b, "");
       const link: Link = {
         send: (stream, bytes, fin) => native.streamSend(handle, stream, bytes, fin),

@@ -1,4 +1,4 @@
-import { isIPv6 } from "node:net";
+import { accountOf } from "../../lib/address.ts";
 
 interface Budget {
   readonly burst: number;
@@ -18,7 +18,7 @@ export class Guesses {
 
   /** Takes one try of `address`; answers with the seconds to wait first, 0 when it may be tried now. */
   take(address: string, nowMs: number): number {
-    const key = placeOf(address);
+    const key = accountOf(address);
     const own = after(this.#places.get(key) ?? 0, place, nowMs);
     const all = after(this.#everybody, everybody, nowMs);
     const waitMs = Math.max(own.waitMs, all.waitMs);
@@ -31,7 +31,7 @@ export class Guesses {
 
   /** The try was right: as if it had not been. */
   forgive(address: string): void {
-    this.#places.delete(placeOf(address));
+    this.#places.delete(accountOf(address));
     this.#everybody -= everybody.everySeconds * 1000;
   }
 
@@ -48,18 +48,4 @@ export class Guesses {
 function after(fullMs: number, { burst, everySeconds }: Budget, nowMs: number) {
   const next = Math.max(fullMs, nowMs) + everySeconds * 1000;
   return { fullMs: next, waitMs: next - nowMs - burst * everySeconds * 1000 };
-}
-
-/** Whoever has an IPv6 address has its whole /64. */
-function placeOf(address: string): string {
-  if (!isIPv6(address) || address.includes(".")) return address;
-  const [head = "", tail] = address.split("%")[0]!.split("::");
-  const left = head.split(":").filter(Boolean);
-  const right = tail?.split(":").filter(Boolean) ?? [];
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length;
-  const groups = [...left, ...Array.from({ length: zeros }, () => "0"), ...right];
-  return groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":");
 }
