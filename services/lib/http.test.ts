@@ -98,6 +98,23 @@ test("nobody there is unavailable", async () => {
   await expect(requestInternal(socket(), "/x")).rejects.toMatchObject({ code: "unavailable" });
 });
 
+test.for([
+  { name: "comes too late", path: "/silent" },
+  { name: "breaks off", path: "/half" },
+])("an answer that $name is unavailable; one that the caller gave up is as he ended it", async ({ path }) => {
+  const server = await listenInternal(socket(), (request, response) => {
+    if (request.url === "/silent") return;
+    response.writeHead(200, { "content-length": 100 }).write("{");
+    setImmediate(() => response.destroy());
+  });
+  await expect(requestInternal(server.address, path, { answerMs: 100 })).rejects.toMatchObject({
+    code: "unavailable",
+  });
+  const ended = requestInternal(server.address, "/silent", { signal: AbortSignal.timeout(20) });
+  await expect(ended).rejects.not.toBeInstanceOf(Failure);
+  await server.close();
+});
+
 test("a dead owner's socket file is replaced, with rights for this user only; a live one's is left alone", async () => {
   const address = socket();
   const path = address.slice("unix:".length);

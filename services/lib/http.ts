@@ -3,7 +3,7 @@ import { chmod, unlink } from "node:fs/promises";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import type { Duplex } from "node:stream";
-import { Failure, type FailureCode } from "./errors.ts";
+import { Failure, type FailureCode, messageOf } from "./errors.ts";
 import type { Running } from "./lifecycle.ts";
 
 /** Answers one request of another role. A thrown `Failure` becomes its status with `{code, message}`; anything else a 500. */
@@ -100,7 +100,7 @@ export async function bind(server: http.Server, place: Place): Promise<InternalS
   };
 }
 
-/** One call to another role: JSON there, JSON back (`json` is undefined for an empty answer). Throws `Failure` "unavailable" when nobody answers. */
+/** One call to another role: JSON there, JSON back (`json` is undefined for an empty answer). Throws `Failure` "unavailable" when nobody answers, or not in time, or not to the end. */
 export async function requestInternal(
   address: string,
   path: string,
@@ -116,12 +116,19 @@ export async function requestInternal(
   const headersMs = options.answerMs ?? answerMs;
   const late = AbortSignal.timeout(headersMs);
   const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
-  const response = await send(address, path, { ...options, signal, headersMs });
-  const body = await readBody(response, answerBytes);
-  return {
-    status: response.statusCode ?? 0,
-    json: body.length ? parseJson(body, `${path} of ${address}`) : undefined,
-  };
+  try {
+    const response = await send(address, path, { ...options, signal, headersMs });
+    const body = await readBody(response, answerBytes);
+    return {
+      status: response.statusCode ?? 0,
+      json: body.length ? parseJson(body, `${path} of ${address}`) : undefined,
+    };
+  } catch (error) {
+    // What the caller has ended is his own affair.
+    if (error instanceof Failure || options.signal?.aborted) throw error;
+    const why = late.aborted ? `no answer within ${headersMs / 1000} s` : messageOf(error);
+    throw new Failure("unavailable", `${address} does not answer: ${why}`, { cause: error });
+  }
 }
 
 /** Opens an endless answer of another role and hands over its body; not 200 is a `Failure`. Aborting `signal` destroys the body. */
