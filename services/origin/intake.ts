@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { messageOf } from "../lib/errors.ts";
 import { openInternal } from "../lib/http.ts";
@@ -63,7 +62,8 @@ export async function readFeed(
   body.on("error", (error) => {
     broke = error;
   });
-  await once(body, "close");
+  // Not `once` of node:events: that rejects where the body breaks, and how it broke is said below.
+  await new Promise((resolve) => body.once("close", resolve));
   if (signal.aborted) return { how: "aborted" };
   if (!end && broke && (broke as { code?: string }).code !== "ECONNRESET")
     log.error({ err: broke, path: feed.path }, "feed broke");

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -20,6 +20,15 @@ test("an epoch that was granted is never granted again, by the next origin or af
   epochs.push(await second.grant(input, "b"), await second.grant("f".repeat(32), "c"));
   expect(epochs).toEqual(epochs.toSorted((a, b) => a - b));
   expect(new Set(epochs).size).toBe(epochs.length);
+});
+
+test("a disk that did not take an epoch is asked again, and no epoch is granted before it has", async () => {
+  const ledger = await Ledger.open(folder);
+  await mkdir(join(folder, "epochs.new"));
+  await expect(ledger.grant(input, "a")).rejects.toThrow();
+  await rm(join(folder, "epochs.new"), { recursive: true });
+  expect(await ledger.grant(input, "a")).toBe(2);
+  expect(await (await Ledger.open(folder)).grant(input, "a")).toBeGreaterThan(2);
 });
 
 test("the next origin knows what was on air, and which video it was", async () => {

@@ -81,15 +81,24 @@ export class Ledger {
   /** An epoch above every earlier one, on disk before it is returned. */
   async grant(input: string, video: string): Promise<number> {
     const epoch = ++this.#epoch;
-    if (epoch > this.#taken) {
-      this.#taken = epoch + block;
-      this.#taking = replaceFile(join(this.#folder, "epochs"), String(this.#taken));
-    }
+    if (epoch > this.#taken) this.#taking = this.#take(epoch + block);
     await this.#taking;
     this.#entries.set(input, { video, epoch });
     const file = join(this.#folder, `${input}.json`);
     await this.#queue(input, () => replaceFile(file, JSON.stringify({ video, epoch })));
     return epoch;
+  }
+
+  /** Notes on disk that all epochs up to this one are gone; where the disk does not take that, the next who needs one tries again. */
+  async #take(upTo: number): Promise<void> {
+    const before = this.#taken;
+    this.#taken = upTo;
+    try {
+      await replaceFile(join(this.#folder, "epochs"), String(upTo));
+    } catch (error) {
+      this.#taken = before;
+      throw error;
+    }
   }
 
   /** What this input's last broadcast was like, as far as it is known. */

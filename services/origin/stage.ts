@@ -30,8 +30,8 @@ export interface StageOptions {
   readonly recordings: Recordings | undefined;
   /** How far back viewers may go in a broadcast that is on air and not recorded; 0 for the live window alone. */
   readonly dvrSeconds: number;
-  readonly snapshot: Snapshot<OriginInput>;
-  readonly events: Events;
+  readonly snapshot: Pick<Snapshot<OriginInput>, "get">;
+  readonly events: Pick<Events, "send">;
   /** Own internal address, for workers. */
   readonly address: string;
   readonly ladder: Ladder | undefined;
@@ -147,6 +147,9 @@ export class Stage implements Running {
     // Another publish may have been granted meanwhile; the higher epoch stays.
     act = this.#acts.get(uid);
     if (act && act.epoch > epoch) throw new Failure("conflict", "A newer publish has taken this live input");
+    // Its broadcast may have ended meanwhile, or another have begun: then it is of that, or begins one of its own.
+    if (act && (act.broadcast.state === "ended") === (act.broadcast.video === video))
+      return this.accept(announcement);
     if (!act || act.broadcast.video !== video) {
       if (act) this.#dismiss(act);
       const { targetDuration } = profiles[input.profile];
@@ -363,7 +366,11 @@ export class Stage implements Running {
     // Whoever aborted it has taken over or is closing.
     if (end.how === "aborted" || signal.aborted) return;
     log.info({ uid: announcement.uid, publish: announcement.publish, ...end }, "feed closed");
-    if (end.how === "refused") await this.#refuse(announcement, end);
+    if (end.how === "refused") {
+      await this.#refuse(announcement, end);
+      // The encoder may be back by now.
+      if (signal.aborted) return;
+    }
     if (end.how === "clean") return this.#end(act);
     act.broadcast.lose();
     act.timeout = setTimeout(() => void this.#end(act), this.#windowMs(announcement.uid));
