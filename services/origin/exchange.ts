@@ -144,12 +144,7 @@ class Http1 implements Exchange {
   reply(status: number, headers: OutgoingHttpHeaders, body: readonly Uint8Array[] = []): void {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
-    response.writeHead(status, {
-      ...everywhere,
-      ...lasting,
-      "content-length": lengthOf(body),
-      ...headers,
-    });
+    response.writeHead(status, { ...everywhere, ...lasting, ...sizeOf(status, body), ...headers });
     if (this.method === "HEAD" || body.length === 0) return void response.end();
     if (body.length === 1) return void response.end(body[0]);
     // One write for many pieces.
@@ -248,7 +243,7 @@ class Http2 implements Exchange {
     if (stream.headersSent || stream.destroyed) return;
     const bare = this.method === "HEAD" || body.length === 0;
     stream.respond(
-      { ":status": status, ...everywhere, "content-length": lengthOf(body), ...fields },
+      { ":status": status, ...everywhere, ...sizeOf(status, body), ...fields },
       { endStream: bare },
     );
     if (bare) return;
@@ -301,8 +296,10 @@ function split(url: string): [string, string] {
   return at < 0 ? [url, ""] : [url.slice(0, at), url.slice(at + 1)];
 }
 
-function lengthOf(body: readonly Uint8Array[]): number {
+/** RFC 9110 8.6: 204 has no length, and that of a 304 would be the one of what it stands for. */
+function sizeOf(status: number, body: readonly Uint8Array[]): OutgoingHttpHeaders {
+  if (status === 204 || status === 304) return {};
   let length = 0;
   for (const piece of body) length += piece.length;
-  return length;
+  return { "content-length": length };
 }
