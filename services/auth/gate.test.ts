@@ -30,6 +30,9 @@ const revokedTokens = new Set<string>();
 const revokedViewers = new Map<string, number>();
 let stale = false;
 let policy = { requireSignedURLs: true, allowedOrigins: [] as string[] };
+/** Of a video of `input`. */
+const video = "c".repeat(32);
+let ofVideo = policy;
 let geo: Ground["geo"] = {};
 
 const client: Client = { address: "192.0.2.7", agent: "test", page: undefined, host: "s.example" };
@@ -49,7 +52,7 @@ function open(): Gate {
     key: (kid) => keys.get(kid),
     tokenRevoked: (id) => revokedTokens.has(id),
     viewerRevoked: (viewer) => revokedViewers.get(viewer),
-    policy: (uid) => (uid === input || uid === other ? policy : undefined),
+    policy: (uid) => (uid === input || uid === other ? policy : uid === video ? ofVideo : undefined),
     stale: () => stale,
     get geo() {
       return geo;
@@ -329,6 +332,46 @@ test("who stays with such a token has to ask again before his place is given awa
   for (let ms = againMs; ms <= 180_000; ms += againMs) expect(at(0, ms)).toMatchObject(admitted);
   expect(at(1, 185_000)).toMatchObject({ status: 403, reason: "sessions" });
   expect(look(signToken(good, rsa), {}, gate)).not.toHaveProperty("againMs");
+});
+
+test.for([
+  { name: "one that demands nothing", own: {}, playback: input, page: undefined, said: "in" },
+  { name: "none of that name", own: undefined, playback: input, page: undefined, said: "in" },
+  {
+    name: "a guarded one",
+    own: { requireSignedURLs: true },
+    playback: input,
+    page: undefined,
+    said: "token needed",
+  },
+  {
+    name: "a guarded one, with a token",
+    own: { requireSignedURLs: true },
+    playback: "token",
+    page: undefined,
+    said: "in",
+  },
+  {
+    name: "one for some pages",
+    own: { allowedOrigins: ["a.example"] },
+    playback: input,
+    page: "https://a.example",
+    said: "in",
+  },
+  {
+    name: "one for other pages",
+    own: { allowedOrigins: ["a.example"] },
+    playback: "token",
+    page: "https://b.example",
+    said: "origin",
+  },
+])("an open live input leads to $name of its videos: $said", ({ own, playback, page, said }) => {
+  policy = { requireSignedURLs: false, allowedOrigins: [] };
+  ofVideo = { ...policy, ...own };
+  const by = playback === "token" ? signToken(good, rsa) : playback;
+  const found = open().admit(by, { ...client, page }, nowMs, own ? video : "b".repeat(32));
+  expect("status" in found ? found.reason : "in").toBe(said);
+  if (!("status" in found) && own?.allowedOrigins) expect(found.guarded).toBe(true);
 });
 
 describe("pages that may show it", () => {

@@ -97,15 +97,32 @@ export class Gate {
     this.#ground = ground;
   }
 
-  /** `playback` is a uid or a token in its place. */
-  admit(playback: string, client: Client, nowMs: number): Admission | Denial {
-    return looksLikeToken(playback) ? this.#byToken(playback, client, nowMs) : this.#byUid(playback, client);
+  /** `playback` is a uid or a token in its place; `video`, what of a live input is asked for, where that is said. */
+  admit(playback: string, client: Client, nowMs: number, video?: string): Admission | Denial {
+    const found = looksLikeToken(playback)
+      ? this.#byToken(playback, client, nowMs)
+      : this.#byUid(playback, client);
+    return "status" in found || video === undefined || video === found.uid
+      ? found
+      : this.#within(found, video, client);
   }
 
   /** Forgets which verdicts depended on where addresses lie. */
   geoChanged(): void {
     this.#young.clear();
     this.#old.clear();
+  }
+
+  /** What a video demands of its own counts for who comes to it by its live input, too. */
+  #within(found: Admission, video: string, client: Client): Admission | Denial {
+    const policy = this.#ground.policy(video);
+    // There is no such video, as whoever looks for it will say.
+    if (!policy) return found;
+    const { requireSignedURLs, allowedOrigins } = policy;
+    if (requireSignedURLs && found.untilMs === Number.POSITIVE_INFINITY) return denied("token needed");
+    if (allowedOrigins.length === 0) return found;
+    if (client.page !== undefined && !mayShow(allowedOrigins, client)) return denied("origin");
+    return { ...found, allowedOrigins, guarded: true };
   }
 
   #byUid(uid: string, client: Client): Admission | Denial {

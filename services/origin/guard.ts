@@ -34,6 +34,7 @@ export interface Refusal {
 interface Visit {
   readonly exchange: Exchange;
   readonly playback: string;
+  readonly video: string | undefined;
   readonly client: Client;
 }
 
@@ -55,16 +56,28 @@ export class Guard {
   }
 
   /**
-   * Lets a viewer in by a uid or a token; undefined when he was refused and told so, by a sentence or in `tell`'s way.
+   * Lets a viewer in by a uid or a token, to the one video of it that the path names, if any; undefined when he was refused and told so,
+   * by a sentence or in `tell`'s way.
    */
-  admit(exchange: Exchange, playback: string, tell?: (refusal: Refusal) => void): Admitted | undefined {
+  admit(
+    exchange: Exchange,
+    {
+      playback,
+      video,
+      tell,
+    }: {
+      readonly playback: string;
+      readonly video: string | undefined;
+      readonly tell: ((refusal: Refusal) => void) | undefined;
+    },
+  ): Admitted | undefined {
     const client = new Asking(exchange);
-    const first = this.#gate.admit(playback, client, Date.now());
+    const first = this.#gate.admit(playback, client, Date.now(), video);
     if ("status" in first) {
       this.#deny(exchange, first, tell);
       return undefined;
     }
-    const visit: Visit = { exchange, playback, client };
+    const visit: Visit = { exchange, playback, video, client };
     this.#inside.add(visit);
     const leftMs = first.untilMs - Date.now();
     const end = leftMs < longestMs ? setTimeout(() => this.#look(visit), leftMs + 1) : undefined;
@@ -133,8 +146,8 @@ export class Guard {
 
   /** Whether this viewer may still be here; else he is shown out. */
   #look(visit: Visit): void {
-    const { exchange, playback, client } = visit;
-    const now = this.#gate.admit(playback, client, Date.now());
+    const { exchange, playback, video, client } = visit;
+    const now = this.#gate.admit(playback, client, Date.now(), video);
     if (!("status" in now)) return;
     this.#inside.delete(visit);
     // What is under way ends in the middle, what still waits is told.

@@ -98,8 +98,10 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     // A person gets the player, which says it in words and can be given a fresh token.
     const page =
       to.to === "page" && /\btext\/html\b/.test(exchange.headers.accept ?? "") ? to.page : undefined;
-    const tell = page && ((refusal: Refusal) => void pages.page(asked, page, { refusal }));
-    const admitted = guard.admit(exchange, to.playback, tell);
+    const tell = page ? (refusal: Refusal) => void pages.page(asked, page, { refusal }) : undefined;
+    const { playback } = to;
+    const video = "video" in to ? to.video : undefined;
+    const admitted = guard.admit(exchange, { playback, video, tell });
     if (!admitted) return;
     exchange = admitted.exchange;
     ({ allowedOrigins, downloadable, viewer } = admitted);
