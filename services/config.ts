@@ -81,7 +81,8 @@ export function relayCost(text: string): readonly [node: string, cost: number] |
   return node !== undefined && isHostPort(node) && cost >= 1 && cost <= 1_000_000 ? [node, cost] : undefined;
 }
 
-const roleNames = ["control", "ingest", "origin", "relay", "outputs", "worker"] as const;
+/** What Sluice consists of, each a process of its own. */
+export const roleNames = ["control", "ingest", "origin", "relay", "outputs", "worker"] as const;
 
 /** The name of a process that Sluice consists of. */
 export type RoleName = (typeof roleNames)[number];

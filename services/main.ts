@@ -5,6 +5,7 @@ import {
   inheritConfig,
   loadConfig,
   type RoleName,
+  roleNames,
   sampleFile,
   settings,
 } from "./config.ts";
@@ -31,10 +32,14 @@ function program(): Command {
     sluice
       .command("role")
       .description("run one role in this process")
-      .argument("<name>", "control, ingest or origin"),
-  ).action(async (name: RoleName, flags) =>
-    runRole(name, process.env.SLUICE_CONFIG ? inheritConfig(process.env.SLUICE_CONFIG) : configOf(flags)),
-  );
+      .argument("<name>", roleNames.join(", ")),
+  ).action(async (name: RoleName, flags) => {
+    const { SLUICE_CONFIG: inherited } = process.env;
+    const config = inherited === undefined ? configOf(flags) : inheritConfig(inherited);
+    // They hold every secret there is: what a role starts, ffmpeg with a stranger's media above all, is not to have them.
+    for (const name of ["SLUICE_CONFIG", ...settings.map(({ env }) => env)]) delete process.env[name];
+    await runRole(name, config, inherited !== undefined);
+  });
   withSettings(sluice.command("doctor").description("check this machine and say what to fix"))
     .option("--json", "print the findings as a list")
     .action(async (flags) => {
@@ -128,10 +133,9 @@ function configOf(flags: Readonly<Record<string, unknown>>): Config {
   return loadConfig({ file: flags.config as string | undefined, env: process.env, flags: byName });
 }
 
-async function runRole(name: RoleName, config: Config): Promise<void> {
+async function runRole(name: RoleName, config: Config, supervised: boolean): Promise<void> {
   const [{ startRole }, { createLog }] = await Promise.all([import("./app.ts"), import("./lib/log.ts")]);
   const log = createLog(name, config.logLevel, process.stdout.isTTY);
-  const supervised = process.env.SLUICE_CONFIG !== undefined;
   const tell = (message: object) =>
     new Promise<void>((resolve) => {
       if (process.connected) process.send?.(message, undefined, {}, () => resolve());
