@@ -67,6 +67,8 @@ const settleMs = 2_000;
 const closeMs = 3_000;
 /** What was watched is kept in steps of five minutes for so long, and by the hour then. */
 const foldDays = 30;
+/** An event that comes again after so long takes effect again; nobody keeps one that long. */
+const eventDays = 90;
 const dayMs = 86_400_000;
 
 /** Opens the store, makes what a first start needs, and serves the roles and the API. Resolves once it listens. */
@@ -81,21 +83,21 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     const keys = keysFrom(await openMaster(join(dataDir, "master-secret"), records));
     const apiToken = await openAdminToken(join(dataDir, "admin-token"), records);
     const first = await firstInput(records);
-    await records.write(async (tx) => {
-      await forgetEvents(tx, 90);
-      // Whoever asked for them was not told that they are there.
-      await tx.doomClips();
-    });
+    // Whoever asked for them was not told that they are there.
+    await records.write((tx) => tx.doomClips());
     const hasPassword = (await records.setting(passwordSetting)) !== undefined;
     const link = hasPassword ? undefined : (await records.write(makeLink)).result;
     const dashboard = dashboardUrl(options.publicUrls, link);
-    const fold = () =>
+    const tidy = () =>
       records
-        .write((tx) => foldWatched(tx, Date.now() - foldDays * dayMs))
-        .catch((error: unknown) => log.warn({ err: error }, "old figures of viewers are not put together"));
-    void fold();
-    const folding = setInterval(fold, dayMs).unref();
-    scope.own("folding", { close: () => clearInterval(folding) });
+        .write(async (tx) => {
+          await forgetEvents(tx, eventDays);
+          await foldWatched(tx, Date.now() - foldDays * dayMs);
+        })
+        .catch((error: unknown) => log.warn({ err: error }, "what is old stays in the store"));
+    void tidy();
+    const daily = setInterval(tidy, dayMs).unref();
+    scope.own("tidying", { close: () => clearInterval(daily) });
 
     const links = new Links({
       slices: slicesOf(keys, defaults),

@@ -109,6 +109,7 @@ class Dispatcher implements Webhooks {
             this.#leftOut = true;
             continue;
           }
+          this.#asleep.delete(key);
           this.#running.set(endpoint, busy + 1);
           const lane = this.#lane(endpoint, live_input)
             .catch((error) => this.#failed(error))
