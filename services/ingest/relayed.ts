@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { messageOf } from "../lib/errors.ts";
 import { BadMedia } from "../packager/bad-media.ts";
 import { audioTag, FlvReader, readScript, scriptTag, videoTag } from "../packager/flv.ts";
 import { tagHeadBytes, tagTailBytes } from "./protocol.ts";
@@ -100,8 +101,9 @@ export class RelayedSession implements Session {
         this.#sink?.media(types[type], timestampMs, tag);
       }
     } catch (error) {
-      if (!(error instanceof BadMedia)) throw error;
-      this.end("refused", error.message, error.code);
+      if (error instanceof BadMedia) return this.end("refused", error.message, error.code);
+      // A mistake of ours ends this publish, not those of others.
+      this.end("lost", messageOf(error));
     }
   }
 

@@ -233,11 +233,12 @@ class Connection implements Session {
   /** A peer that does not keep to the protocol: one line, and the socket goes. */
   #drop(why: string, cause?: unknown): void {
     if (this.#state === "over") return;
-    if (!this.#sink) {
+    // The end of a publish is told with its reason, though not with what is behind that.
+    if (!this.#sink || cause !== undefined) {
       const said = cause === undefined ? {} : { cause: String(cause) };
       this.#options.log.info({ peer: this.peer, bytes: this.received, why, ...said }, "connection dropped");
-      this.#options.onRefused("protocol");
     }
+    if (!this.#sink) this.#options.onRefused("protocol");
     this.#over("lost", why);
     this.#socket.destroy();
   }
