@@ -188,12 +188,12 @@ export class Broadcast {
     return this.#profile.targetDuration;
   }
 
-  /** True where its lists show no parts. */
   /** Whether a recording of it is being written, or is left of it. */
   get lasting(): boolean {
     return this.#tape.lasting;
   }
 
+  /** True where its lists show no parts. */
   get plain(): boolean {
     return this.#profile.plain;
   }

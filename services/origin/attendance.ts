@@ -22,6 +22,8 @@ export interface AttendanceOptions {
 /** Reports that a player held back, and sends at once. */
 const maxReports = 64;
 const maxReportBytes = 16_384;
+/** A report has to be here by then; over HTTP/1.1 the server itself sees to that. */
+const bodyMs = 30_000;
 /** Apple's players name the playback; more than a UUID is not theirs. */
 const appleSession = "x-playback-session-id";
 const maxName = 64;
@@ -106,11 +108,16 @@ function patienceOf({ query }: Exchange, { state, targetDuration }: Programme): 
   return 2_500 * targetDuration;
 }
 
-/** undefined for one that is too large. */
+/** undefined for one that is too large, or does not come. */
 function bodyOf(exchange: Exchange): Promise<string | undefined> {
   const { request } = exchange.raw;
   if (request.readableEnded) return Promise.resolve("");
-  return new Promise((resolve) => {
+  return new Promise((settle) => {
+    const late = setTimeout(() => resolve(undefined), bodyMs);
+    const resolve = (body: string | undefined) => {
+      clearTimeout(late);
+      settle(body);
+    };
     const pieces: Buffer[] = [];
     let bytes = 0;
     request.on("data", (piece: Buffer) => {

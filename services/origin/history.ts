@@ -158,13 +158,17 @@ export class History {
 
   /** Made anew when missing; what is there is not cut. */
   #open(input: string): Promise<FileHandle> {
-    return open(this.#path(input), "r+").catch(() => open(this.#path(input), "w+", 0o600));
+    return open(this.#path(input), "r+").catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      return open(this.#path(input), "w+", 0o600);
+    });
   }
 
   async #shut(course: Course): Promise<void> {
     await course.written;
     const file = await course.file?.catch(() => undefined);
-    await file?.close();
+    // What it did not take is told where it is written.
+    await file?.close().catch(() => undefined);
   }
 }
 

@@ -5,7 +5,7 @@ import { manifest, type Representation } from "../packager/dash.ts";
 import { type Listed, Schedule } from "../packager/periods.ts";
 import type { Track } from "../packager/track.ts";
 import { textBits, textTrack } from "../packager/webvtt.ts";
-import { cacheControl } from "./caching.ts";
+import { acceptsGzip, cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Mode } from "./playlists.ts";
 
@@ -37,7 +37,7 @@ export class Manifests {
       vary: "accept-encoding",
       priority: "u=1",
     };
-    if (!/\bgzip\b/.test(exchange.headers["accept-encoding"] ?? ""))
+    if (!acceptsGzip(exchange.headers["accept-encoding"]))
       return exchange.reply(200, headers, [rendered.plain]);
     rendered.gzip ??= gzipSync(rendered.plain, { level: 4 });
     exchange.reply(200, { ...headers, "content-encoding": "gzip" }, [rendered.gzip]);

@@ -283,6 +283,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       load: async (id) => {
         const path = `/internal/captions/${id}`;
         const { status, json } = await requestInternal(options.controlAddress, path, { secret });
+        if (status !== 200 && status !== 404) throw new Failure("unavailable", `control answers ${status}`);
         return status === 200 ? z.object({ webvtt: z.string() }).parse(json).webvtt : undefined;
       },
       failed: (error, video) => log.warn({ err: error, video }, "uploaded captions cannot be had now"),

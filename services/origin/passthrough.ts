@@ -58,6 +58,8 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
     );
   });
   upstream.on("response", (answer) => {
+    // Half an answer is not to be taken for one that is slow.
+    answer.once("close", () => answer.complete || exchange.cut());
     const fields = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !hopByHop.has(name)));
     const { http1, http2 } = exchange.raw;
     if (http2) {

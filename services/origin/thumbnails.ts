@@ -46,7 +46,8 @@ export interface ThumbnailsOptions {
 export class Thumbnails {
   readonly #pictures: Pictures;
   readonly #momentOf: ThumbnailsOptions["momentOf"];
-  readonly #kept = new Map<string, Promise<Uint8Array>>();
+  /** `size` is 0 while it is being made. */
+  readonly #kept = new Map<string, { readonly made: Promise<Uint8Array>; size: number }>();
   #keptBytes = 0;
 
   constructor({ pictures, momentOf }: ThumbnailsOptions) {
@@ -153,7 +154,7 @@ export class Thumbnails {
     { key, form, settled }: { key: string; form: "jpg" | "gif"; settled: boolean },
     job: () => Promise<PictureJob>,
   ): Promise<void> {
-    let made = this.#kept.get(key);
+    let made = this.#kept.get(key)?.made;
     if (!made) {
       made = this.#pictures.make(job);
       this.#keep(key, made);
@@ -180,16 +181,17 @@ export class Thumbnails {
   }
 
   #keep(key: string, made: Promise<Uint8Array>): void {
-    this.#kept.set(key, made);
+    const kept = { made, size: 0 };
+    this.#kept.set(key, kept);
     made.then(
       ({ length }) => {
+        kept.size = length;
         this.#keptBytes += length;
-        for (const [old, one] of this.#kept) {
-          if (this.#keptBytes <= maxKeptBytes || old === key) break;
+        for (const [old, { size }] of this.#kept) {
+          if (this.#keptBytes <= maxKeptBytes) break;
+          if (size === 0 || old === key) continue;
           this.#kept.delete(old);
-          void one.then((bytes) => {
-            this.#keptBytes -= bytes.length;
-          });
+          this.#keptBytes -= size;
         }
       },
       () => this.#kept.delete(key),
