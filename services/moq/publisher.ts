@@ -22,7 +22,7 @@ import {
 } from "./feeds.ts";
 import { PipeSession } from "./pipe.ts";
 import { epochParams } from "./relay.ts";
-import type { FetchAsked, Outgoing, StatusAsked, SubscribeAsked } from "./requests.ts";
+import type { FetchAsked, FetchReply, Outgoing, StatusAsked, SubscribeAsked } from "./requests.ts";
 import { Peer } from "./session.ts";
 
 export interface PublisherOptions {
@@ -252,6 +252,7 @@ class Link {
     const track = broadcast && trackOf(broadcast, range.track.name);
     if (!track) return asked.reject(absent);
     const { start, end } = range;
+    let reply: FetchReply | undefined;
     try {
       const largest = await largestOf(track);
       const backwards =
@@ -260,7 +261,7 @@ class Link {
       if (!largest || start.group > largest.group || backwards) return asked.reject(invalid);
       const isPast =
         end.group > largest.group || (end.group === largest.group && end.object > largest.object);
-      const reply = asked.accept({
+      reply = asked.accept({
         end: isPast ? { group: largest.group, object: largest.object + 1 } : end,
         endOfTrack: isPast && broadcast.state === "ended",
       });
@@ -275,7 +276,8 @@ class Link {
       }
       reply.end();
     } catch {
-      asked.reject(failed);
+      if (reply) reply.cancel(resetCodes.internal);
+      else asked.reject(failed);
     }
   }
 }

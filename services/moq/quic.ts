@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { plainAddress } from "../lib/address.ts";
 import { createDoorman } from "../lib/doorman.ts";
 import { Failure, messageOf } from "../lib/errors.ts";
-import { Inbox, type ReceiveStream, roomBytes, type SendStream } from "./transport.ts";
+import { Inbox, type ReceiveStream, roomBytes, type SendStream, unheardBytes } from "./transport.ts";
 
 /** What of the binding is used: quiche with its own I/O thread. It says more than this; nothing else is relied on. */
 interface Binding {
@@ -70,9 +70,8 @@ const creditMs = 20;
 const refusableMs = 500;
 const idleMs = 30_000;
 const shutdownMs = 3_000;
-/** Streams of one peer that are open at a time, and bytes of one of them that nobody listens to. */
+/** Streams of one peer that are open at a time. */
 const maxPeerStreams = 256;
-const maxUnheard = 1 << 20;
 
 let binding: Binding | undefined;
 
@@ -243,7 +242,7 @@ export class Connection {
       this.onStream?.(id, receive, id & 2 ? undefined : this.#send(id));
     }
     if (receiving.done) return this.#finish(id, fin);
-    if (!receiving.inbox.data(bytes, fin, maxUnheard)) this.close(0x107, "more came than was asked for");
+    if (!receiving.inbox.data(bytes, fin, unheardBytes)) this.close(0x107, "more came than was asked for");
     this.#finish(id, fin);
   }
 

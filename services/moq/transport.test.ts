@@ -7,7 +7,7 @@ import { makeSelfSigned } from "../../infra/x509.ts";
 import { Waiters } from "../../test/support/waiters.ts";
 import { createLog } from "../lib/log.ts";
 import { PipeSession } from "./pipe.ts";
-import { connectQuic } from "./quic.ts";
+import { connectQuic, listenQuic } from "./quic.ts";
 import type { BiStream, Closed, Incoming, ReceiveStream, Session } from "./transport.ts";
 import { connectWebTransport, listenWebTransport } from "./webtransport.ts";
 
@@ -234,6 +234,26 @@ describe("the WebTransport listener", () => {
     expect(sessions).toHaveLength(1);
   });
 
+  test("keeps a MiB of a stream that nobody has begun to read, and ends who sends more", async () => {
+    const opened = Promise.withResolvers<Session>();
+    const listener = listenWebTransport({
+      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10, log },
+      onSession: (one) => opened.resolve(one.accept(undefined)),
+    });
+    cleanups.push(() => listener.close());
+    const client = new End(
+      await connectWebTransport({ host: "127.0.0.1", port: listener.port, path: "/", protocols: [] }),
+    );
+    const server = new End(await opened.promise);
+    const [little, much] = [client.session.openBi().send, client.session.openBi().send];
+    little.write(Buffer.alloc(900_000));
+    await server.until(() => server.bi.length === 1);
+    expect(client.closed).toBeUndefined();
+    const more = setInterval(() => much.write(Buffer.alloc(100_000)), 5);
+    await client.until(() => client.closed !== undefined);
+    clearInterval(more);
+  });
+
   test("takes so many connections of one address and no more", async () => {
     const listener = listenWebTransport({
       ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 2, log },
@@ -247,4 +267,20 @@ describe("the WebTransport listener", () => {
     one.close(0, "");
     two.close(0, "");
   });
+});
+
+test("a server that answers what nobody can read is one that is not to be had, and ends nothing else", async () => {
+  const { port, close } = listenQuic({
+    ...{ ...pair, port: 0, loopback: true, alpn: ["h3"], maxConnections: 10, maxPerAddress: 10, crowded: 0 },
+    onConnection: (connection) => {
+      // HEADERS of a dynamic table that there is not.
+      connection.onStream = (_id, receive, send) => {
+        receive.listen({ data: () => {}, gone: () => {} });
+        send?.write(Buffer.from([0x01, 0x03, 0xff, 0xff, 0xff]));
+      };
+    },
+  });
+  cleanups.push(close);
+  const asked = connectWebTransport({ host: "127.0.0.1", port, path: "/", protocols: [] });
+  await expect(asked).rejects.toThrow(/cannot be read/);
 });

@@ -3,6 +3,9 @@ import type { Running } from "../lib/lifecycle.ts";
 /** Whoever can wait waits while more than this waits to be sent. */
 export const roomBytes = 1 << 20;
 
+/** Bytes of a stream that are kept before somebody listens: who sends more is not to. */
+export const unheardBytes = 1 << 20;
+
 /** The sending half of a stream. Bytes are kept until they can be sent, so nobody who writes waits. */
 export interface SendStream {
   /** Takes whole messages or objects; they must not change afterwards. Nothing follows `fin`. */

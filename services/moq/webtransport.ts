@@ -2,14 +2,16 @@ import type { Log } from "../lib/log.ts";
 import { cutShort, joined, Reader, Writer } from "./codec/wire.ts";
 import { decodeFields, encodeFields } from "./qpack.ts";
 import { type Connection, connectQuic, listenQuic, type Trust } from "./quic.ts";
-import type {
-  BiStream,
-  Closed,
-  Incoming,
-  Listener,
-  ReceiveStream,
-  SendStream,
-  Session,
+import {
+  type BiStream,
+  type Closed,
+  Inbox,
+  type Incoming,
+  type Listener,
+  type ReceiveStream,
+  type SendStream,
+  type Session,
+  unheardBytes,
 } from "./transport.ts";
 
 /** Frames and streams (RFC 9114 7.2, 6.2; draft-ietf-webtrans-http3). */
@@ -403,15 +405,9 @@ class WebSession implements Session {
 
   /** A stream of the peer that belongs to this session. What comes on it is handed to the two functions. */
   takes(receive: ReceiveStream, send: SendStream | undefined) {
-    const listeners: Parameters<ReceiveStream["listen"]>[0][] = [];
-    const early: { bytes: Uint8Array; fin: boolean }[] = [];
-    let lost = false;
+    const inbox = new Inbox();
     const stream: ReceiveStream = {
-      listen(on) {
-        listeners.push(on);
-        for (const { bytes, fin } of early.splice(0)) on.data(bytes, fin);
-        if (lost) on.gone();
-      },
+      listen: (on) => inbox.listen(on),
       stop: (code) => receive.stop(streamCode(code)),
     };
     const handOver = () => {
@@ -423,13 +419,10 @@ class WebSession implements Session {
     return {
       data: (bytes: Uint8Array, fin: boolean) => {
         if (bytes.length === 0 && !fin) return;
-        if (listeners[0]) listeners[0].data(bytes, fin);
-        else early.push({ bytes, fin });
+        if (!inbox.data(bytes, fin, unheardBytes))
+          this.#connection.close(errors.excessiveLoad, "more came than was asked for");
       },
-      gone: () => {
-        lost = true;
-        listeners[0]?.gone();
-      },
+      gone: () => inbox.gone(),
     };
   }
 
@@ -523,7 +516,13 @@ export async function connectWebTransport(options: {
     frame: (type, payload) => {
       if (type === frames.data) capsules(payload);
       if (type !== frames.headers || session) return;
-      const fields = decodeFields(payload);
+      let fields: ReadonlyMap<string, string>;
+      try {
+        fields = decodeFields(payload);
+      } catch (error) {
+        connection.close(errors.message, "");
+        return opened.reject(error);
+      }
       if (fields.get(":status") !== "200") {
         connection.close(errors.none, "");
         return opened.reject(new Error(`the server answered ${fields.get(":status")}`));
