@@ -1,3 +1,4 @@
+import { constants } from "node:http2";
 import { type Cmcd, cmcdOf, maxCmcdBytes, parseCmcd } from "../lib/cmcd.ts";
 import type { Directory } from "../live/directory.ts";
 import type { Programme } from "../live/programme.ts";
@@ -69,7 +70,13 @@ export class Attendance {
   /** What a player reports (CTA-5004-B, event mode): a line each, whatever its type of content. */
   async takeReports(exchange: Exchange, playback: string, viewer: string | undefined): Promise<void> {
     const text = await bodyOf(exchange);
-    if (text === undefined) return refuse(exchange, 413, `A report has at most ${maxReportBytes} bytes`);
+    if (text === undefined) {
+      const seconds = bodyMs / 1000;
+      refuse(exchange, 413, `A report has at most ${maxReportBytes} bytes, and is here within ${seconds} s`);
+      // RFC 9113 8.1: the rest of it is not wanted.
+      exchange.raw.http2?.close(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
     const watched = this.#watched(playback);
     const { viewers, reported } = this.#options;
     for (const line of text.split("\n", maxReports)) {

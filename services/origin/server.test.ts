@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import http from "node:http";
 import http2api from "node:http2";
 import type { AddressInfo } from "node:net";
+import { PassThrough } from "node:stream";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createMpdJudge } from "../../test/conformance/mpd-rules.ts";
@@ -530,6 +531,33 @@ test("a request that was held for three target durations is told to come again",
       status: 503,
       headers: { "retry-after": "1", "cache-control": "no-store" },
     });
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a report that never ends is given up", async () => {
+  vi.useFakeTimers();
+  try {
+    const set = await stage();
+    const handler = openHandler({ directory: set.directory, playerDir: "/nonexistent", failures: [] });
+    const request = new PassThrough();
+    const statuses: number[] = [];
+    void handler({
+      ...{ method: "POST", path: `/${input}/cmcd`, query: "", headers: {}, peer: "", raw: { request } },
+      reply: (status) => statuses.push(status),
+      send: () => undefined,
+      stream: () => undefined,
+      onGone: () => undefined,
+      cut: () => undefined,
+    });
+    for (let second = 0; second < 29; second++) {
+      request.write('sid="a",sta=p\n');
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(statuses).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(statuses).toEqual([413]);
   } finally {
     vi.useRealTimers();
   }

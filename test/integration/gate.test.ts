@@ -348,19 +348,19 @@ test("what viewers may see is what the video says, or its live input where it sa
 });
 
 test("what a video demands of its own nobody gets around by the uid of its live input", async () => {
-  await api("PUT", `${stream}/live_inputs/${input}`, { recording: { requireSignedURLs: false } });
+  await api(`PUT /live_inputs/${input}`, { recording: { requireSignedURLs: false } });
   const open = held(input);
   await get(playlist(input));
-  await api("POST", `${stream}/${video}`, { requireSignedURLs: true });
+  await api(`POST /${video}`, { requireSignedURLs: true });
   expect((await open).status).toBe(403);
   const segment = (playback: string) => `/${playback}/manifest/${video}/source/0/1.m4s`;
   for (const path of [playlist, segment]) {
     expect((await get(path(input))).status).toBe(403);
     for (const uid of [input, video]) expect((await get(path(await tokenOf(uid)))).status).toBe(200);
   }
-  await api("POST", `${stream}/${video}`, { requireSignedURLs: false });
+  await api(`POST /${video}`, { requireSignedURLs: false });
   expect((await get(playlist(input))).status).toBe(200);
-  await api("PUT", `${stream}/live_inputs/${input}`, { recording: { requireSignedURLs: true } });
+  await api(`PUT /live_inputs/${input}`, { recording: { requireSignedURLs: true } });
 });
 
 test("no token is written to a log, wherever it stands", async () => {
