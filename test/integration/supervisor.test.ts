@@ -1,8 +1,11 @@
+import { fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
+import { loadConfig } from "../../services/config.ts";
 import { readRunning } from "../../services/supervisor/place.ts";
 import { family, read } from "../support/family.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
@@ -215,4 +218,36 @@ test("settings that are wrong are all listed at once, and the exit code is 2", a
     "Sluice cannot start: 4 settings are wrong.",
   ]);
   await rm(folder, { recursive: true, force: true });
+});
+
+test("what a role starts has none of the server's secrets in its environment", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sluice-env-"));
+  const seen = join(folder, "seen");
+  await writeFile(join(folder, "ffmpeg"), `#!/bin/sh\nenv > ${seen}.new; mv ${seen}.new ${seen}; exit 1\n`, {
+    mode: 0o755,
+  });
+  const flags = {
+    internalSecret: "a secret of the roles",
+    redisUrl: `unix:${folder}/none.sock`,
+    data: folder,
+  };
+  const role = fork(fileURLToPath(new URL("../../services/main.ts", import.meta.url)), ["role", "worker"], {
+    env: {
+      ...{
+        ...process.env,
+        PATH: `${folder}:${process.env.PATH}`,
+        SLUICE_ACME_EAB_SECRET: "a-secret-of-the-CA",
+      },
+      SLUICE_CONFIG: JSON.stringify(loadConfig({ env: {}, flags })),
+    },
+    stdio: "ignore",
+  });
+  try {
+    await expect.poll(() => existsSync(seen), { timeout: 10_000, interval: 20 }).toBe(true);
+    expect(read(seen)).toContain("PATH=");
+    expect(read(seen)).not.toMatch(/secret/i);
+  } finally {
+    role.kill("SIGKILL");
+    await rm(folder, { recursive: true });
+  }
 });
