@@ -33,6 +33,8 @@ class Origin {
   readonly asked: SubscribeAsked[] = [];
   readonly outgoing = new Map<string, Outgoing>();
   readonly ended: string[] = [];
+  /** What is fetched of it does not come to an end. */
+  takesItsTime = false;
 
   constructor(relay: Relay) {
     [this.peer] = pair(
@@ -47,7 +49,9 @@ class Origin {
         },
         fetch: (asked) => {
           const reply = asked.accept({ end: { group: 1, object: 1 }, endOfTrack: false });
-          reply.end();
+          if (!this.takesItsTime) return reply.end();
+          reply.write({ group: 0, object: 0, payload: bytes("old"), priority: 1 });
+          reply.onEnd = () => this.ended.push("fetch");
         },
       },
       relay.publisher(),
@@ -88,8 +92,13 @@ class Viewer {
     for (const check of this.#waiting.splice(0)) check();
   }
 
+  /** Settles when it hears something more. */
+  next(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   async until(line: string): Promise<void> {
-    while (!this.heard.includes(line)) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (!this.heard.includes(line)) await this.next();
   }
 
   subscribe(name: string, params = {}) {
@@ -328,6 +337,30 @@ describe.for([
     await viewer.until(`done ${doneCodes.unauthorized}`);
     origin.group(3, ["e"]);
     expect(relay.subscriptions).toBe(1);
+  });
+
+  test("ends a fetch whose right ends, also one that joins", async () => {
+    const { relay, origin } = await watched();
+    origin.takesItsTime = true;
+    const watching = new Set<() => void>();
+    const viewer = new Viewer(relay, () => ({
+      watch: (revoked) => {
+        watching.add(revoked);
+        return () => watching.delete(revoked);
+      },
+    }));
+    const range = { start: { group: 0, object: 0 }, end: { group: 1, object: 0 } };
+    viewer.fetch({ kind: "standalone", track: { namespace, name: "video" }, ...range });
+    await viewer.until("fetched 0.0 old");
+    const { id } = viewer.subscribe("video");
+    await viewer.until("2.0 c");
+    viewer.fetch({ kind: "relative", joining: id, start: 5 });
+    while (viewer.heard.filter((line) => line === "fetched 0.0 old").length < 2) await viewer.next();
+    expect(watching.size).toBe(3);
+    for (const revoke of [...watching]) revoke();
+    await viewer.until(`done ${doneCodes.unauthorized}`);
+    while (viewer.heard.filter((line) => line === "fetch gone").length < 2) await viewer.next();
+    expect(watching.size).toBe(0);
   });
 
   test("tells viewers when the publisher ends a track, or is gone", async () => {

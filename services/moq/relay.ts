@@ -1,7 +1,7 @@
-import { type Params, requestErrors, type TrackName } from "./codec/messages.ts";
+import { type Params, requestErrors, resetCodes, type TrackName } from "./codec/messages.ts";
 import type { Hop } from "./network.ts";
 import type { RelayOptions, Right } from "./reader.ts";
-import type { FetchAsked, NamespaceAsked, Refused, SubscribeAsked } from "./requests.ts";
+import type { FetchAsked, NamespaceAsked, Outgoing, Refused, SubscribeAsked } from "./requests.ts";
 import { keyOf, type Offer } from "./routes.ts";
 import type { Peer, PeerEvents } from "./session.ts";
 import { away, hopsOf, noNearer, Track, type Way } from "./track.ts";
@@ -42,6 +42,8 @@ export class Relay {
   readonly #here = new Map<string, Publishing[]>();
   readonly #tracks = new Map<string, Track>();
   readonly #followers = new Set<() => void>();
+  /** By which a subscription is: also what joins it is by that. */
+  readonly #rights = new WeakMap<Outgoing, Right>();
   #elsewhere: Elsewhere | undefined;
   #announcements = 0;
   #bytes = 0;
@@ -164,7 +166,13 @@ export class Relay {
       subscribe: (asked) => {
         const found = find(asked);
         if ("code" in found) return asked.reject(found);
-        found.track.subscribe(asked, found.right, hops(asked.tokens));
+        const { track, right } = found;
+        const accept: SubscribeAsked["accept"] = (answer) => {
+          const outgoing = asked.accept(answer);
+          this.#rights.set(outgoing, right);
+          return outgoing;
+        };
+        track.subscribe({ ...asked, accept }, right, hops(asked.tokens));
       },
       trackStatus: (asked) => {
         const found = find(asked);
@@ -211,9 +219,10 @@ export class Relay {
     if (range.kind === "standalone") {
       const found = find({ track: range.track, tokens: asked.tokens });
       if ("code" in found) return asked.reject(found);
-      return found.track.fetch(asked, range.start, range.end);
+      return found.track.fetch(during(found.right, asked), range.start, range.end);
     }
-    if (!joined)
+    const right = joined && this.#rights.get(joined);
+    if (!right)
       return asked.reject({ code: requestErrors.invalidJoiningRequest, reason: "There is nothing to join" });
     const track = this.#track(joined.track);
     if (!track) return asked.reject(away);
@@ -222,7 +231,7 @@ export class Relay {
     if (!largest || first > largest.group)
       return asked.reject({ code: requestErrors.invalidRange, reason: "There is nothing to fetch" });
     track.fetch(
-      asked,
+      during(right, asked),
       { group: Math.max(0, first), object: 0 },
       { group: largest.group, object: largest.object + 1 },
     );
@@ -263,4 +272,16 @@ export class Relay {
     for (const all of this.#here.values()) yield all[0]!.namespace;
     yield* this.#elsewhere?.namespaces() ?? [];
   }
+}
+
+/** What answers as `asked` does, for as long as this right lasts. */
+function during(right: Right, asked: FetchAsked): FetchAsked {
+  return {
+    ...asked,
+    accept: (answer) => {
+      const reply = asked.accept(answer);
+      reply.onOver = right.watch(() => reply.cancel(resetCodes.cancelled));
+      return reply;
+    },
+  };
 }

@@ -298,6 +298,7 @@ export class FetchReply {
   #over = false;
   #left = false;
   #onEnd: (() => void) | undefined;
+  #onOver: (() => void) | undefined;
 
   constructor(wire: Wire, id: number) {
     this.#wire = wire;
@@ -311,6 +312,12 @@ export class FetchReply {
   set onEnd(ended: (() => void) | undefined) {
     this.#onEnd = ended;
     if (ended && this.#left) queueMicrotask(ended);
+  }
+
+  /** Nothing more goes out on it, whoever ended it; told also to who listens after that. */
+  set onOver(over: (() => void) | undefined) {
+    this.#onOver = over;
+    if (over && this.#over) queueMicrotask(over);
   }
 
   get queued(): number {
@@ -331,23 +338,29 @@ export class FetchReply {
   }
 
   end(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (!this.#close()) return;
     this.#stream.write(new Uint8Array(0), true);
     this.#wire.release(this.id);
   }
 
   cancel(reset: number): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (!this.#close()) return;
     this.#stream.reset(reset);
     this.#wire.release(this.id);
     this.#leave();
   }
 
   drop(): void {
-    this.#over = true;
+    this.#close();
     this.#leave();
+  }
+
+  /** False when it was over before. */
+  #close(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.#onOver?.();
+    return true;
   }
 
   #leave(): void {
