@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -65,6 +65,17 @@ test("a new table counts as soon as it is written", async () => {
   await writeFile(join(folder, "0"), v4.replace("AU", "NZ"));
   await changed.promise;
   expect(geo.country!("203.0.113.5")).toBe("NZ");
+});
+
+test("a table that is replaced by another file counts, each time", async () => {
+  const { geo } = await open(v4);
+  for (const country of ["NZ", "FJ", "PG"]) {
+    changed = Promise.withResolvers();
+    await writeFile(join(folder, "new"), v4.replace("AU", country));
+    await rename(join(folder, "new"), join(folder, "0"));
+    await changed.promise;
+    expect(geo.country!("203.0.113.5")).toBe(country);
+  }
 });
 
 test("an MMDB file of countries and one of networks", async () => {

@@ -1,6 +1,7 @@
 import { existsSync, type FSWatcher, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
+import { basename, dirname } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { type CountryResponse, Reader } from "mmdb-lib";
 import { plainAddress } from "../lib/address.ts";
@@ -63,15 +64,18 @@ export function openGeo(options: {
     };
   };
   for (const file of files) {
-    try {
-      watchers.push(
-        watch(file, { persistent: false }, () => {
-          clearTimeout(timers.get(file));
-          timers.set(file, setTimeout(() => void load(file), quietMs).unref());
-        }),
-      );
-    } catch (error) {
+    const deaf = (error: unknown) =>
       log.warn({ file, err: messageOf(error) }, "updates of this file need a restart");
+    try {
+      // Its folder: an update puts another file in its place, and after that nothing is heard of this one.
+      const watcher = watch(dirname(file), { persistent: false }, (_event, name) => {
+        if (name !== null && name !== basename(file)) return;
+        clearTimeout(timers.get(file));
+        timers.set(file, setTimeout(() => void load(file), quietMs).unref());
+      });
+      watchers.push(watcher.on("error", deaf));
+    } catch (error) {
+      deaf(error);
     }
   }
   return {
