@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
 import { messageOf } from "../services/lib/errors.ts";
 import { requestInternal } from "../services/lib/http.ts";
-import type { Running } from "../services/lib/lifecycle.ts";
+import { type Running, untilClosed } from "../services/lib/lifecycle.ts";
 import type { Log } from "../services/lib/log.ts";
 import { backoffMs, pause } from "../services/lib/retry.ts";
 import { z } from "../services/lib/schema.ts";
@@ -49,9 +49,7 @@ export function mirrorCertificate(options: {
   readonly log: Log;
 }): Running {
   const { dir, control, secret, log } = options;
-  const stop = new AbortController();
-  const { signal } = stop;
-  async function run(): Promise<void> {
+  return untilClosed(async (signal) => {
     for (let failures = 0; !signal.aborted; ) {
       try {
         const kept = await loadIssued(dir).catch(() => undefined);
@@ -68,15 +66,7 @@ export function mirrorCertificate(options: {
         await pause(backoffMs(failures, 500, 30_000), signal);
       }
     }
-  }
-  const closed = run();
-  return {
-    closed,
-    close() {
-      stop.abort();
-      return closed;
-    },
-  };
+  });
 }
 
 const sealing = (secret = "") => Buffer.from(hkdfSync("sha256", secret, "", "certificate", 32));

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { messageOf } from "../../services/lib/errors.ts";
-import type { Running } from "../../services/lib/lifecycle.ts";
+import { type Running, untilClosed } from "../../services/lib/lifecycle.ts";
 import type { Log } from "../../services/lib/log.ts";
 import { backoffMs, pause } from "../../services/lib/retry.ts";
 import type { Shown } from "../../services/origin/challenges.ts";
@@ -56,18 +56,11 @@ function covers(cert: string, domains: readonly string[]): boolean {
  * authority does or does not ends it: it says what to change, and tries again.
  */
 export function keepCertificate(options: KeeperOptions): Running {
-  const stop = new AbortController();
-  const keeper = new Keeper(options, stop.signal);
-  const closed = keeper.run().catch((error: unknown) => {
-    if (!stop.signal.aborted) options.log.error({ err: error }, "certificates are not renewed any more");
-  });
-  return {
-    closed,
-    close() {
-      stop.abort();
-      return closed;
-    },
-  };
+  return untilClosed((signal) =>
+    new Keeper(options, signal).run().catch((error: unknown) => {
+      if (!signal.aborted) options.log.error({ err: error }, "certificates are not renewed any more");
+    }),
+  );
 }
 
 class Keeper {

@@ -4,6 +4,19 @@ export interface Running {
   close(): Promise<void>;
 }
 
+/** Something that runs until it is closed, as `signal` tells it. `run` must not reject. */
+export function untilClosed(run: (signal: AbortSignal) => Promise<void>): Running {
+  const stop = new AbortController();
+  const closed = run(stop.signal);
+  return {
+    closed,
+    close() {
+      stop.abort();
+      return closed;
+    },
+  };
+}
+
 /** Owns what a role started and closes it newest first, each within the deadline. */
 export class Scope implements Running {
   readonly #owned: { name: string; close: () => Promise<unknown> | unknown }[] = [];

@@ -1,6 +1,5 @@
-import { openInternal } from "../lib/http.ts";
-import type { Running } from "../lib/lifecycle.ts";
-import { linesOf } from "../lib/lines.ts";
+import { type Running, untilClosed } from "../lib/lifecycle.ts";
+import { linesFrom } from "../lib/lines.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import type { Visitor } from "./visitor.ts";
@@ -34,38 +33,24 @@ export interface AudienceOptions {
 
 /** Follows who watches at a relay until closed. While it cannot be reached nobody does. */
 export function followAudience(options: AudienceOptions): Running {
-  const stop = new AbortController();
-  const closed = follow(options, stop.signal);
-  return {
-    closed,
-    close() {
-      stop.abort();
-      return closed;
-    },
-  };
-}
-
-async function follow(options: AudienceOptions, stop: AbortSignal): Promise<void> {
-  for (let failures = 0; !stop.aborted; failures++) {
-    const here: Present[] = [];
-    const link = new AbortController();
-    const watchdog = setTimeout(() => link.abort(), quietMs);
-    try {
-      const signal = AbortSignal.any([stop, link.signal]);
-      const body = await openInternal(options.relay, audiencePath, { signal, secret: options.secret });
-      for await (const lines of linesOf<AudienceLine>(body)) {
-        watchdog.refresh();
-        failures = 0;
-        for (const line of lines) take(line, here, options);
+  const { relay: address, secret, log } = options;
+  return untilClosed(async (signal) => {
+    for (let failures = 0; !signal.aborted; failures++) {
+      const here: Present[] = [];
+      try {
+        const asked = { address, path: audiencePath, secret, signal, quietMs };
+        for await (const lines of linesFrom<AudienceLine>(asked)) {
+          failures = 0;
+          for (const line of lines) take(line, here, options);
+        }
+      } catch (error) {
+        if (!signal.aborted && failures === 5)
+          log.warn({ err: error }, "the relay does not say who watches; its viewers are not counted");
       }
-    } catch (error) {
-      if (!stop.aborted && failures === 5)
-        options.log.warn({ err: error }, "the relay does not say who watches; its viewers are not counted");
+      for (const one of here) options.left(one);
+      await pause(backoffMs(failures, 100, 2_000), signal);
     }
-    clearTimeout(watchdog);
-    for (const one of here) options.left(one);
-    await pause(backoffMs(failures, 100, 2_000), stop);
-  }
+  });
 }
 
 function take({ all = [], came, left }: AudienceLine, here: Present[], options: AudienceOptions): void {

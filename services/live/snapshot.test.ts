@@ -94,6 +94,26 @@ test("lines that come together are one write and one acknowledgement", async () 
   expect(snapshot.version).toBe(3);
 });
 
+test("what came last is on disk although control is gone before it heard of what came before", async () => {
+  control = await listenInternal(address(), async (request, response) => {
+    if (request.url?.startsWith("/internal/slice")) {
+      response.writeHead(200);
+      return links.add(response);
+    }
+    acks.add(await readJson(request));
+  });
+  const snapshot = follow();
+  const changes = new Arrivals<string[]>();
+  const link = await links.next();
+  say(link, { version: 1, whole: { inputs: { a } } });
+  await acks.next();
+  snapshot.onChange((uids) => changes.add([...uids]));
+  say(link, { version: 2, set: { b } });
+  await changes.next();
+  await control.close();
+  await expect.poll(saved, { interval: 5 }).toEqual({ version: 2, inputs: { a, b } });
+});
+
 test("what comes while the copy is written and acknowledged counts at once", async () => {
   const asked = new Arrivals<ServerResponse>();
   control = await listenInternal(address(), async (request, response) => {

@@ -3,9 +3,9 @@ import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { replaceFile } from "../lib/durable.ts";
 import { Failure } from "../lib/errors.ts";
-import { openInternal, requestInternal } from "../lib/http.ts";
+import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
-import { linesOf } from "../lib/lines.ts";
+import { linesFrom } from "../lib/lines.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import type { ProfileName } from "../packager/profiles.ts";
@@ -199,38 +199,32 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
 
   /** One link to control, from its first line to its end or failure. */
   async #follow(onHeard: () => void): Promise<void> {
-    const { control, node, role, secret } = this.#options;
+    const { control: address, node, role, secret } = this.#options;
     const link = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, link.signal]);
-    const watchdog = setTimeout(() => link.abort(new Failure("unavailable", "control went quiet")), quietMs);
+    const path = `/internal/slice?role=${encodeURIComponent(role)}&node=${encodeURIComponent(node)}`;
+    let written: Promise<void> | undefined;
     try {
-      const path = `/internal/slice?role=${encodeURIComponent(role)}&node=${encodeURIComponent(node)}`;
-      const body = await openInternal(control, path, { signal, secret });
-      let written: Promise<void> | undefined;
-      try {
-        let first = true;
-        for await (const lines of linesOf<Line<Input>>(body)) {
-          watchdog.refresh();
-          // What is in force never waits for a disk: a revocation would, behind the change before it.
-          if (this.#take(lines, first)) this.#unwritten = true;
-          else if (!written) await this.#touch();
-          if (this.#unwritten)
-            written ??= this.#write(signal)
-              .catch((error: unknown) => link.abort(error))
-              .finally(() => {
-                written = undefined;
-              });
-          if (first) onHeard();
-          first = false;
-        }
-      } finally {
-        body.destroy();
-        await written;
+      let first = true;
+      for await (const lines of linesFrom<Line<Input>>({ address, path, secret, signal, quietMs })) {
+        // What is in force never waits for a disk: a revocation would, behind the change before it.
+        if (this.#take(lines, first)) this.#unwritten = true;
+        else if (!written) await this.#touch();
+        if (this.#unwritten)
+          written ??= this.#write(signal)
+            .catch((error: unknown) => link.abort(error))
+            .finally(() => {
+              written = undefined;
+            });
+        if (first) onHeard();
+        first = false;
       }
     } catch (error) {
       throw link.signal.aborted ? link.signal.reason : error;
     } finally {
-      clearTimeout(watchdog);
+      // Nobody is there to hear what was written.
+      link.abort();
+      await written;
     }
   }
 
@@ -265,21 +259,30 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     return news;
   }
 
-  /** Makes what is in force last, and only then tells control so; what comes meanwhile goes with the next write. */
+  /** Makes what is in force last, and only then tells control so; what comes meanwhile goes with the next write, whatever became of the link. */
   async #write(signal: AbortSignal): Promise<void> {
-    const { control, node, role, secret } = this.#options;
-    while (this.#unwritten && !signal.aborted) {
+    let failed: unknown;
+    while (this.#unwritten) {
       this.#unwritten = false;
       const version = this.#version;
       await this.#save();
-      const { status } = await requestInternal(control, "/internal/ack", {
-        method: "POST",
-        json: { role, node, version },
-        signal,
-        secret,
+      if (failed || signal.aborted) continue;
+      await this.#acknowledge(version, signal).catch((error: unknown) => {
+        failed = error;
       });
-      if (status >= 300) throw new Failure("unavailable", `control answered ${status} to an acknowledgement`);
     }
+    if (failed) throw failed;
+  }
+
+  async #acknowledge(version: number, signal: AbortSignal): Promise<void> {
+    const { control, node, role, secret } = this.#options;
+    const { status } = await requestInternal(control, "/internal/ack", {
+      method: "POST",
+      json: { role, node, version },
+      signal,
+      secret,
+    });
+    if (status >= 300) throw new Failure("unavailable", `control answered ${status} to an acknowledgement`);
   }
 
   /** Notes on the copy that control was heard. */
