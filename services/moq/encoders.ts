@@ -1,7 +1,7 @@
 import type { Log } from "../lib/log.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { contribution } from "./contribution.ts";
-import { Peer, type PeerEvents, protocols } from "./session.ts";
+import { Peer, type PeerEvents, protocolOf, protocols } from "./session.ts";
 import type { Incoming } from "./transport.ts";
 
 /** Where encoders ask for a session: `/publish/KEY`, or the key as `?key=` or as a token of SETUP. */
@@ -27,7 +27,7 @@ export class Encoders {
 
   /** One that comes over WebTransport. */
   serve(incoming: Incoming): void {
-    const protocol = protocols.find((one) => incoming.offered.includes(one));
+    const protocol = protocolOf(incoming);
     const session = incoming.accept(protocol);
     if (!protocol)
       return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);

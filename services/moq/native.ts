@@ -1,6 +1,5 @@
-import type { Log } from "../lib/log.ts";
 import { draft14, draft16, draft18 } from "./codec/drafts.ts";
-import { type Connection, connectQuic, listenQuic, type Trust } from "./quic.ts";
+import { type Connection, connectQuic, type ListenOptions, listenQuic, type Trust } from "./quic.ts";
 import type { BiStream, Closed, Listener, ReceiveStream, SendStream, Session } from "./transport.ts";
 
 /** What the binding does not say of a connection is which of these was agreed on: its first stream shows it, as below. */
@@ -10,18 +9,9 @@ const tooManyConnections = 0x7;
 /** A connection that opens no stream for so long has nothing to say. */
 const firstStreamMs = 10_000;
 
-export interface NativeOptions {
-  /** PEM. */
-  readonly cert: string;
-  readonly key: string;
-  /** UDP; 0 takes a free one. */
-  readonly port: number;
-  readonly loopback: boolean;
-  readonly maxConnections: number;
-  readonly maxPerAddress: number;
+export interface NativeOptions extends ListenOptions {
   /** A session has begun; its path comes with SETUP. */
   readonly onSession: (session: Session) => void;
-  readonly log: Log;
 }
 
 /** Listens for MoQT on QUIC alone (draft 16 3.1.2, draft 18 3.1.4). A `Failure` where QUIC is not to be had or the port is taken. */

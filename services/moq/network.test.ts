@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { makeSelfSigned } from "../../infra/x509.ts";
 import { Waiters } from "../../test/support/waiters.ts";
-import { createLog, createLogTo } from "../lib/log.ts";
+import { createLogTo } from "../lib/log.ts";
 import type { BoardOptions } from "../lib/redis.ts";
 import { identityOf, readIdentity } from "./identity.ts";
 import { Network } from "./network.ts";
@@ -13,13 +13,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-const silent = createLog("test", "silent", false);
 const [own, stranger] = await Promise.all([makeSelfSigned(Date.now()), makeSelfSigned(Date.now())]);
 
 /** A relay with this certificate, in whose sessions nothing is asked for. Returns its port. */
 function relay({ cert, key }: { readonly cert: string; readonly key: string }): number {
   const listener = listenWebTransport({
-    ...{ cert, key, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10, log: silent },
+    ...{ cert, key, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10 },
     onSession: (incoming) => {
       const [protocol] = incoming.offered;
       new Peer({ transport: incoming.accept(protocol), side: "server", on: {} });

@@ -461,16 +461,21 @@ class Sending implements SendStream {
   }
 }
 
-export interface QuicOptions {
+/** What whoever listens is told, whatever is spoken on its connections. */
+export interface ListenOptions {
   /** PEM. */
   readonly cert: string;
   readonly key: string;
+  /** UDP; 0 takes a free one. */
   readonly port: number;
-  /** True: only peers on this machine. The socket is bound to all addresses in any case, see below. */
+  /** True: only peers on this machine. The socket is bound to all addresses in any case, see `listenQuic`. */
   readonly loopback: boolean;
-  readonly alpn: readonly string[];
   readonly maxConnections: number;
   readonly maxPerAddress: number;
+}
+
+export interface QuicOptions extends ListenOptions {
+  readonly alpn: readonly string[];
   /** The code that one is closed with whose address has that many. */
   readonly crowded: number;
   readonly onConnection: (connection: Connection) => void;

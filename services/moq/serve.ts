@@ -21,7 +21,7 @@ import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
-import { Peer, type PeerEvents, protocols } from "./session.ts";
+import { Peer, type PeerEvents, protocolOf, protocols } from "./session.ts";
 import type { Incoming, Listener, Session } from "./transport.ts";
 import { listenWebTransport } from "./webtransport.ts";
 
@@ -116,7 +116,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     let { nativePort } = options;
     const listen = (port: number): Listener => {
       shown = certificates.current();
-      const common = { ...shown, maxConnections, maxPerAddress, log, loopback: isLoopback(options.host) };
+      const common = { ...shown, maxConnections, maxPerAddress, loopback: isLoopback(options.host) };
       const house = { relay, admission, audience, peers, log, left };
       const web = listenWebTransport({
         ...{ ...common, port },
@@ -297,7 +297,7 @@ function serveRelay(
   { network, secret, log }: RelayRoleOptions,
   { relay, others, left }: { readonly relay: Relay; readonly others: Set<Peer>; readonly left: () => void },
 ): void {
-  const protocol = protocols.find((one) => incoming.offered.includes(one));
+  const protocol = protocolOf(incoming);
   const node = network?.node;
   const known = node && secret && isRelay(incoming.path, { node, secret, nowMs: Date.now() });
   if (!known || !protocol) {
@@ -334,7 +334,7 @@ interface House {
 /** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
 function serve(incoming: Incoming, house: House): void {
   const { offered } = incoming;
-  const protocol = protocols.find((one) => offered.includes(one));
+  const protocol = protocolOf(incoming);
   const session = incoming.accept(protocol);
   // Who names nothing that is spoken here may still say draft 14 in SETUP, unless he says that he is past it.
   if (!protocol && offered.length > 0 && offered.every((one) => newer.test(one)))

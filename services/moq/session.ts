@@ -14,10 +14,14 @@ import type {
   SubscriptionEvents,
 } from "./requests.ts";
 import { maxTokenBytes } from "./tokens.ts";
-import type { Closed, Session } from "./transport.ts";
+import type { Closed, Incoming, Session } from "./transport.ts";
 
 /** The protocols that a session of ours is known by, the one that is rather spoken first. */
 export const protocols: readonly string[] = drafts.map(({ protocol }) => protocol);
+
+/** What of a peer's offer is spoken: the first of ours; undefined where that is nothing. */
+export const protocolOf = ({ offered }: Pick<Incoming, "offered">) =>
+  protocols.find((one) => offered.includes(one));
 
 const setupMs = 5_000;
 

@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { makeSelfSigned } from "../../infra/x509.ts";
 import { Waiters } from "../../test/support/waiters.ts";
-import { createLog } from "../lib/log.ts";
 import { PipeSession } from "./pipe.ts";
 import { connectQuic, listenQuic } from "./quic.ts";
 import type { BiStream, Closed, Incoming, ReceiveStream, Session } from "./transport.ts";
@@ -16,7 +15,6 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-const log = createLog("test", "silent", false);
 const pair = await makeSelfSigned(Date.now());
 
 /** One end of a session, with everything that came on it. */
@@ -70,7 +68,7 @@ const bytes = (text: string) => Buffer.from(text);
 async function overWebTransport(): Promise<[End, End]> {
   const incoming = Promise.withResolvers<Incoming>();
   const listener = listenWebTransport({
-    ...{ ...pair, port: 0, loopback: true, maxConnections: 100, maxPerAddress: 100, log },
+    ...{ ...pair, port: 0, loopback: true, maxConnections: 100, maxPerAddress: 100 },
     onSession: (one) => incoming.resolve(one),
   });
   cleanups.push(() => listener.close());
@@ -185,7 +183,7 @@ describe("the WebTransport listener", () => {
   test("says what was asked for, and may refuse", async () => {
     const asked: Incoming[] = [];
     const listener = listenWebTransport({
-      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10, log },
+      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10 },
       onSession: (one) => {
         asked.push(one);
         one.reject(403);
@@ -206,7 +204,7 @@ describe("the WebTransport listener", () => {
   test("ends connections that send what HTTP/3 has not, and goes on", async () => {
     const sessions: Session[] = [];
     const listener = listenWebTransport({
-      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10, log },
+      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10 },
       onSession: (one) => sessions.push(one.accept(undefined)),
     });
     cleanups.push(() => listener.close());
@@ -237,7 +235,7 @@ describe("the WebTransport listener", () => {
   test("keeps a MiB of a stream that nobody has begun to read, and ends who sends more", async () => {
     const opened = Promise.withResolvers<Session>();
     const listener = listenWebTransport({
-      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10, log },
+      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10 },
       onSession: (one) => opened.resolve(one.accept(undefined)),
     });
     cleanups.push(() => listener.close());
@@ -256,7 +254,7 @@ describe("the WebTransport listener", () => {
 
   test("takes so many connections of one address and no more", async () => {
     const listener = listenWebTransport({
-      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 2, log },
+      ...{ ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 2 },
       onSession: (one) => void one.accept(undefined),
     });
     cleanups.push(() => listener.close());

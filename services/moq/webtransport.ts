@@ -1,7 +1,6 @@
-import type { Log } from "../lib/log.ts";
 import { cutShort, joined, Reader, Writer } from "./codec/wire.ts";
 import { decodeFields, encodeFields } from "./qpack.ts";
-import { type Connection, connectQuic, listenQuic, type Trust } from "./quic.ts";
+import { type Connection, connectQuic, type ListenOptions, listenQuic, type Trust } from "./quic.ts";
 import {
   type BiStream,
   type Closed,
@@ -67,18 +66,9 @@ const frame = (type: number, payload: Uint8Array) => new Writer().varint(type).s
 /** What a WebTransport code is among codes of HTTP/3 streams. */
 const streamCode = (code: number) => 0x52e4a40fa8db + code + Math.floor(code / 0x1e);
 
-export interface WebTransportOptions {
-  /** PEM. */
-  readonly cert: string;
-  readonly key: string;
-  /** UDP; 0 takes a free one. */
-  readonly port: number;
-  readonly loopback: boolean;
-  readonly maxConnections: number;
-  readonly maxPerAddress: number;
+export interface WebTransportOptions extends ListenOptions {
   /** Must answer each. */
   readonly onSession: (incoming: Incoming) => void;
-  readonly log: Log;
 }
 
 /** Listens for WebTransport sessions over HTTP/3. A `Failure` where QUIC is not to be had or the port is taken. */

@@ -1,14 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeSelfSigned } from "../../infra/x509.ts";
-import { createLog } from "../../services/lib/log.ts";
 import { connectNative, listenNative } from "../../services/moq/native.ts";
 import { Relay } from "../../services/moq/relay.ts";
 import { Peer, type PeerEvents } from "../../services/moq/session.ts";
 import type { Listener, Session } from "../../services/moq/transport.ts";
 import { listenWebTransport } from "../../services/moq/webtransport.ts";
 import { cases, connect, run } from "./moq.ts";
-
-const log = createLog("test", "silent", false);
 
 /** What a peer that may do anything is to a relay: it has tracks and subscribes. */
 function both(relay: Relay): PeerEvents {
@@ -26,7 +23,7 @@ describe.for(["moqt-14", "moqt-16", "moqt-18", "moqt-19"])(
       const relay = new Relay({ cacheBytes: 1 << 20, queuedBytes: 1 << 20, graceMs: 0 });
       listener = listenWebTransport({
         ...(await makeSelfSigned(Date.now())),
-        ...{ port: 0, loopback: true, maxConnections: 100, maxPerAddress: 100, log },
+        ...{ port: 0, loopback: true, maxConnections: 100, maxPerAddress: 100 },
         onSession: (incoming) =>
           void new Peer({ transport: incoming.accept(protocol), side: "server", on: both(relay) }),
       });
@@ -50,7 +47,7 @@ describe.for(["moqt-16", "moqt-18"])("the same over QUIC alone in %s", (protocol
     const relay = new Relay({ cacheBytes: 1 << 20, queuedBytes: 1 << 20, graceMs: 0 });
     listener = listenNative({
       ...(await makeSelfSigned(Date.now())),
-      ...{ port: 0, loopback: true, maxConnections: 100, maxPerAddress: 100, log },
+      ...{ port: 0, loopback: true, maxConnections: 100, maxPerAddress: 100 },
       onSession: (transport) => {
         sessions.push(transport);
         void new Peer({ transport, side: "server", on: both(relay) });
