@@ -92,7 +92,7 @@ type Started = Omit<ReadyMessage, "type">;
 
 /** A role's modules are imported when it starts, so that no process carries another's. */
 const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = {
-  async control({ config, log, own, watch }) {
+  async control({ config, log, metrics, own, watch }) {
     const { startControl } = await import("./control/control.ts");
     const certificateFor = await certificatesForOthers(config, log, own);
     const control = own(
@@ -111,6 +111,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
           timeoutSeconds: config.timeoutSeconds,
           ladder: config.ladder,
         },
+        metrics,
         log,
       }),
     );

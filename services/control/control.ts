@@ -6,6 +6,7 @@ import { Failure } from "../lib/errors.ts";
 import { listenInternal, requestInternal, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { Metrics } from "../lib/metrics.ts";
 import type { LadderName } from "../live/ladder.ts";
 import { internalCalls } from "./internal.ts";
 import { Janitor, recordingRemover } from "./janitor.ts";
@@ -44,6 +45,7 @@ export interface ControlOptions {
   readonly certificateFor?: ((have: string) => Promise<object | undefined>) | undefined;
   /** Where the dashboard's built page is; without it there is none. */
   readonly pages?: string | undefined;
+  readonly metrics?: Metrics | undefined;
   readonly log: Log;
 }
 
@@ -70,6 +72,7 @@ const foldDays = 30;
 /** An event that comes again after so long takes effect again; nobody keeps one that long. */
 const eventDays = 90;
 const dayMs = 86_400_000;
+const latencyBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
 /** Opens the store, makes what a first start needs, and serves the roles and the API. Resolves once it listens. */
 export async function startControl(options: ControlOptions): Promise<Control> {
@@ -156,6 +159,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         });
       return api;
     };
+    const took = options.metrics?.histogram(
+      "sluice_api_seconds",
+      "From when control takes up a request of the API to the end of its answer",
+      latencyBuckets,
+    );
     const server = await listenInternal(
       options.address,
       async (request, response) => {
@@ -164,6 +172,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
           return sendJson(response, 200, await options.certificateFor(have));
         }
         if (request.url?.startsWith("/internal/")) return internal(request, response);
+        const fromMs = performance.now();
+        if (took) response.once("finish", () => took((performance.now() - fromMs) / 1_000));
         (await openApi())(request, response);
       },
       { secret: options.secret },

@@ -1,4 +1,5 @@
 import { Agent, request } from "node:http";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as wait } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 
@@ -24,6 +25,12 @@ export interface Timed {
   readonly name: string;
   readonly ms: number;
   readonly status: number;
+}
+
+/** Everything that was timed, and how late this thread itself was: no answer is taken up sooner. */
+export interface Load {
+  readonly timed: readonly Timed[];
+  readonly ownDelayMs: { readonly p50: number; readonly p99: number };
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
@@ -68,8 +75,15 @@ function pick(kinds: readonly Kind[], i: number): Kind {
   return kinds.at(-1)!;
 }
 
+const stepMs = 1;
+const delays = monitorEventLoopDelay({ resolution: stepMs });
+delays.enable();
 run(workerData as LoadOrder).then(
-  (timed) => parentPort!.postMessage(timed),
+  (timed) => {
+    const late = (percentile: number) => Math.max(0, delays.percentile(percentile) / 1e6 - stepMs);
+    const load: Load = { timed, ownDelayMs: { p50: late(50), p99: late(99) } };
+    parentPort!.postMessage(load);
+  },
   (error: unknown) => {
     throw error;
   },

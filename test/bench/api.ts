@@ -3,9 +3,9 @@ import { Worker } from "node:worker_threads";
 import { makeFlv } from "../support/flv.ts";
 import { type Sender, startSender } from "../support/sender.ts";
 import { startSluice } from "../support/sluice.ts";
-import type { Kind, LoadOrder, Timed } from "./api-load.ts";
+import type { Kind, Load, LoadOrder, Timed } from "./api-load.ts";
 import { createInput } from "./density.ts";
-import { descendants, usageOf } from "./processes.ts";
+import { descendants, usageOf, waitedSeconds } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 
 const broadcasts = 20;
@@ -38,20 +38,38 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
     ];
     const order = { base: http, token: apiToken, kinds, perSecond };
     await load({ ...order, seconds: warmSeconds });
-    const pids = {
-      control: descendants(sluice.pid, "role control"),
-      origin: descendants(sluice.pid, "role origin"),
-    };
-    const before = { control: usageOf(pids.control), origin: usageOf(pids.origin) };
+    const roles = { control: 0, ingest: 0, origin: 0 };
+    for (const role of Object.keys(roles) as (keyof typeof roles)[])
+      roles[role] = descendants(sluice.pid, `role ${role}`)[0]!;
+    const usage = () =>
+      Object.fromEntries(
+        Object.entries({ ...roles, bench: process.pid }).map(([role, pid]) => [
+          role,
+          { cpu: usageOf([pid]).cpuSeconds, waited: waitedSeconds(pid) },
+        ]),
+      );
+    // Asked for at the beginning too, because the delays of the event loop are those since they were last asked for.
+    const before = { figures: await scrape(sluice.ready.metrics), used: usage() };
     const beganMs = performance.now();
-    const timed = await load({ ...order, seconds });
+    const { timed, ownDelayMs } = await load({ ...order, seconds });
     const tookSeconds = (performance.now() - beganMs) / 1_000;
-    const cpu = (role: "control" | "origin") =>
-      ((usageOf(pids[role]).cpuSeconds - before[role].cpuSeconds) / tookSeconds) * 100;
-    const used = { control: cpu("control"), origin: cpu("origin") };
+    const after = { figures: await scrape(sluice.ready.metrics), used: usage() };
+    const shares = Object.entries(after.used).map(([who, { cpu, waited }]) => {
+      const was = before.used[who]!;
+      const percent = (spent: number) => (spent / tookSeconds) * 100;
+      return { who, cpu: percent(cpu - was.cpu), waited: percent(waited - was.waited) };
+    });
     const failed = timed.filter(({ status }) => status !== 200).length;
     const all = figures(timed);
     const each = kinds.map(({ name }) => [name, figures(timed.filter((one) => one.name === name))] as const);
+    const server = served(before.figures, after.figures);
+    const loop = {
+      p50: after.figures.get("nodejs_eventloop_lag_p50_seconds")! * 1_000,
+      p99: after.figures.get("nodejs_eventloop_lag_p99_seconds")! * 1_000,
+      max: after.figures.get("nodejs_eventloop_lag_max_seconds")! * 1_000,
+    };
+    const showDelay = (delay: { p50: number; p99: number }) =>
+      `p50 ${delay.p50.toFixed(1)}, p99 ${delay.p99.toFixed(1)} ms`;
     return {
       name: "api",
       load: `${perSecond} requests/s for ${seconds} s over the public port, ${broadcasts} broadcasts of 720p30 at ${(made.bitsPerSecond / 1e6).toFixed(1)} Mb/s each on air, after ${warmSeconds} s of warm-up; from when a request was due`,
@@ -61,9 +79,24 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
           ([name, one]) => [name, `p99 ${one.p99.toFixed(1)}; ${showSpread(one, "ms", 1)}`] as const,
         ),
         ["answers that were not 200", `${failed} of ${timed.length}`, "0"],
-        ["control, origin", `${used.control.toFixed(0)} %, ${used.origin.toFixed(0)} % of a core`],
+        [
+          "the same in control itself",
+          `${(server.within * 100).toFixed(2)} % within 20 ms, 99 % within ${server.p99Ms} ms`,
+        ],
+        ["control's event loop, in steps of 10 ms", `${showDelay(loop)}, at most ${loop.max.toFixed(1)} ms`],
+        ["the bench's own event loop is late by", showDelay(ownDelayMs)],
+        ...shares.map(
+          ({ who, cpu, waited }) =>
+            [
+              `${who}: processor, waited for one`,
+              `${cpu.toFixed(0)} %, ${waited.toFixed(0)} % of the time`,
+            ] as const,
+        ),
       ],
-      figures: { seconds, perSecond, broadcasts, failed, all, each: Object.fromEntries(each), cpu: used },
+      figures: {
+        ...{ seconds, perSecond, broadcasts, failed, all, each: Object.fromEntries(each) },
+        ...{ server, loop, ownDelayMs, shares },
+      },
     };
   } finally {
     await Promise.all(senders.map((sender) => sender.close()));
@@ -72,15 +105,44 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
 }
 
 /** On a thread of its own, so that what encodes nothing but sends much does not count. */
-async function load(order: LoadOrder): Promise<readonly Timed[]> {
+async function load(order: LoadOrder): Promise<Load> {
   const worker = new Worker(new URL("./api-load.ts", import.meta.url), { workerData: order });
-  const [timed] = (await once(worker, "message")) as [readonly Timed[]];
+  const [done] = (await once(worker, "message")) as [Load];
   await worker.terminate();
-  return timed;
+  return done;
 }
 
 function figures(timed: readonly Timed[]) {
   const ms = timed.map((one) => one.ms);
   const sorted = ms.toSorted((a, b) => a - b);
   return { ...spread(ms), p99: sorted[Math.min(sorted.length - 1, Math.floor(0.99 * sorted.length))]! };
+}
+
+/** The figures of control: by their names, buckets with their upper bounds. */
+async function scrape(metrics: string): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`${metrics}/metrics`)).text();
+  const found = new Map<string, number>();
+  for (const [, name, labels = "", value] of text.matchAll(/^(\w+)\{(.*)\} (\S+)$/gm)) {
+    if (!labels.includes('role="control"')) continue;
+    const le = /le="([^"]+)"/.exec(labels)?.[1];
+    found.set(le === undefined ? name! : `${name} ${le}`, Number(value));
+  }
+  return found;
+}
+
+/** How long requests took inside control between two looks, as well as its buckets tell. */
+function served(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>) {
+  const bucket = "sluice_api_seconds_bucket ";
+  const counts = [...after.keys()]
+    .filter((name) => name.startsWith(bucket))
+    .map((name) => ({
+      le: Number(name.slice(bucket.length).replace("+Inf", "Infinity")),
+      count: after.get(name)! - (before.get(name) ?? 0),
+    }))
+    .sort((a, b) => a.le - b.le);
+  const total = counts.at(-1)!.count;
+  return {
+    within: counts.find(({ le }) => le === 0.02)!.count / total,
+    p99Ms: counts.find(({ count }) => count >= 0.99 * total)!.le * 1_000,
+  };
 }

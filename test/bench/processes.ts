@@ -25,6 +25,11 @@ export function usage(pid: number): Usage {
   };
 }
 
+/** How long the main thread of `pid` was ready to run and had no processor, since it began (Linux' schedstat). */
+export function waitedSeconds(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[1]) / 1e9;
+}
+
 /** The sum over several processes. */
 export function usageOf(pids: readonly number[]): Usage {
   return pids.map(usage).reduce((a, b) => ({

@@ -1,12 +1,13 @@
-import { type Dialect, PostgresDialect } from "kysely";
+import { PostgresDialect } from "kysely";
 import pg from "pg";
 import { Failure, messageOf } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
+import type { Opened } from "./sqlite.ts";
 
 const int8 = 20;
 
 /** PostgreSQL at `url`; throws `Failure` when nobody answers there. What a commit has acknowledged is on the server's disk. */
-export async function postgres(url: string, log: Log | undefined): Promise<Dialect> {
+export async function postgres(url: string, log: Log | undefined): Promise<Opened> {
   const pool = new pg.Pool({
     connectionString: url,
     max: 8,
@@ -24,5 +25,5 @@ export async function postgres(url: string, log: Log | undefined): Promise<Diale
       cause: error,
     });
   }
-  return new PostgresDialect({ pool });
+  return { dialect: new PostgresDialect({ pool }), durable: async () => undefined };
 }

@@ -1,3 +1,4 @@
+import { fstatSync, statSync } from "node:fs";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +42,18 @@ onEachStore((store) => {
     await records.close();
     await open();
     expect(await records.input(made.uid)).toEqual(made);
+  });
+
+  test("a token is good from when it is made until another has its name or it is removed", async () => {
+    const scopes = ["stream:read"];
+    const found = async () => [await records.token("one"), await records.token("two")];
+    expect(await found()).toEqual([undefined, undefined]);
+    await records.write((tx) => tx.setToken("site", "one", scopes));
+    for (let i = 0; i < 2; i++) expect(await found()).toEqual([{ name: "site", scopes }, undefined]);
+    await records.write((tx) => tx.setToken("site", "two", scopes));
+    expect(await found()).toEqual([undefined, { name: "site", scopes }]);
+    await records.write((tx) => tx.removeToken("site"));
+    expect(await found()).toEqual([undefined, undefined]);
   });
 
   test("each write that touches live inputs is one version higher, and says what the roles must know", async () => {
@@ -145,6 +158,46 @@ describe("SQLite alone", () => {
 
   test("the file is its owner's alone", async () => {
     expect((await stat(file())).mode & 0o777).toBe(0o600);
+  });
+
+  test("nobody hears of a write before it is on the disk, and who reads does not wait for that", async () => {
+    await records.close();
+    const disk = { syncs: 0, reached: Promise.withResolvers<void>(), done: Promise.withResolvers<void>() };
+    const sync = async (fd: number) => {
+      expect(fstatSync(fd).ino).toBe(statSync(`${file()}-wal`).ino);
+      disk.syncs++;
+      disk.reached.resolve();
+      await disk.done.promise;
+    };
+    records = await Records.open({ file: file(), sync });
+    listen();
+    let answered = false;
+    const made = create("slow").finally(() => {
+      answered = true;
+    });
+    await disk.reached.promise;
+    expect((await records.inputs({ limit: 9, oldestFirst: true })).total).toBe(1);
+    expect([changes, answered, disk.syncs]).toEqual([[], false, 1]);
+    disk.done.resolve();
+    const { uid } = await made;
+    expect(changes).toMatchObject([{ set: { inputs: [{ uid }] } }]);
+  });
+
+  test("a write that does not reach the disk fails, and control says that it cannot write", async () => {
+    await records.close();
+    const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+    let failing = true;
+    const sync = async () => {
+      if (failing) throw full;
+    };
+    records = await Records.open({ file: file(), sync });
+    listen();
+    await expect(create()).rejects.toBe(full);
+    expect(records.broken).toMatch(/refuses writes: ENOSPC/);
+    failing = false;
+    await create();
+    expect(records.broken).toBeUndefined();
+    expect(changes.map(({ version }) => version)).toEqual([1, 2]);
   });
 
   test("a store that a newer version wrote is refused with a sentence", async () => {

@@ -75,6 +75,12 @@ export type Status = Selectable<StatusRow>;
 export type Video = Selectable<VideoRow>;
 export type Writer = Transaction<Tables>;
 
+/** Who asks with an API token. */
+export interface Holder {
+  readonly name: string;
+  readonly scopes: readonly string[];
+}
+
 /** An API token, without what makes it one. */
 export interface ApiToken {
   readonly name: string;
@@ -84,7 +90,11 @@ export interface ApiToken {
 
 /** Where the store is: a file of SQLite, or a PostgreSQL. */
 export type Place =
-  | { readonly file: string }
+  | {
+      readonly file: string;
+      /** In place of the system's own way to bring what was written to a descriptor onto the disk. */
+      readonly sync?: (fd: number) => Promise<void>;
+    }
   | { readonly databaseUrl: string; readonly log?: Log | undefined };
 
 export interface InputFilter {
@@ -122,18 +132,24 @@ export class Records {
   /** Told after every write. */
   onWrite: () => void = () => undefined;
   readonly #db: Kysely<Tables>;
+  readonly #durable: () => Promise<void>;
+  /** Who holds the token with this hash, while nothing of tokens is changed: every request asks. */
+  #holders = new Map<string, Holder>();
+  /** Committed, and perhaps not on the disk yet. */
+  readonly #untold: Change[] = [];
   #last: Promise<unknown> = Promise.resolve();
   #broken: string | undefined;
 
-  private constructor(db: Kysely<Tables>) {
+  private constructor(db: Kysely<Tables>, durable: () => Promise<void>) {
     this.#db = db;
+    this.#durable = durable;
   }
 
   /** Opens the database, makes a file when missing, and brings it to this version's shape. */
   static async open(where: Place): Promise<Records> {
-    const dialect =
+    const { dialect, durable } =
       "file" in where
-        ? sqlite(where.file)
+        ? sqlite(where.file, where.sync)
         : await (await import("./postgres.ts")).postgres(where.databaseUrl, where.log);
     const db = new Kysely<Tables>({ dialect });
     try {
@@ -143,7 +159,7 @@ export class Records {
         .values({ name: "snapshot", value: 0 })
         .onConflict((c) => c.doNothing())
         .execute();
-      return new Records(db);
+      return new Records(db, durable);
     } catch (error) {
       await db.destroy();
       throw error;
@@ -170,10 +186,14 @@ export class Records {
         const done = await this.#db.transaction().execute(async (tx) => {
           const inputs = new Inputs(tx);
           const result = await work(inputs);
-          return { result, ...(await inputs.change()) };
+          return { result, ...(await inputs.change()), tokens: inputs.tokensChanged };
         });
+        if (done.tokens) this.#holders = new Map();
+        if (done.change) this.#untold.push(done.change);
+        // A commit that did not reach the disk is there all the same: the roles hear of it with the next that does.
+        await this.#durable();
         this.#broken = undefined;
-        if (done.change) this.onChange(done.change);
+        for (const change of this.#untold.splice(0)) this.onChange(change);
         this.onWrite();
         return { result: done.result, version: done.version };
       } catch (error) {
@@ -342,15 +362,20 @@ export class Records {
   }
 
   /** The token whose SHA-256 this is. */
-  async token(
-    sha256: string,
-  ): Promise<{ readonly name: string; readonly scopes: readonly string[] } | undefined> {
+  async token(sha256: string): Promise<Holder | undefined> {
+    // One that is read while a change is committed goes where nobody looks any more.
+    const holders = this.#holders;
+    const known = holders.get(sha256);
+    if (known) return known;
     const row = await this.#db
       .selectFrom("api_tokens")
       .select(["name", "scopes"])
       .where("sha256", "=", sha256)
       .executeTakeFirst();
-    return row && { name: row.name, scopes: JSON.parse(row.scopes) as string[] };
+    if (!row) return undefined;
+    const holder = { name: row.name, scopes: JSON.parse(row.scopes) as string[] };
+    holders.set(sha256, holder);
+    return holder;
   }
 
   async tokens(): Promise<readonly ApiToken[]> {
@@ -481,9 +506,14 @@ export class Inputs {
   readonly #touched = new Set<string>();
   readonly #gate = new Map<string, GateRecord | undefined>();
   readonly #outputs = new Set<string>();
+  #tokensChanged = false;
 
   constructor(tx: Writer) {
     this.tx = tx;
+  }
+
+  get tokensChanged(): boolean {
+    return this.#tokensChanged;
   }
 
   /** The gate has to know this record, or that there is none any more. */
@@ -647,6 +677,7 @@ export class Inputs {
 
   /** Makes `sha256` the one token called `name`. */
   async setToken(name: string, sha256: string, scopes: readonly string[]): Promise<ApiToken> {
+    this.#tokensChanged = true;
     const values = { sha256, scopes: JSON.stringify(scopes), created: now() };
     await this.tx
       .insertInto("api_tokens")
@@ -667,6 +698,7 @@ export class Inputs {
 
   /** False when there is no such token. */
   async removeToken(name: string): Promise<boolean> {
+    this.#tokensChanged = true;
     const { numDeletedRows } = await this.tx
       .deleteFrom("api_tokens")
       .where("name", "=", name)
