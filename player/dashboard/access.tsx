@@ -1,10 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
-import { confirm } from "./confirm.tsx";
-import { Form, TextField, Trouble, useWork } from "./forms.tsx";
+import { DeleteButton } from "./confirm.tsx";
+import { Form, FormDialog, into, Submit, sets, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import { Button, Card, Copyable, Dialog, Empty, Head, Note, say, Waiting } from "./parts.tsx";
+import { Button, Card, Copyable, Empty, Head, ShownOnce, say, Waiting } from "./parts.tsx";
 import { TokenBuilder } from "./token-builder.tsx";
 import type { SigningKey } from "./types.ts";
 import { moment } from "./words.ts";
@@ -45,13 +45,7 @@ function Keys(): JSX.Element {
       about="For tokens that your own server signs. Only public halves are kept here."
       actions={
         <>
-          <Button
-            onClick={() => {
-              uploading.value = true;
-            }}
-          >
-            Upload a public key
-          </Button>
+          <Button onClick={sets(uploading, true)}>Upload a public key</Button>
           <Button icon="plus" busy={work.busy.value} onClick={create}>
             New key
           </Button>
@@ -76,22 +70,14 @@ function Keys(): JSX.Element {
                     <code>{id}</code>
                     <span class="hint">{moment(created)}</span>
                   </div>
-                  <Button
-                    kind="quiet"
-                    icon="trash"
+                  <DeleteButton
                     label={`Revoke key ${id}`}
-                    onClick={() =>
-                      confirm({
-                        title: "Revoke this key?",
-                        text: "Every token that it signed is refused within a second, also for viewers who are watching.",
-                        action: "Revoke key",
-                        does: async () => {
-                          await call("DELETE", `${stream}/keys/${encodeURIComponent(id)}`);
-                          say("Revoked.");
-                          await keys.reload();
-                        },
-                      })
-                    }
+                    title="Revoke this key?"
+                    text="Every token that it signed is refused within a second, also for viewers who are watching."
+                    action="Revoke key"
+                    path={`${stream}/keys/${encodeURIComponent(id)}`}
+                    then={keys.reload}
+                    says="Revoked."
                   />
                 </li>
               ))}
@@ -100,21 +86,15 @@ function Keys(): JSX.Element {
         }
       </Waiting>
       {made.value && (
-        <Dialog
+        <ShownOnce
           title="Your new signing key"
-          onClose={() => {
-            made.value = undefined;
-          }}
+          note="The private key is shown this once. Copy it now, to where your server keeps its secrets."
+          onClose={sets(made, undefined)}
         >
-          <div class="stack">
-            <Note tone="warn">
-              The private key is shown this once. Copy it now, to where your server keeps its secrets.
-            </Note>
-            <Copyable label="Key id (kid)" value={made.value.id} />
-            <Copyable label="Private key, PEM" value={atob(made.value.pem)} secret />
-            <Copyable label="Private key, JWK in base64" value={made.value.jwk} secret />
-          </div>
-        </Dialog>
+          <Copyable label="Key id (kid)" value={made.value.id} />
+          <Copyable label="Private key, PEM" value={atob(made.value.pem)} secret />
+          <Copyable label="Private key, JWK in base64" value={made.value.jwk} secret />
+        </ShownOnce>
       )}
       {uploading.value && (
         <Upload
@@ -143,28 +123,17 @@ function Upload({ onClose }: { readonly onClose: () => void }): JSX.Element {
       },
     );
   return (
-    <Dialog title="Upload a public key" onClose={onClose}>
-      <Form onSubmit={upload}>
-        <TextField
-          label="Public key"
-          hint="PEM or JWK of RSA, P-256 or Ed25519. The private half never leaves you."
-          lines={8}
-          mono
-          value={key.value}
-          error={work.wrong("/publicKey")}
-          onInput={(value) => {
-            key.value = value;
-          }}
-        />
-        <Trouble of={work} fields={["/publicKey"]} />
-        <div class="dialog-actions">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Upload
-          </Button>
-        </div>
-      </Form>
-    </Dialog>
+    <FormDialog title="Upload a public key" action="Upload" of={work} onSubmit={upload} onClose={onClose}>
+      <TextField
+        label="Public key"
+        hint="PEM or JWK of RSA, P-256 or Ed25519. The private half never leaves you."
+        lines={8}
+        mono
+        value={key.value}
+        error={work.wrong("/publicKey")}
+        onInput={into(key)}
+      />
+    </FormDialog>
   );
 }
 
@@ -204,16 +173,14 @@ function Revoke(): JSX.Element {
           mono
           value={text.value}
           error={work.wrong("/token") ?? work.wrong("/viewerId")}
-          onInput={(value) => {
-            text.value = value;
-          }}
+          onInput={into(text)}
         />
-        <Trouble of={work} fields={["/token", "/viewerId"]} />
-        <div class="row end">
-          <Button kind="danger" type="submit" busy={work.busy.value} disabled={!text.value.trim()}>
-            {isToken ? "Revoke this token" : "Revoke this viewer’s tokens"}
-          </Button>
-        </div>
+        <Submit
+          of={work}
+          kind="danger"
+          disabled={!text.value.trim()}
+          action={isToken ? "Revoke this token" : "Revoke this viewer’s tokens"}
+        />
       </Form>
     </Card>
   );

@@ -1,10 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, session, signOut } from "./api.ts";
-import { confirm } from "./confirm.tsx";
-import { Form, TextField, Trouble, useWork } from "./forms.tsx";
+import { DeleteButton } from "./confirm.tsx";
+import { Choice, Form, FormDialog, into, Submit, sets, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import { Badge, Button, Card, Copyable, Dialog, Head, Note, say, Waiting } from "./parts.tsx";
+import { Badge, Button, Card, Copyable, Head, ShownOnce, say, Waiting } from "./parts.tsx";
 import type { ApiToken, AuditEntry } from "./types.ts";
 import { ago, moment } from "./words.ts";
 
@@ -42,12 +42,7 @@ function Tokens(): JSX.Element {
       title="API tokens"
       about="For programs: the API speaks as Cloudflare Stream’s does."
       actions={
-        <Button
-          icon="plus"
-          onClick={() => {
-            adding.value = true;
-          }}
-        >
+        <Button icon="plus" onClick={sets(adding, true)}>
           New token
         </Button>
       }
@@ -71,22 +66,14 @@ function Tokens(): JSX.Element {
                 {name === "admin" ? (
                   <span class="hint">In the file admin-token</span>
                 ) : (
-                  <Button
-                    kind="quiet"
-                    icon="trash"
+                  <DeleteButton
                     label={`Revoke token ${name}`}
-                    onClick={() =>
-                      confirm({
-                        title: `Revoke ${name}?`,
-                        text: "Programs that use it are refused from now on.",
-                        action: "Revoke token",
-                        does: async () => {
-                          await call("DELETE", `/v1/tokens/${encodeURIComponent(name)}`);
-                          say("Revoked.");
-                          await tokens.reload();
-                        },
-                      })
-                    }
+                    title={`Revoke ${name}?`}
+                    text="Programs that use it are refused from now on."
+                    action="Revoke token"
+                    path={`/v1/tokens/${encodeURIComponent(name)}`}
+                    then={tokens.reload}
+                    says="Revoked."
                   />
                 )}
               </li>
@@ -96,9 +83,7 @@ function Tokens(): JSX.Element {
       </Waiting>
       {adding.value && (
         <NewToken
-          onClose={() => {
-            adding.value = false;
-          }}
+          onClose={sets(adding, false)}
           added={(token) => {
             adding.value = false;
             made.value = token;
@@ -107,98 +92,61 @@ function Tokens(): JSX.Element {
         />
       )}
       {made.value && (
-        <Dialog
+        <ShownOnce
           title={`The token ${made.value.name}`}
-          onClose={() => {
-            made.value = undefined;
-          }}
+          note="It is shown this once; only its hash is kept. Copy it now."
+          onClose={sets(made, undefined)}
         >
-          <div class="stack">
-            <Note tone="warn">It is shown this once; only its hash is kept. Copy it now.</Note>
-            <Copyable label="Token" value={made.value.token} />
-            <Copyable
-              label="Try it"
-              value={`curl -H "Authorization: Bearer ${made.value.token}" ${location.origin}/client/v4/accounts/local/stream/live_inputs`}
-            />
-          </div>
-        </Dialog>
+          <Copyable label="Token" value={made.value.token} />
+          <Copyable
+            label="Try it"
+            value={`curl -H "Authorization: Bearer ${made.value.token}" ${location.origin}/client/v4/accounts/local/stream/live_inputs`}
+          />
+        </ShownOnce>
       )}
     </Card>
   );
 }
+
+const choices = {
+  "stream:read": { name: "Read", about: "See live inputs and videos, change nothing." },
+  "stream:write": { name: "Read and change", about: "Live inputs, videos, keys, webhooks." },
+  admin: { name: "Everything", about: "Also tokens, the audit log and the password." },
+};
+const scopesOf: Readonly<Record<keyof typeof choices, readonly string[]>> = {
+  "stream:read": ["stream:read"],
+  "stream:write": ["stream:read", "stream:write"],
+  admin: ["admin"],
+};
 
 function NewToken(props: {
   readonly onClose: () => void;
   readonly added: (made: ApiToken & { token: string }) => void;
 }): JSX.Element {
   const name = useSignal("");
-  const scope = useSignal("stream:write");
+  const scope = useSignal<keyof typeof choices>("stream:write");
   const work = useWork();
-  const scopes = {
-    "stream:read": ["stream:read"],
-    "stream:write": ["stream:read", "stream:write"],
-    admin: ["admin"],
-  };
+  const make = () =>
+    work.run(
+      () =>
+        call<ApiToken & { token: string }>("POST", "/v1/tokens", {
+          name: name.value.trim(),
+          scopes: scopesOf[scope.value],
+        }),
+      props.added,
+    );
   return (
-    <Dialog title="New API token" onClose={props.onClose}>
-      <Form
-        onSubmit={() =>
-          work.run(
-            () =>
-              call<ApiToken & { token: string }>("POST", "/v1/tokens", {
-                name: name.value.trim(),
-                scopes: scopes[scope.value as keyof typeof scopes],
-              }),
-            props.added,
-          )
-        }
-      >
-        <TextField
-          label="Name"
-          hint="Letters, digits, dots, dashes: what will use it."
-          placeholder="website"
-          value={name.value}
-          error={work.wrong("/name")}
-          onInput={(value) => {
-            name.value = value;
-          }}
-        />
-        <fieldset class="choice">
-          <legend>May</legend>
-          <div class="choice-options">
-            {(
-              [
-                ["stream:read", "Read", "See live inputs and videos, change nothing."],
-                ["stream:write", "Read and change", "Live inputs, videos, keys, webhooks."],
-                ["admin", "Everything", "Also tokens, the audit log and the password."],
-              ] as const
-            ).map(([value, title, about]) => (
-              <label key={value} class="choice-option">
-                <input
-                  type="radio"
-                  name="scope"
-                  checked={scope.value === value}
-                  onChange={() => {
-                    scope.value = value;
-                  }}
-                />
-                <span>
-                  <b>{title}</b>
-                  <span class="hint">{about}</span>
-                </span>
-              </label>
-            ))}
-          </div>
-        </fieldset>
-        <Trouble of={work} fields={["/name"]} />
-        <div class="dialog-actions">
-          <Button onClick={props.onClose}>Cancel</Button>
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Make token
-          </Button>
-        </div>
-      </Form>
-    </Dialog>
+    <FormDialog title="New API token" action="Make token" of={work} onSubmit={make} onClose={props.onClose}>
+      <TextField
+        label="Name"
+        hint="Letters, digits, dots, dashes: what will use it."
+        placeholder="website"
+        value={name.value}
+        error={work.wrong("/name")}
+        onInput={into(name)}
+      />
+      <Choice label="May" value={scope.value} options={choices} onChange={into(scope)} />
+    </FormDialog>
   );
 }
 
@@ -244,9 +192,7 @@ function Password(): JSX.Element {
             autocomplete="current-password"
             value={current.value}
             error={work.wrong("/current")}
-            onInput={(value) => {
-              current.value = value;
-            }}
+            onInput={into(current)}
           />
         )}
         <TextField
@@ -256,16 +202,9 @@ function Password(): JSX.Element {
           autocomplete="new-password"
           value={password.value}
           error={work.wrong("/password")}
-          onInput={(value) => {
-            password.value = value;
-          }}
+          onInput={into(password)}
         />
-        <Trouble of={work} fields={["/current", "/password"]} />
-        <div class="row end">
-          <Button kind="main" type="submit" busy={work.busy.value} disabled={!password.value}>
-            {isSet ? "Change" : "Set password"}
-          </Button>
-        </div>
+        <Submit of={work} disabled={!password.value} action={isSet ? "Change" : "Set password"} />
       </Form>
     </Card>
   );

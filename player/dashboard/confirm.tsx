@@ -1,7 +1,8 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
+import { call } from "./api.ts";
 import { Trouble, useWork } from "./forms.tsx";
-import { Button, Dialog } from "./parts.tsx";
+import { Button, Dialog, say } from "./parts.tsx";
 
 interface Question {
   readonly title: string;
@@ -39,5 +40,33 @@ export function Confirmation(): JSX.Element | null {
         </div>
       </div>
     </Dialog>
+  );
+}
+
+/** A button that deletes what is at `path` of the API, once that was confirmed. A mere icon where it has a `label`. */
+export function DeleteButton(
+  props: Omit<Question, "does"> & {
+    readonly path: string;
+    readonly label?: string;
+    readonly says?: string;
+    readonly then: () => unknown;
+    readonly children?: ComponentChildren;
+  },
+): JSX.Element {
+  const { path, label, says = "Deleted.", then, children, ...question } = props;
+  const does = async () => {
+    await call("DELETE", path);
+    await then();
+    say(says);
+  };
+  return (
+    <Button
+      kind={children ? "danger" : "quiet"}
+      icon="trash"
+      {...(label && { label })}
+      onClick={() => confirm({ ...question, does })}
+    >
+      {children}
+    </Button>
   );
 }

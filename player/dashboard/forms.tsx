@@ -1,10 +1,24 @@
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import { Refused, sentenceOf } from "./api.ts";
-import { Note } from "./parts.tsx";
+import { Button, Dialog, Note } from "./parts.tsx";
 
 type Children = { readonly children?: ComponentChildren };
+
+/** Puts what a control says into a signal. */
+export function into<T>(signal: Signal<T>): (value: T) => void {
+  return (value) => {
+    signal.value = value;
+  };
+}
+
+/** Puts one value into a signal, whatever happens. */
+export function sets<T>(signal: Signal<T>, value: T): () => void {
+  return () => {
+    signal.value = value;
+  };
+}
 
 interface FieldProps {
   readonly label: string;
@@ -102,6 +116,17 @@ export function TextField(
   );
 }
 
+/** The name in somebody's `meta`. */
+export function NameField(props: {
+  readonly value: string;
+  readonly onInput: (value: string) => void;
+  readonly of: Work;
+  readonly placeholder?: string;
+}): JSX.Element {
+  const { of, ...field } = props;
+  return <TextField label="Name" {...field} error={of.wrong("/meta")} />;
+}
+
 export function Select(
   props: FieldProps & {
     readonly value: string;
@@ -197,12 +222,16 @@ export function Choice<V extends string>(props: {
 export function useWork() {
   const busy = useSignal(false);
   const trouble = useSignal<unknown>(undefined);
+  const asked = useRef(new Set<string>());
   return {
     busy,
     trouble,
-    /** What the server says of this field of the body. */
-    wrong: (pointer: string): string | undefined =>
-      trouble.value instanceof Refused ? trouble.value.fields.get(pointer) : undefined,
+    /** What the server says of this field of the body; whoever asks shows it. */
+    wrong(pointer: string): string | undefined {
+      asked.current.add(pointer);
+      return trouble.value instanceof Refused ? trouble.value.fields.get(pointer) : undefined;
+    },
+    isShown: (pointer: string): boolean => asked.current.has(pointer),
     async run<T>(does: () => Promise<T>, then?: (done: T) => unknown): Promise<void> {
       if (busy.value) return;
       busy.value = true;
@@ -221,19 +250,11 @@ export function useWork() {
 export type Work = ReturnType<typeof useWork>;
 
 /** Why the last change was refused, where no field of the form says it. */
-export function Trouble({
-  of,
-  fields = [],
-}: {
-  readonly of: Work;
-  readonly fields?: readonly string[];
-}): JSX.Element | null {
+export function Trouble({ of }: { readonly of: Work }): JSX.Element | null {
   const error = of.trouble.value;
   if (error === undefined) return null;
   const isElsewhere =
-    error instanceof Refused &&
-    error.fields.size > 0 &&
-    [...error.fields.keys()].every((field) => fields.includes(field));
+    error instanceof Refused && error.fields.size > 0 && [...error.fields.keys()].every(of.isShown);
   return isElsewhere ? null : <Note tone="bad">{sentenceOf(error)}</Note>;
 }
 
@@ -252,5 +273,53 @@ export function Form(
     >
       {props.children}
     </form>
+  );
+}
+
+interface Sending {
+  /** What the button says that sends it. */
+  readonly action: string;
+  readonly of: Work;
+}
+
+/** The end of a form on a page: what was wrong with it, and the button that sends it. */
+export function Submit(
+  props: Sending & { readonly kind?: "main" | "danger"; readonly disabled?: boolean },
+): JSX.Element {
+  const { of, action, kind = "main", disabled = false } = props;
+  return (
+    <>
+      <Trouble of={of} />
+      <div class="row end">
+        <Button kind={kind} type="submit" busy={of.busy.value} disabled={disabled}>
+          {action}
+        </Button>
+      </div>
+    </>
+  );
+}
+
+/** A form in a window of its own. */
+export function FormDialog(
+  props: Sending & {
+    readonly title: string;
+    readonly onSubmit: () => unknown;
+    readonly onClose: () => void;
+  } & Children,
+): JSX.Element {
+  const { title, action, of, onSubmit, onClose, children } = props;
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <Form onSubmit={onSubmit}>
+        {children}
+        <Trouble of={of} />
+        <div class="dialog-actions">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button kind="main" type="submit" busy={of.busy.value}>
+            {action}
+          </Button>
+        </div>
+      </Form>
+    </Dialog>
   );
 }

@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
-import { confirm } from "./confirm.tsx";
-import { Choice, Form, Select, Switch, TextField, Trouble, useWork } from "./forms.tsx";
+import { DeleteButton } from "./confirm.tsx";
+import { Choice, Form, NameField, Select, Switch, TextField, Trouble, useWork } from "./forms.tsx";
 import { Button, Card, Note, say } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import type { Input, InputChange } from "./types.ts";
@@ -115,12 +115,7 @@ export function InputSettings(props: {
     <Form onSubmit={save} class="settings">
       <Card title="General">
         <div class="stack">
-          <TextField
-            label="Name"
-            value={name}
-            error={work.wrong("/meta")}
-            onInput={(name) => set({ name })}
-          />
+          <NameField value={name} onInput={(name) => set({ name })} of={work} />
           <Switch
             label="Enabled"
             hint="Off refuses encoders, and ends the one that publishes."
@@ -202,10 +197,7 @@ export function InputSettings(props: {
           />
         </div>
       </Card>
-      <Trouble
-        of={work}
-        fields={["/meta", "/ladder", "/deleteRecordingAfterDays", "/recording/timeoutSeconds"]}
-      />
+      <Trouble of={work} />
       <div class={`save${touched ? " touched" : ""}`}>
         {touched && <span class="hint">There are changes that are not saved.</span>}
         <Button
@@ -224,24 +216,15 @@ export function InputSettings(props: {
       <Card title="Delete this live input" class="danger-zone">
         <div class="row spread">
           <p class="about">Ends what it publishes and makes its key worthless. Its recordings stay.</p>
-          <Button
-            kind="danger"
-            icon="trash"
-            onClick={() =>
-              confirm({
-                title: `Delete ${nameOf(input, "this live input")}?`,
-                text: "Its encoder is disconnected, and its address answers nobody from then on. Recordings stay. This cannot be undone.",
-                action: "Delete live input",
-                does: async () => {
-                  await call("DELETE", `${stream}/live_inputs/${input.uid}`);
-                  go(home);
-                  say("Deleted.");
-                },
-              })
-            }
+          <DeleteButton
+            title={`Delete ${nameOf(input, "this live input")}?`}
+            text="Its encoder is disconnected, and its address answers nobody from then on. Recordings stay. This cannot be undone."
+            action="Delete live input"
+            path={`${stream}/live_inputs/${input.uid}`}
+            then={() => go(home)}
           >
             Delete
-          </Button>
+          </DeleteButton>
         </div>
       </Card>
       {work.trouble.value !== undefined && origin && <Note tone="bad">{origin}</Note>}

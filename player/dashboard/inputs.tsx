@@ -1,10 +1,10 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, session, stream } from "./api.ts";
-import { Form, Switch, TextField, Trouble, useWork } from "./forms.tsx";
+import { FormDialog, into, NameField, Switch, sets, useWork } from "./forms.tsx";
 import { Icon } from "./icons.tsx";
 import { useLoaded } from "./load.ts";
-import { Badge, Button, Card, Dialog, Empty, Head, LinkButton, Note, Waiting } from "./parts.tsx";
+import { Badge, Button, Card, Empty, Head, LinkButton, Note, Waiting } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import { Thumbnail } from "./thumbnail.tsx";
 import type { Input, InputSummary, Video } from "./types.ts";
@@ -25,9 +25,7 @@ export function Inputs(): JSX.Element {
     },
     { everyMs: 4_000 },
   );
-  const open = () => {
-    creating.value = true;
-  };
+  const open = sets(creating, true);
   const onAir = all.data.value?.onAir.size ?? 0;
   return (
     <>
@@ -72,13 +70,7 @@ export function Inputs(): JSX.Element {
           )
         }
       </Waiting>
-      {creating.value && (
-        <NewInput
-          onClose={() => {
-            creating.value = false;
-          }}
-        />
-      )}
+      {creating.value && <NewInput onClose={sets(creating, false)} />}
     </>
   );
 }
@@ -149,41 +141,20 @@ function NewInput({ onClose }: { readonly onClose: () => void }): JSX.Element {
       (made) => go(`${home}/inputs/${made.uid}`),
     );
   return (
-    <Dialog title="New live input" onClose={onClose}>
-      <Form onSubmit={create}>
-        <TextField
-          label="Name"
-          placeholder="Main stage"
-          value={name.value}
-          error={work.wrong("/meta")}
-          onInput={(value) => {
-            name.value = value;
-          }}
-        />
-        <Switch
-          label="Record each broadcast"
-          hint="The recording is there the moment the broadcast ends."
-          on={record.value}
-          onChange={(on) => {
-            record.value = on;
-          }}
-        />
-        <Switch
-          label="Only viewers with a token"
-          hint="Playback needs a signed URL; make them under Playback access or with the API."
-          on={signed.value}
-          onChange={(on) => {
-            signed.value = on;
-          }}
-        />
-        <Trouble of={work} fields={["/meta"]} />
-        <div class="dialog-actions">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Create
-          </Button>
-        </div>
-      </Form>
-    </Dialog>
+    <FormDialog title="New live input" action="Create" of={work} onSubmit={create} onClose={onClose}>
+      <NameField placeholder="Main stage" value={name.value} onInput={into(name)} of={work} />
+      <Switch
+        label="Record each broadcast"
+        hint="The recording is there the moment the broadcast ends."
+        on={record.value}
+        onChange={into(record)}
+      />
+      <Switch
+        label="Only viewers with a token"
+        hint="Playback needs a signed URL; make them under Playback access or with the API."
+        on={signed.value}
+        onChange={into(signed)}
+      />
+    </FormDialog>
   );
 }

@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { session, signIn } from "./api.ts";
-import { Form, TextField, Trouble, useWork } from "./forms.tsx";
+import { Form, into, TextField, Trouble, useWork } from "./forms.tsx";
 import { Button, Note } from "./parts.tsx";
 import { Brand } from "./shell.tsx";
 
@@ -49,9 +49,7 @@ export function Login({ why }: { readonly why: string | undefined }): JSX.Elemen
               autocomplete="current-password"
               autofocus
               value={password.value}
-              onInput={(value) => {
-                password.value = value;
-              }}
+              onInput={into(password)}
             />
             <Trouble of={work} />
             <Button kind="main" type="submit" busy={work.busy.value} disabled={!password.value}>

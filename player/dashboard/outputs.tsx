@@ -1,12 +1,12 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
-import { confirm } from "./confirm.tsx";
-import { Form, Select, Switch, TextField, Trouble, useWork } from "./forms.tsx";
+import { DeleteButton } from "./confirm.tsx";
+import { FormDialog, into, Select, Switch, sets, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import { Badge, Button, Card, Dialog, Empty, say, Waiting } from "./parts.tsx";
+import { Badge, Button, Card, Empty, Waiting } from "./parts.tsx";
 import type { Input, Output } from "./types.ts";
-import { ago } from "./words.ts";
+import { ago, hostOf } from "./words.ts";
 
 type State = NonNullable<Output["status"]>["current"];
 
@@ -36,9 +36,7 @@ export function Outputs({ input }: { readonly input: Input }): JSX.Element {
     everyMs: 2_000,
   });
   const adding = useSignal(false);
-  const open = () => {
-    adding.value = true;
-  };
+  const open = sets(adding, true);
   return (
     <Card
       title="Outputs"
@@ -73,9 +71,7 @@ export function Outputs({ input }: { readonly input: Input }): JSX.Element {
       {adding.value && (
         <Add
           path={path}
-          onClose={() => {
-            adding.value = false;
-          }}
+          onClose={sets(adding, false)}
           added={() => {
             adding.value = false;
             void outputs.reload();
@@ -131,22 +127,13 @@ function Row(props: {
           chosen.value = undefined;
         }}
       />
-      <Button
-        kind="quiet"
-        icon="trash"
+      <DeleteButton
         label={`Delete output ${name}`}
-        onClick={() =>
-          confirm({
-            title: `Delete the output to ${name}?`,
-            text: "It is disconnected, and its stream key is forgotten here.",
-            action: "Delete output",
-            does: async () => {
-              await call("DELETE", `${path}/${output.uid}`);
-              say("Deleted.");
-              await reload();
-            },
-          })
-        }
+        title={`Delete the output to ${name}?`}
+        text="It is disconnected, and its stream key is forgotten here."
+        action="Delete output"
+        path={`${path}/${output.uid}`}
+        then={reload}
       />
     </li>
   );
@@ -167,55 +154,38 @@ function Add(props: {
       props.added,
     );
   return (
-    <Dialog title="Add an output" onClose={props.onClose}>
-      <Form onSubmit={add}>
-        <Select
-          label="Service"
-          value={service.value}
-          options={Object.entries(services).map(([value, { name }]) => [value, name] as const)}
-          onChange={(value) => {
-            service.value = value as Service;
-            url.value = services[service.value].url;
-          }}
-        />
-        <TextField
-          label="Server"
-          hint={
-            service.value === "relay"
-              ? "https:// or moqt:// for QUIC alone, with {key} where the key belongs in it; else it is the session’s token."
-              : "As the service gives it to encoders; look there whether it is still this one."
-          }
-          type="url"
-          mono
-          value={url.value}
-          error={work.wrong("/url")}
-          onInput={(value) => {
-            url.value = value;
-          }}
-        />
-        <TextField
-          label="Stream key"
-          hint="The service’s, not the one of this input. It is kept sealed."
-          type="password"
-          mono
-          value={key.value}
-          error={work.wrong("/streamKey")}
-          onInput={(value) => {
-            key.value = value;
-          }}
-        />
-        <Trouble of={work} fields={["/url", "/streamKey"]} />
-        <div class="dialog-actions">
-          <Button onClick={props.onClose}>Cancel</Button>
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Add
-          </Button>
-        </div>
-      </Form>
-    </Dialog>
+    <FormDialog title="Add an output" action="Add" of={work} onSubmit={add} onClose={props.onClose}>
+      <Select
+        label="Service"
+        value={service.value}
+        options={Object.entries(services).map(([value, { name }]) => [value, name] as const)}
+        onChange={(value) => {
+          service.value = value as Service;
+          url.value = services[service.value].url;
+        }}
+      />
+      <TextField
+        label="Server"
+        hint={
+          service.value === "relay"
+            ? "https:// or moqt:// for QUIC alone, with {key} where the key belongs in it; else it is the session’s token."
+            : "As the service gives it to encoders; look there whether it is still this one."
+        }
+        type="url"
+        mono
+        value={url.value}
+        error={work.wrong("/url")}
+        onInput={into(url)}
+      />
+      <TextField
+        label="Stream key"
+        hint="The service’s, not the one of this input. It is kept sealed."
+        type="password"
+        mono
+        value={key.value}
+        error={work.wrong("/streamKey")}
+        onInput={into(key)}
+      />
+    </FormDialog>
   );
-}
-
-function hostOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).host : url;
 }

@@ -279,6 +279,20 @@ export function Dialog(
   );
 }
 
+/** A secret that is shown this once; `note` says so. */
+export function ShownOnce(
+  props: { readonly title: string; readonly note: string; readonly onClose: () => void } & Children,
+): JSX.Element {
+  return (
+    <Dialog title={props.title} onClose={props.onClose}>
+      <div class="stack">
+        <Note tone="warn">{props.note}</Note>
+        {props.children}
+      </div>
+    </Dialog>
+  );
+}
+
 /** Pages beside each other, each at an address of its own. */
 export function Tabs(props: {
   readonly label: string;

@@ -5,10 +5,10 @@ import type { SluicePlayer } from "../player.ts";
 import { embedCode, playbackOf, watchUrl } from "./addresses.ts";
 import { call, stream } from "./api.ts";
 import { Audience } from "./audience.tsx";
-import { confirm } from "./confirm.tsx";
-import { Form, Switch, TextField, Trouble, useWork } from "./forms.tsx";
+import { DeleteButton } from "./confirm.tsx";
+import { Form, FormDialog, into, NameField, Submit, Switch, sets, TextField, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import { Badge, Button, Card, Copyable, Dialog, Head, LinkButton, Note, say, Waiting } from "./parts.tsx";
+import { Badge, Button, Card, Copyable, Head, LinkButton, Note, say, Waiting } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import { Preview } from "./preview.tsx";
 import { titleOf } from "./recordings.tsx";
@@ -38,34 +38,20 @@ export function RecordingPage({ uid }: { readonly uid: string }): JSX.Element {
         actions={
           video && (
             <>
-              <Button
-                icon="scissors"
-                onClick={() => {
-                  clipping.value = true;
-                }}
-              >
+              <Button icon="scissors" onClick={sets(clipping, true)}>
                 Clip
               </Button>
               {!live && <Download video={video} />}
               {!live && (
-                <Button
-                  kind="danger"
-                  icon="trash"
-                  onClick={() =>
-                    confirm({
-                      title: `Delete ${titleOf(video)}?`,
-                      text: "Nobody can watch it from then on, and its files go. This cannot be undone.",
-                      action: "Delete recording",
-                      does: async () => {
-                        await call("DELETE", path);
-                        go(list);
-                        say("Deleted.");
-                      },
-                    })
-                  }
+                <DeleteButton
+                  title={`Delete ${titleOf(video)}?`}
+                  text="Nobody can watch it from then on, and its files go. This cannot be undone."
+                  action="Delete recording"
+                  path={path}
+                  then={() => go(list)}
                 >
                   Delete
-                </Button>
+                </DeleteButton>
               )}
             </>
           )
@@ -90,9 +76,7 @@ export function RecordingPage({ uid }: { readonly uid: string }): JSX.Element {
         <Clip
           video={video}
           at={box.current?.querySelector<SluicePlayer>("sluice-player")?.currentTime}
-          onClose={() => {
-            clipping.value = false;
-          }}
+          onClose={sets(clipping, false)}
         />
       )}
     </>
@@ -173,21 +157,8 @@ function Settings(props: { readonly video: Video; readonly changed: () => Promis
   return (
     <Card title="Settings">
       <Form onSubmit={save}>
-        <TextField
-          label="Name"
-          value={name.value}
-          error={work.wrong("/meta")}
-          onInput={(value) => {
-            name.value = value;
-          }}
-        />
-        <Switch
-          label="Only viewers with a token"
-          on={signed.value}
-          onChange={(on) => {
-            signed.value = on;
-          }}
-        />
+        <NameField value={name.value} onInput={into(name)} of={work} />
+        <Switch label="Only viewers with a token" on={signed.value} onChange={into(signed)} />
         <TextField
           label="Sites that may show it"
           hint="One host a line; empty is any."
@@ -198,16 +169,9 @@ function Settings(props: { readonly video: Video; readonly changed: () => Promis
             work.wrong("/allowedOrigins") ??
             hosts.map((_, index) => work.wrong(`/allowedOrigins/${index}`)).find(Boolean)
           }
-          onInput={(value) => {
-            origins.value = value;
-          }}
+          onInput={into(origins)}
         />
-        <Trouble of={work} fields={["/meta"]} />
-        <div class="row end">
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Save
-          </Button>
-        </div>
+        <Submit of={work} action="Save" />
       </Form>
     </Card>
   );
@@ -274,48 +238,29 @@ function Clip(props: {
     );
   };
   return (
-    <Dialog title="Make a clip" onClose={onClose}>
-      <Form onSubmit={make}>
-        <p class="about">
-          A video of its own. It begins at the keyframe at or before the time you give; nothing is encoded
-          again.
-        </p>
-        <div class="pair">
-          <TextField
-            label="From"
-            mono
-            value={from.value}
-            error={work.wrong("/startTimeSeconds")}
-            onInput={(value) => {
-              from.value = value;
-            }}
-          />
-          <TextField
-            label="To"
-            mono
-            value={to.value}
-            error={work.wrong("/endTimeSeconds")}
-            onInput={(value) => {
-              to.value = value;
-            }}
-          />
-        </div>
+    <FormDialog title="Make a clip" action="Make clip" of={work} onSubmit={make} onClose={onClose}>
+      <p class="about">
+        A video of its own. It begins at the keyframe at or before the time you give; nothing is encoded
+        again.
+      </p>
+      <div class="pair">
         <TextField
-          label="Name"
-          value={name.value}
-          onInput={(value) => {
-            name.value = value;
-          }}
+          label="From"
+          mono
+          value={from.value}
+          error={work.wrong("/startTimeSeconds")}
+          onInput={into(from)}
         />
-        {wrong.value && <Note tone="bad">{wrong.value}</Note>}
-        <Trouble of={work} fields={["/startTimeSeconds", "/endTimeSeconds"]} />
-        <div class="dialog-actions">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Make clip
-          </Button>
-        </div>
-      </Form>
-    </Dialog>
+        <TextField
+          label="To"
+          mono
+          value={to.value}
+          error={work.wrong("/endTimeSeconds")}
+          onInput={into(to)}
+        />
+      </div>
+      <NameField value={name.value} onInput={into(name)} of={work} />
+      {wrong.value && <Note tone="bad">{wrong.value}</Note>}
+    </FormDialog>
   );
 }

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
-import { TextField } from "./forms.tsx";
+import { into, TextField } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
 import { Badge, Button, Empty, Head, Waiting } from "./parts.tsx";
 import { home } from "./place.ts";
@@ -51,14 +51,7 @@ export function RecordingList({ of }: { readonly of?: string }): JSX.Element {
   return (
     <div class="stack">
       <div class="search">
-        <TextField
-          label="Search"
-          placeholder="Name or id"
-          value={search.value}
-          onInput={(value) => {
-            search.value = value;
-          }}
-        />
+        <TextField label="Search" placeholder="Name or id" value={search.value} onInput={into(search)} />
       </div>
       <Waiting on={videos}>
         {(all) =>

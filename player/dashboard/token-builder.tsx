@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { embedCode, watchUrl } from "./addresses.ts";
 import { call, stream } from "./api.ts";
-import { Form, Select, Switch, TextField, Trouble, useWork } from "./forms.tsx";
+import { Form, Select, Submit, Switch, TextField, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
 import { Button, Card, Copyable, Empty, LinkButton, Waiting } from "./parts.tsx";
 import { titleOf } from "./recordings.tsx";
@@ -230,15 +230,7 @@ function Builder({ options }: { readonly options: readonly (readonly [string, st
           />
         </div>
       </details>
-      <Trouble
-        of={work}
-        fields={["/exp", "/nbf", "/accessRules", "/maxSessions", "/viewerId", "/id", "/pem"]}
-      />
-      <div class="row end">
-        <Button kind="main" type="submit" busy={work.busy.value}>
-          Make token
-        </Button>
-      </div>
+      <Submit of={work} action="Make token" />
       {token.value && <Made token={token.value} />}
     </Form>
   );

@@ -1,25 +1,13 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { call, stream } from "./api.ts";
-import { confirm } from "./confirm.tsx";
-import { Form, TextField, Trouble, useWork } from "./forms.tsx";
+import { DeleteButton } from "./confirm.tsx";
+import { FormDialog, into, sets, TextField, Trouble, useWork } from "./forms.tsx";
 import { useLoaded } from "./load.ts";
-import {
-  Badge,
-  Button,
-  Card,
-  Copyable,
-  Dialog,
-  Empty,
-  Head,
-  LinkButton,
-  Note,
-  say,
-  Waiting,
-} from "./parts.tsx";
+import { Badge, Button, Card, Copyable, Empty, Head, LinkButton, ShownOnce, say, Waiting } from "./parts.tsx";
 import { go, home } from "./place.ts";
 import type { Endpoint, Notice } from "./types.ts";
-import { ago, count, moment } from "./words.ts";
+import { ago, count, hostOf, moment } from "./words.ts";
 
 const list = `${home}/webhooks`;
 /** The one that Cloudflare's call sets; it is removed by that call too. */
@@ -30,9 +18,7 @@ export function Webhooks({ chosen }: { readonly chosen: string | undefined }): J
   const all = useLoaded((signal) => call<Endpoint[]>("GET", "/v1/webhooks", undefined, signal));
   const adding = useSignal(false);
   const secret = useSignal<string | undefined>(undefined);
-  const open = () => {
-    adding.value = true;
-  };
+  const open = sets(adding, true);
   const endpoint = all.data.value?.find(({ id }) => id === chosen);
   return (
     <>
@@ -87,9 +73,7 @@ export function Webhooks({ chosen }: { readonly chosen: string | undefined }): J
       </Waiting>
       {adding.value && (
         <Add
-          onClose={() => {
-            adding.value = false;
-          }}
+          onClose={sets(adding, false)}
           added={(made) => {
             adding.value = false;
             secret.value = made;
@@ -98,23 +82,17 @@ export function Webhooks({ chosen }: { readonly chosen: string | undefined }): J
         />
       )}
       {secret.value && (
-        <Dialog
+        <ShownOnce
           title="The webhook’s secret"
-          onClose={() => {
-            secret.value = undefined;
-          }}
+          note="It is shown this once. Your server checks with it that an event comes from here."
+          onClose={sets(secret, undefined)}
         >
-          <div class="stack">
-            <Note tone="warn">
-              It is shown this once. Your server checks with it that an event comes from here.
-            </Note>
-            <Copyable label="Secret" value={secret.value} />
-            <p class="hint">
-              Each event carries two signatures: Standard Webhooks (<code>webhook-signature</code>) and
-              Cloudflare’s (<code>Webhook-Signature</code>).
-            </p>
-          </div>
-        </Dialog>
+          <Copyable label="Secret" value={secret.value} />
+          <p class="hint">
+            Each event carries two signatures: Standard Webhooks (<code>webhook-signature</code>) and
+            Cloudflare’s (<code>Webhook-Signature</code>).
+          </p>
+        </ShownOnce>
       )}
     </>
   );
@@ -123,36 +101,23 @@ export function Webhooks({ chosen }: { readonly chosen: string | undefined }): J
 function Add(props: { readonly onClose: () => void; readonly added: (secret: string) => void }): JSX.Element {
   const url = useSignal("https://");
   const work = useWork();
+  const add = () =>
+    work.run(
+      () => call<Endpoint & { secret: string }>("POST", "/v1/webhooks", { url: url.value.trim() }),
+      (made) => props.added(made.secret),
+    );
   return (
-    <Dialog title="Add a webhook" onClose={props.onClose}>
-      <Form
-        onSubmit={() =>
-          work.run(
-            () => call<Endpoint & { secret: string }>("POST", "/v1/webhooks", { url: url.value.trim() }),
-            (made) => props.added(made.secret),
-          )
-        }
-      >
-        <TextField
-          label="Address"
-          hint="Your server’s; it gets a POST with JSON for each event."
-          type="url"
-          mono
-          value={url.value}
-          error={work.wrong("/url")}
-          onInput={(value) => {
-            url.value = value;
-          }}
-        />
-        <Trouble of={work} fields={["/url"]} />
-        <div class="dialog-actions">
-          <Button onClick={props.onClose}>Cancel</Button>
-          <Button kind="main" type="submit" busy={work.busy.value}>
-            Add
-          </Button>
-        </div>
-      </Form>
-    </Dialog>
+    <FormDialog title="Add a webhook" action="Add" of={work} onSubmit={add} onClose={props.onClose}>
+      <TextField
+        label="Address"
+        hint="Your server’s; it gets a POST with JSON for each event."
+        type="url"
+        mono
+        value={url.value}
+        error={work.wrong("/url")}
+        onInput={into(url)}
+      />
+    </FormDialog>
   );
 }
 
@@ -184,25 +149,19 @@ function Deliveries({ id, gone }: { readonly id: string; readonly gone: () => vo
             <Button icon="send" busy={work.busy.value} onClick={() => replay()}>
               Send what was given up
             </Button>
-            <Button
-              kind="danger"
-              icon="trash"
-              onClick={() =>
-                confirm({
-                  title: "Remove this webhook?",
-                  text: "What was not delivered yet is forgotten.",
-                  action: "Remove webhook",
-                  does: async () => {
-                    await call("DELETE", id === account ? `${stream}/webhook` : path);
-                    go(list);
-                    gone();
-                    say("Removed.");
-                  },
-                })
-              }
+            <DeleteButton
+              title="Remove this webhook?"
+              text="What was not delivered yet is forgotten."
+              action="Remove webhook"
+              path={id === account ? `${stream}/webhook` : path}
+              then={() => {
+                go(list);
+                gone();
+              }}
+              says="Removed."
             >
               Remove
-            </Button>
+            </DeleteButton>
           </>
         }
       >
@@ -245,8 +204,4 @@ function Deliveries({ id, gone }: { readonly id: string; readonly gone: () => vo
       </Card>
     </div>
   );
-}
-
-function hostOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).host : url;
 }

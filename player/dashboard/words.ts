@@ -64,3 +64,8 @@ export function nameOf(
 ): string {
   return typeof meta.name === "string" && meta.name.trim() ? meta.name : otherwise;
 }
+
+/** The host of a URL, or all of what is none. */
+export function hostOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : url;
+}
