@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, stat, utimes, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { Arrivals } from "../../test/support/arrivals.ts";
 import { type InternalServer, listenInternal, readJson, sendJson } from "../lib/http.ts";
 import { createLog } from "../lib/log.ts";
+import { Kept } from "./kept.ts";
 import { openSnapshot, type Snapshot } from "./snapshot.ts";
 
 interface Input {
@@ -39,7 +40,10 @@ afterEach(async () => {
 
 const address = () => `unix:${join(folder, "c.sock")}`;
 const file = () => join(folder, "snapshot", "ingest.json");
-const saved = async () => JSON.parse(await readFile(file(), "utf8")) as unknown;
+const saved = async () => {
+  const { version, inputs } = await new Kept<Input>(file()).read();
+  return { version, inputs: Object.fromEntries(inputs) };
+};
 
 function follow(): Snapshot<Input> {
   const one = openSnapshot<Input>({ role: "ingest", node: "n1", control: address(), file: file(), log });

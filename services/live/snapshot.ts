@@ -1,7 +1,6 @@
-import { mkdir, readFile, stat, utimes } from "node:fs/promises";
+import { mkdir, stat, utimes } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { replaceFile } from "../lib/durable.ts";
 import { Failure } from "../lib/errors.ts";
 import { requestInternal } from "../lib/http.ts";
 import type { Running } from "../lib/lifecycle.ts";
@@ -9,6 +8,7 @@ import { linesFrom } from "../lib/lines.ts";
 import type { Log } from "../lib/log.ts";
 import { backoffMs, pause } from "../lib/retry.ts";
 import type { ProfileName } from "../packager/profiles.ts";
+import { type Delta, Kept } from "./kept.ts";
 import type { LadderChoice } from "./ladder.ts";
 
 /** What ingest knows of a live input: enough to let an encoder in, not enough to be one. */
@@ -91,12 +91,12 @@ export interface Snapshot<Input> extends Running {
   readonly contactMs: number;
 }
 
-interface Line<Input> {
-  readonly version: number;
+interface Line<Input> extends Delta<Input> {
   readonly whole?: { readonly inputs: Record<string, Input> };
-  readonly set?: Record<string, Input>;
-  readonly remove?: readonly string[];
 }
+
+/** More changes than these that wait for the disk are written as the whole that they make. */
+const maxUnwritten = 1_000;
 
 /** Control writes a line at least every 5 s, so a link this quiet is dead whatever TCP believes. */
 const quietMs = 20_000;
@@ -117,12 +117,14 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
   readonly #listeners = new Set<(uids: ReadonlySet<string>) => void>();
   #inputs = new Map<string, Input>();
   #version = 0;
-  /** In force and not on disk yet. */
-  #unwritten = false;
+  readonly #kept: Kept<Input>;
+  /** In force and not on disk yet: these changes, or all of it. */
+  #unwritten: Delta<Input>[] | "whole" = [];
   #contactAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: SnapshotOptions) {
     this.#options = options;
+    this.#kept = new Kept(options.file);
     this.ready = this.#ready.promise;
     // A role that stops before it was ready need not handle that twice.
     this.ready.catch(() => undefined);
@@ -174,20 +176,16 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
       }
       await pause(backoffMs(failures++, 100, 2_000), signal);
     }
+    await this.#kept.close();
     this.#ready.reject(new Failure("unavailable", "closed before the first snapshot came"));
   }
 
   async #load(): Promise<void> {
     const { file, log } = this.#options;
     try {
-      const saved = JSON.parse(await readFile(file, "utf8")) as {
-        version: number;
-        inputs: Record<string, Input>;
-      };
-      if (!Number.isSafeInteger(saved.version) || typeof saved.inputs !== "object")
-        throw new Error("not a snapshot");
-      this.#inputs = new Map(Object.entries(saved.inputs));
-      this.#version = saved.version;
+      const { version, inputs } = await this.#kept.read();
+      this.#inputs = new Map(inputs);
+      this.#version = version;
       // The copy's mtime is kept at the last contact, so that staleness counts over a restart.
       this.#contactAt = (await stat(file)).mtimeMs;
       this.#ready.resolve();
@@ -208,9 +206,9 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
       let first = true;
       for await (const lines of linesFrom<Line<Input>>({ address, path, secret, signal, quietMs })) {
         // What is in force never waits for a disk: a revocation would, behind the change before it.
-        if (this.#take(lines, first)) this.#unwritten = true;
-        else if (!written) await this.#touch();
-        if (this.#unwritten)
+        const news = this.#take(lines, first);
+        if (!news && !written) await this.#touch();
+        if (this.#unwritten.length > 0)
           written ??= this.#write(signal)
             .catch((error: unknown) => link.abort(error))
             .finally(() => {
@@ -244,9 +242,11 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
             "control's store is an older or another one; taking its word",
           );
         this.#replace(line.whole.inputs, changed);
+        this.#unwritten = "whole";
         news = true;
       } else if (line.version > this.#version) {
         this.#apply(line, changed);
+        this.#note(line);
         news = true;
       } else if (line.version < this.#version || line.set || line.remove) {
         throw new Failure("conflict", "control's versions went backwards within one link");
@@ -262,10 +262,13 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
   /** Makes what is in force last, and only then tells control so; what comes meanwhile goes with the next write, whatever became of the link. */
   async #write(signal: AbortSignal): Promise<void> {
     let failed: unknown;
-    while (this.#unwritten) {
-      this.#unwritten = false;
+    await mkdir(dirname(this.#options.file), { recursive: true, mode: 0o700 });
+    while (this.#unwritten.length > 0) {
+      const unwritten = this.#unwritten;
+      this.#unwritten = [];
       const version = this.#version;
-      await this.#save();
+      const held = { version, inputs: this.#inputs };
+      await this.#kept.write(held, unwritten === "whole" ? undefined : unwritten);
       if (failed || signal.aborted) continue;
       await this.#acknowledge(version, signal).catch((error: unknown) => {
         failed = error;
@@ -307,12 +310,9 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     }
   }
 
-  async #save(): Promise<void> {
-    const { file } = this.#options;
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    await replaceFile(
-      file,
-      `${JSON.stringify({ version: this.#version, inputs: Object.fromEntries(this.#inputs) })}\n`,
-    );
+  #note({ version, set, remove }: Line<Input>): void {
+    if (this.#unwritten === "whole") return;
+    if (this.#unwritten.length >= maxUnwritten) this.#unwritten = "whole";
+    else this.#unwritten.push({ version, ...(set && { set }), ...(remove && { remove }) });
   }
 }
