@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { loadConfig, readYaml, settings } from "../services/config.ts";
+import { loadConfig, readYaml } from "../services/config.ts";
+import { settings } from "../services/settings.ts";
 
 // No container engine is needed to know that the files agree with the product.
 

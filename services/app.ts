@@ -1,6 +1,5 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { type Config, type RoleName, relayCost } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
 import { type Running, Scope } from "./lib/lifecycle.ts";
 import type { Log } from "./lib/log.ts";
@@ -8,6 +7,7 @@ import { createMetrics, serveHealth } from "./lib/metrics.ts";
 import type { Ladder } from "./live/ladder.ts";
 import type { Pictures } from "./live/pictures.ts";
 import type { LiveStatus } from "./live/status.ts";
+import { type Config, type RoleName, relayCost } from "./settings.ts";
 import { findFfmpeg, productFolder } from "./supervisor/programs.ts";
 import { publicUrls } from "./urls.ts";
 

@@ -1,4 +1,4 @@
-import type { Config } from "./config.ts";
+import type { Config } from "./settings.ts";
 import { openS3 } from "./storage/s3.ts";
 import type { ObjectStore } from "./storage/store.ts";
 

@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { ConfigError, inheritConfig, loadConfig, type Sources, sampleFile, settings } from "./config.ts";
+import { ConfigError, inheritConfig, loadConfig, type Sources, sampleFile } from "./config.ts";
+import { settings } from "./settings.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-config-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -89,6 +90,11 @@ test.for<{ name: string; env?: Record<string, string>; yaml?: string; says: stri
     name: "an address without a port",
     env: { SLUICE_METRICS_ADDRESS: "127.0.0.1" },
     says: 'metricsAddress (SLUICE_METRICS_ADDRESS): "127.0.0.1" is not host:port (port 0 takes a free one)',
+  },
+  {
+    name: "a URL with a password in it",
+    env: { SLUICE_DATABASE_URL: "mysql://me:secret@db/sluice" },
+    says: 'databaseUrl (SLUICE_DATABASE_URL): "mysql://[hidden]@db/sluice" is not postgres://user:password@host:port/database',
   },
   {
     name: "half a certificate",

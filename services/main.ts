@@ -1,15 +1,7 @@
 import { Command, CommanderError } from "commander";
-import {
-  type Config,
-  ConfigError,
-  inheritConfig,
-  loadConfig,
-  type RoleName,
-  roleNames,
-  sampleFile,
-  settings,
-} from "./config.ts";
+import { ConfigError, inheritConfig, loadConfig, sampleFile } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
+import { type Config, type RoleName, roleNames, settings } from "./settings.ts";
 
 /** Exit codes: 1 it failed, 2 a person has to change what was given. */
 const wrongUse = 2;

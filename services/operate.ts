@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import type { Config } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
 import { requestInternal } from "./lib/http.ts";
 import { z } from "./lib/schema.ts";
 import { ladderChoice } from "./live/ladder.ts";
 import { readSecret } from "./prompt.ts";
+import type { Config } from "./settings.ts";
 import { readRunning } from "./supervisor/place.ts";
 
 const base = "/client/v4/accounts/local/stream";

@@ -1,12 +1,12 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { bucketOf } from "./bucket.ts";
-import type { Config } from "./config.ts";
 import { Failure } from "./lib/errors.ts";
 import { z } from "./lib/schema.ts";
 import { askRunning } from "./operate.ts";
 import { indexed, recordingsElsewhere, reindex } from "./recording/reindex.ts";
 import { repair, type Tended, verify, verifyForwarded } from "./recording/tend.ts";
+import type { Config } from "./settings.ts";
 import type { ObjectStore } from "./storage/store.ts";
 
 const verbs = { verify, repair } as const;

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import type { Config } from "./config.ts";
+import type { Config } from "./settings.ts";
 
 /** Base URLs that people and programs paste; RTMP ones end in the application `live`. */
 export interface BaseUrls {

@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../settings.ts";
 import { publicUrls } from "../urls.ts";
 
 /** What a person needs next, as one block of text. */
