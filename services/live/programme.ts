@@ -65,8 +65,8 @@ export interface Readable {
   readonly picturePeak?: number | undefined;
   init(version: number): Promise<Init | undefined> | Init | undefined;
   segment(number: number, version: number): Promise<readonly Uint8Array[] | undefined>;
-  /** Stands for a number without media: a gap, or one past the end of what is over; else undefined. */
-  nothing(number: number, version: number): Uint8Array | undefined;
+  /** Stands for a number, or a part of it, that was announced and has no media; else undefined. */
+  nothing(number: number, version: number, part?: number): Uint8Array | undefined;
   part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined>;
   wait(ready: () => boolean, limitMs: number, onGone: (gone: () => void) => void): Promise<Waited>;
 }

@@ -15,8 +15,11 @@ export interface Init {
 
 const none = new Uint8Array();
 
-/** How many numbers a player may run ahead, by its clock or before it hears of the end. */
+/** How many numbers a player may run ahead, by its clock or before it hears of the end of them. */
 const pastEnd = 4;
+
+/** Hints that were taken back and are remembered; players have a list that is a round trip old. */
+const maxUnkept = 16;
 
 export type Waited = "ready" | "late" | "gone";
 
@@ -27,6 +30,8 @@ export interface Growing {
   readonly stale: boolean;
   end(): void;
 }
+
+type Hint = NonNullable<Window["next"]>;
 
 interface Waiter {
   readonly ready: () => boolean;
@@ -55,6 +60,10 @@ export class Rendition {
   /** What left the playlist and is on disk, with its time. */
   #aside: { readonly number: number; readonly until: number }[] = [];
   #whole: Window | undefined;
+  /** Numbers that were to be expected under an init segment which another one followed: those after `last`. */
+  readonly #turns: { readonly version: number; readonly last: number; readonly dts: number }[] = [];
+  /** Parts that were hinted and never came. */
+  #unkept: { readonly hint: Hint; readonly dts: number }[] = [];
   readonly #inits: Init[] = [];
   readonly #waiters = new Set<Waiter>();
   /** One for all who wait: many come and go with every part. */
@@ -167,20 +176,25 @@ export class Rendition {
   /** Applies steps in order, then wakes whoever they satisfy. */
   apply(steps: readonly Step[]): void {
     let visible = false;
+    const hint = this.window.next;
     for (const step of steps) {
+      if (step.type === "open") this.#turn(step);
       const closing = step.type === "close" ? this.window.open : undefined;
       if (this.window.apply(step)) visible = true;
       if (closing && closing.byteLength > 0) this.#measure(closing);
     }
     for (const evicted of this.window.takeEvicted()) this.#putAside(evicted);
     this.#forget(this.window.edge);
+    this.#settle(hint);
     if (visible) this.#wake();
     for (const listener of this.#listeners) listener();
   }
 
   /** Nothing follows. From now on a playlist shows all that is recorded, where `lasting` says that it stays. */
   end(lasting: boolean): void {
+    const hint = this.window.next;
     this.window.end();
+    this.#settle(hint);
     const segments = lasting ? this.#reel.rows() : [];
     const first = segments[0];
     if (first) {
@@ -202,23 +216,32 @@ export class Rendition {
     return segment.gap || segment.version !== version ? undefined : segment.parts.map((part) => part.bytes);
   }
 
-  /** Stands for a number without media: a gap, or one past the end of a broadcast that is over; else undefined. */
-  nothing(number: number, version: number): Uint8Array | undefined {
+  /**
+   * Stands for what was announced and has no media: a number that is a gap, one past the end of a broadcast that is over or of an
+   * init segment, a part that was hinted. Else undefined. rfc8216bis 6.2.6 would have 404 for the part; players count that as an error.
+   */
+  nothing(number: number, version: number, part?: number): Uint8Array | undefined {
     const { open, edge } = this.window;
     const track = this.init(version)?.track;
+    if (part !== undefined) {
+      const unkept = this.#unkept.find(({ hint }) => isSame(hint, { number, part, version }));
+      return track && unkept && emptySegment(track, unkept.dts, 0);
+    }
     const old = this.#past?.find(number);
     // What was served once is missing later, never another thing.
     const before = old?.byteLength === 0 ? old : undefined;
     const gap = open?.number === number ? open : (this.window.segment(number) ?? before);
     if (!track) return undefined;
     if (gap?.gap && gap.version === version) return emptySegment(track, gap.dts, gap.duration);
+    const turn = this.#turns.find((one) => one.version === version && isSoonAfter(number, one.last));
+    if (turn) return emptySegment(track, turn.dts, 0);
     return this.isPastEnd(number, version) ? emptySegment(track, edge, 0) : undefined;
   }
 
   /** Whether it would be one of the next few segments, had the broadcast not ended. */
   isPastEnd(number: number, version: number): boolean {
     const last = this.window.segments.at(-1)?.number ?? 0;
-    return this.window.ended && version === this.version && number > last && number <= last + pastEnd;
+    return this.window.ended && version === this.version && isSoonAfter(number, last);
   }
 
   /** Whether it comes soon, and not next. */
@@ -325,6 +348,24 @@ export class Rendition {
     else if (!segment.gap) this.#late.push(evicted);
   }
 
+  /** Another init segment begins with this one: what players expect under the one before does not come. */
+  #turn({ row, dts, version }: Step & { type: "open" }): void {
+    const before = this.window.version;
+    if (before !== undefined && before !== version)
+      this.#turns.push({ version: before, last: row.number - 1, dts });
+  }
+
+  /** Remembers what was hinted and turns out not to come. */
+  #settle(hint: Hint | undefined): void {
+    if (!hint) return;
+    const { window } = this;
+    const { number, part, version } = hint;
+    const segment = window.open?.number === number ? window.open : window.segment(number);
+    const came = segment?.version === version && segment.parts[part]?.gap === false;
+    if (came || (window.next && isSame(window.next, hint))) return;
+    this.#unkept = [...this.#unkept.slice(1 - maxUnkept), { hint, dts: window.edge }];
+  }
+
   #forget(edge: number): void {
     while (this.#left[0] && this.#left[0].until < edge) this.#left.shift();
     while (this.#late[0] && this.#late[0].until < edge) this.#late.shift();
@@ -345,6 +386,14 @@ export class Rendition {
     this.#picturePeak = Math.max(this.#picturePeak, ((segment.keyBytes ?? 0) * 8) / seconds);
     this.#peak = Math.max(this.#peak, (segment.byteLength * 8) / seconds);
   }
+}
+
+function isSame(a: Hint, b: Hint): boolean {
+  return a.number === b.number && a.part === b.part && a.version === b.version;
+}
+
+function isSoonAfter(number: number, last: number): boolean {
+  return number > last && number <= last + pastEnd;
 }
 
 /** What follows the first `at` bytes of a segment. Chunks keep their bytes when they become a part. */

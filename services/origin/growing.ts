@@ -41,9 +41,11 @@ export async function arrived(
 
 /** Whether the segment is about to get its first chunk. */
 function isNext({ window, version }: Rendition, wanted: Wanted): boolean {
-  if (window.ended || wanted.version !== version) return false;
+  // Where a new init segment is there before anything needs it, the old one is still in force.
+  if (window.ended || (wanted.version !== version && wanted.version !== window.version)) return false;
   const { open } = window;
-  if (open?.number === wanted.number) return !open.gap && open.lead === undefined;
+  if (open?.number === wanted.number)
+    return !open.gap && open.lead === undefined && open.version === wanted.version;
   const last = open ?? window.segments.at(-1);
   return last !== undefined && wanted.number === last.number + 1;
 }

@@ -7,7 +7,7 @@ import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createMpdJudge } from "../../test/conformance/mpd-rules.ts";
 import { openHandler } from "../../test/support/handler.ts";
-import { publish } from "../../test/support/simulate.ts";
+import { type Arrival, otherAvcC, publish } from "../../test/support/simulate.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { noTape } from "../live/tape.ts";
@@ -31,7 +31,7 @@ async function stage() {
   });
   directory.add(broadcast);
   broadcast.begin(startMs, 0);
-  const arrivals = publish({ gop: 2, seconds: 60, audio: 48000 });
+  const arrivals = publish({ gop: 2, seconds: 90, audio: 48000 });
   return {
     directory,
     broadcast,
@@ -483,6 +483,58 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     set.broadcast.begin(later + 3_100, 0);
     set.skip(3_100);
     set.play(set.now + 4);
+  });
+
+  test("what was announced of an encoder that comes back as another one is nothing, so that nobody gives up on it", async () => {
+    const { broadcast } = set;
+    const [source, audio] = ["source", "audio"].map((name) => broadcast.renditions.get(name)!.window);
+    // Sound is a little behind.
+    for (let i = 0; i < 30 && (i === 0 || source!.open?.number !== audio!.open?.number); i++)
+      set.play(set.now + 0.1);
+    const later = startMs + set.now * 1000;
+    const path = (name: string, version: number, media: string) =>
+      `/${input}/manifest/${video}/${name}/${version}/${media}.m4s`;
+    // The number that a player of DASH computes.
+    const number = broadcast.reference!.window.open!.number + 1;
+    const announced = [...broadcast.renditions.values()].map(({ name, version }) => ({ name, version }));
+    expect(announced.map(({ name }) => name)).toEqual(["source", "audio"]);
+    const held = announced.map(({ name, version }) => get(path(name, version, String(number))));
+    await get(playlist);
+    const hinted = new Set<string>();
+    const look = () => {
+      for (const { name, window } of broadcast.renditions.values())
+        if (window.next)
+          hinted.add(path(name, window.next.version, `${window.next.number}.${window.next.part}`));
+    };
+    look();
+    broadcast.lose();
+    broadcast.begin(later + 100, 0);
+    // As encoders do: all that is not a frame comes first.
+    const order = ({ tag: { type, payload } }: Arrival) => Number(type !== "script" && payload[1] !== 0);
+    const arrivals = publish({ gop: 2, seconds: 8.7, config: otherAvcC, audio: 44100 });
+    for (const { atMs, tag } of arrivals.toSorted((a, b) => order(a) - order(b))) {
+      broadcast.push(tag, later + 100 + atMs);
+      look();
+    }
+    const isNothing = ({ status, body }: Answer) => [
+      ...[status, body.length < 200],
+      ...[body.subarray(4, 8).toString(), body.subarray(-4).toString()],
+    ];
+    const nothing = [200, true, "moof", "mdat"];
+    for (const answer of await Promise.all(held)) expect(isNothing(answer)).toEqual(nothing);
+    for (const { name, version } of announced) {
+      expect(broadcast.renditions.get(name)!.version).toBe(version + 1);
+      expect((await get(path(name, version + 1, String(number)))).body.length).toBeGreaterThan(200);
+      // Also who is late.
+      for (const media of [String(number), String(number + 1)])
+        expect(isNothing(await get(path(name, version, media)))).toEqual(nothing);
+      for (const media of [`${number - 1}.99`, String(number + 9)])
+        expect((await get(path(name, version, media))).status).toBe(404);
+    }
+    // Those hinted last are not there yet.
+    const before = [...hinted].slice(0, -2);
+    expect(before.length).toBeGreaterThan(30);
+    for (const address of before) expect((await get(address)).status, address).toBe(200);
   });
 
   test("the end is ENDLIST for who watches and nothing for who comes", async () => {

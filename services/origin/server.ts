@@ -401,7 +401,9 @@ async function part(
     );
     if (waited === "gone") return;
   }
-  media(exchange, rendition, await rendition.part(number, index, version));
+  const body = await rendition.part(number, index, version);
+  const nothing = body ? undefined : rendition.nothing(number, version, index);
+  media(exchange, rendition, nothing ? [nothing] : body);
 }
 
 /** A whole segment at once; the one under construction as it comes, and the one after it when it begins. */
@@ -417,10 +419,10 @@ async function segment(
     if (grow(exchange, growing, to, mediaHeaders(rendition))) return;
   }
   const body = await rendition.segment(to.number, to.version);
-  // ISO/IEC 23009-1 A.3.9: a player that computes addresses may be early; no cache may keep that past the segment's beginning.
-  if (!body && growing?.isAhead(to.number))
-    return refuse(exchange, 404, "This segment has not begun; the one before it has to come first");
   const nothing = body ? undefined : rendition.nothing(to.number, to.version);
+  // ISO/IEC 23009-1 A.3.9: a player that computes addresses may be early; no cache may keep that past the segment's beginning.
+  if (!body && !nothing && growing?.isAhead(to.number))
+    return refuse(exchange, 404, "This segment has not begun; the one before it has to come first");
   media(exchange, rendition, nothing ? [nothing] : body);
 }
 

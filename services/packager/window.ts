@@ -71,7 +71,7 @@ export class RenditionWindow implements Window {
   #discontinuitySequence: number;
   #ended = false;
   #edge = 0;
-  #version = 0;
+  #version: number | undefined;
   #bytes = 0;
 
   constructor(limits: WindowLimits) {
@@ -105,6 +105,11 @@ export class RenditionWindow implements Window {
     return this.#ended;
   }
 
+  /** Of the init segment in force; undefined before the first segment. */
+  get version(): number | undefined {
+    return this.#version;
+  }
+
   /** Media bytes held for readers. */
   get bytes(): number {
     return this.#bytes;
@@ -120,7 +125,9 @@ export class RenditionWindow implements Window {
     if (this.#ended || open?.gap) return undefined;
     if (open) return { number: open.number, part: open.parts.length, version: open.version };
     const last = this.#segments.at(-1);
-    return last && !last.gap ? { number: last.number + 1, part: 0, version: this.#version } : undefined;
+    return last && !last.gap
+      ? { number: last.number + 1, part: 0, version: this.#version ?? last.version }
+      : undefined;
   }
 
   /** Applies one step. True when a playlist would read differently now. */

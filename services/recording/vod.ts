@@ -54,7 +54,8 @@ function renditionOf(place: Place, contents: Contents, reel: Reel): Readable {
       const bytes = await readRow(place, reel, { number, version, part: undefined });
       return bytes && [bytes];
     },
-    nothing(number, version) {
+    nothing(number, version, part) {
+      if (part !== undefined) return undefined;
       const { segments } = this.shown;
       const track = reel.inits.find((init) => init.version === version)?.track;
       const last = segments.at(-1);
