@@ -1,5 +1,6 @@
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
+import { lacksOf } from "../live/lacks.ts";
 import type { Rendition } from "../live/rendition.ts";
 import {
   type CatalogOptions,
@@ -130,6 +131,7 @@ export function catalogOf(broadcast: Broadcast, shape: "msf" | "warp", nowMs: nu
   const last = ended ? reference?.rows().at(-1) : undefined;
   const options: CatalogOptions = {
     ...{ nowMs, tracks, targetLatencyMs, epochMs: reference?.window.epochMs ?? 0, timeline: timelineName },
+    lacks: lacksOf(broadcast),
     durationMs: last && Math.round(((last.dts + last.duration) * 1000) / reference!.window.timescale),
   };
   return shape === "warp" ? renderWarpCatalog(options) : renderCatalog(options);

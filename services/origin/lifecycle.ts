@@ -1,5 +1,6 @@
 import type { Broadcast } from "../live/broadcast.ts";
 import type { Directory } from "../live/directory.ts";
+import { type Lack, lacksOf } from "../live/lacks.ts";
 import type { Recordings } from "../live/recordings.ts";
 import { cacheControl } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
@@ -20,7 +21,7 @@ export interface Lifecycle {
   readonly moq?: Way & {
     readonly namespace: string;
     /** What only playlists have of it. */
-    readonly lacks: readonly ("captions" | "languages")[];
+    readonly lacks: readonly Lack[];
   };
   /** When broadcast time 0 was, as in PROGRAM-DATE-TIME: a player that joins later knows by it how much it missed. */
   readonly startedAt: string | null;
@@ -58,13 +59,6 @@ export function lifecycleOf(playback: string, broadcast: Broadcast | undefined, 
     ...(moq && live && isInput && { moq: { ...moq, namespace: playback, lacks: lacksOf(broadcast) } }),
     startedAt: broadcast?.epochMs === undefined ? null : new Date(broadcast.epochMs).toISOString(),
   };
-}
-
-function lacksOf(broadcast: Broadcast | undefined): ("captions" | "languages")[] {
-  const renditions = [...(broadcast?.renditions.values() ?? [])];
-  const captions = broadcast?.subtitles !== undefined || renditions.some((one) => one.captions.length > 0);
-  const languages = renditions.some(({ name }) => /^audio\d+$/.test(name));
-  return [...(captions ? (["captions"] as const) : []), ...(languages ? (["languages"] as const) : [])];
 }
 
 /** A video whose broadcast is long over, or a clip: only the recording knows it. */

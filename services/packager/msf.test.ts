@@ -128,3 +128,12 @@ describe("what a publisher's catalog offers", () => {
     expect(() => offeredBy(text)).toThrow(BadMedia),
   );
 });
+
+test("what a broadcast has besides its tracks is said, so that players know to ask for playlists", () => {
+  const playable = () => true;
+  expect(readCatalog(text, playable).lacks).toEqual([]);
+  const options = { nowMs: 1_000, epochMs: 500, targetLatencyMs: 300, tracks: [] };
+  expect(readCatalog(renderCatalog({ ...options, lacks: ["captions"] }), playable).lacks).toEqual([
+    "captions",
+  ]);
+});

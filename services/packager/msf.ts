@@ -24,20 +24,23 @@ export interface CatalogOptions {
   readonly epochMs: number;
   /** Name of the track that says where groups begin in time, where the past can be fetched. */
   readonly timeline?: string | undefined;
+  /** What it has besides these tracks, which only playlists carry; empty or absent: nothing. */
+  readonly lacks?: readonly string[] | undefined;
   /** Of a broadcast that is over and can be fetched: its milliseconds. Undefined while it is live. */
   readonly durationMs?: number | undefined;
 }
 
 /** An MSF catalog with CMSF packaging (draft-ietf-moq-msf-01 5, draft-ietf-moq-cmsf-01 3) as JSON. */
 export function renderCatalog(options: CatalogOptions): string {
-  const { nowMs, tracks, epochMs, timeline } = options;
+  const { nowMs, tracks, epochMs, timeline, lacks = [] } = options;
   return JSON.stringify({
     version: "draft-01",
     generatedAt: nowMs,
     tracks: [...tracksOf(options), ...(timeline === undefined ? [] : [timelineTrack(timeline, options)])],
     initDataList: tracks.map(({ name, init }) => ({ id: name, type: "inline", data: init })),
-    // Unknown fields are passed over (MSF 5.1); a moment of the encoder's clock is ours alone.
+    // Unknown fields are passed over (MSF 5.1); a moment of the encoder's clock is ours alone, and so is what goes without tracks.
     sluiceEpoch: epochMs,
+    ...(lacks.length > 0 && { sluiceLacks: lacks }),
   });
 }
 

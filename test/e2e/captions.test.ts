@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from "vitest";
 import { type FlvTag, writeScript } from "../../services/packager/flv.ts";
-import { type OpenBrowser, type OpenPage, openBrowser, untilState } from "../support/browser.ts";
+import { type OpenBrowser, type OpenPage, openBrowser, seen, untilState } from "../support/browser.ts";
 import { popOn, withCaptions } from "../support/captions.ts";
 import { audioEncoders, encode, tagsOf, videoEncoders } from "../support/encoded.ts";
+import { long } from "../support/long.ts";
 import { figuresOf, openSite, players, untilPlaying } from "../support/outside.ts";
 import { type Sender, startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -72,42 +73,59 @@ test("captions in the pictures are declared, are in every rung as ffmpeg reads t
   expect(viewer.judge.violations).toEqual([]);
 });
 
-test("captions that begin while somebody watches, whose list said that there are none, are offered and shown", {
-  timeout: 2 * minute,
-}, async () => {
-  const own = await startSluice();
-  onTestFailed(() => console.error(own.log()));
-  try {
-    const coded = await encode({
-      seconds: 16,
-      size: "640x360",
-      video: [videoEncoders.avc1],
-      audio: [audioEncoders.mp4a],
-    });
-    const bare = tagsOf(coded);
-    const spoken = withCaptions(bare, popOn("Better late."));
-    const tags = bare.map((tag, i) => (tag.timestampMs < 8_000 ? tag : spoken[i]!));
-    sender = await startSender(`${own.ready.rtmp}/${own.ready.streamKey}`, tags);
-    const playback = `${own.ready.http}/${own.ready.uid}`;
-    await untilLive(playback);
-    const list = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
-    expect(list).toContain("CLOSED-CAPTIONS=NONE");
-    page = await browser.open(`${playback}/watch`);
-    await untilState(page.page, ["playing"], 20_000);
-    const button = page.page.getByRole("button", { name: "Captions (c)" });
-    expect(await button.count()).toBe(0);
-    await button.waitFor({ state: "attached", timeout: 20_000 });
-    await page.page.keyboard.press("c");
-    await expect.poll(() => shownIn(page!), { timeout: 15_000 }).toContain("CC1: Better late.");
-    // Whoever comes now is told.
-    const later = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
-    expect(later).toContain('TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="CC1"');
-    expect(page.errors).toEqual([]);
-  } finally {
-    await sender?.close();
-    await own.stop();
-  }
-});
+// Media over QUIC has none: its player goes over to playlists.
+const ways = long ? ["LL-HLS", "Media over QUIC"] : ["LL-HLS"];
+
+test.for(ways)(
+  "captions that begin while somebody watches by %s, whose list said that there are none, are offered and shown",
+  {
+    timeout: 2 * minute,
+  },
+  async (way) => {
+    const own = await startSluice({ env: { SLUICE_MOQ: String(way === "Media over QUIC") } });
+    onTestFailed(() => console.error(own.log()));
+    try {
+      const coded = await encode({
+        seconds: 16,
+        size: "640x360",
+        video: [videoEncoders.avc1],
+        audio: [audioEncoders.mp4a],
+      });
+      const bare = tagsOf(coded);
+      const spoken = withCaptions(bare, popOn("Better late."));
+      const late = bare.map((tag, i) => (tag.timestampMs < 8_000 ? tag : spoken[i]!));
+      const tags = [...late, ...[9_000, 11_500, 14_000].map((at) => said(at, "Written late."))];
+      tags.sort((a, b) => a.timestampMs - b.timestampMs);
+      sender = await startSender(`${own.ready.rtmp}/${own.ready.streamKey}`, tags);
+      const playback = `${own.ready.http}/${own.ready.uid}`;
+      await untilLive(playback);
+      const list = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
+      expect(list).toContain("CLOSED-CAPTIONS=NONE");
+      expect(list).not.toContain("TYPE=SUBTITLES");
+      const manifest = async () => (await fetch(`${playback}/manifest/video.mpd`)).text();
+      expect(await manifest()).not.toContain('contentType="text"');
+      page = await browser.open(`${playback}/watch`);
+      await untilState(page.page, ["playing"], 20_000);
+      expect((await seen(page.page)).stats.engine).toContain(way);
+      const button = page.page.getByRole("button", { name: "Captions (c)" });
+      expect(await button.count()).toBe(0);
+      await button.waitFor({ state: "attached", timeout: 20_000 });
+      await choose(page, "CC1");
+      await expect.poll(() => shownIn(page!), { timeout: 15_000 }).toContain("CC1: Better late.");
+      await choose(page, "en");
+      await expect.poll(() => shownIn(page!), { timeout: 15_000 }).toContain("en: Written late.");
+      // Whoever comes now is told, and who has come by a manifest that is read again.
+      const later = await (await fetch(`${playback}/manifest/video.m3u8`)).text();
+      expect(later).toContain('TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="CC1"');
+      expect(later).toContain('TYPE=SUBTITLES,GROUP-ID="text",NAME="en",LANGUAGE="en"');
+      await expect.poll(manifest, { timeout: 10_000 }).toContain('contentType="text"');
+      expect(page.errors).toEqual([]);
+    } finally {
+      await sender?.close();
+      await own.stop();
+    }
+  },
+);
 
 test("words beside the media are listed, shown by the button, and shown by players that others wrote", {
   timeout: 3 * minute,
@@ -119,11 +137,8 @@ test("words beside the media are listed, shown by the button, and shown by playe
     video: [videoEncoders.avc1],
     audio: [audioEncoders.mp4a],
   });
-  const said = [200, 2_100, 4_050].map((timestampMs): FlvTag => {
-    const words = { text: `Said at ${timestampMs} & heard`, language: "en" };
-    return { type: "script", timestampMs, payload: writeScript("onTextData", words) };
-  });
-  const tags = [...tagsOf(coded), ...said].sort((a, b) => a.timestampMs - b.timestampMs);
+  const words = [200, 2_100, 4_050].map((at) => said(at, `Said at ${at} & heard`));
+  const tags = [...tagsOf(coded), ...words].sort((a, b) => a.timestampMs - b.timestampMs);
   sender = await startSender(`${sluice.ready.rtmp}/${sluice.ready.streamKey}`, tags);
   const { http, uid } = sluice.ready;
   const viewer = await openViewer(`${http}/${uid}`);
@@ -174,6 +189,25 @@ test("words beside the media are listed, shown by the button, and shown by playe
     await site.close();
   }
 });
+
+function said(timestampMs: number, text: string): FlvTag {
+  return { type: "script", timestampMs, payload: writeScript("onTextData", { text, language: "en" }) };
+}
+
+/** Shows the track of this name as soon as it is there, as a browser's own menu does. */
+async function choose({ page }: OpenPage, name: string): Promise<void> {
+  await page.waitForFunction(
+    (wanted) => {
+      const video = document.querySelector("sluice-player")!.shadowRoot!.querySelector("video")!;
+      const found = [...video.textTracks].find(({ label }) => label === wanted);
+      for (const track of video.textTracks) if (found && track !== found) track.mode = "disabled";
+      if (found) found.mode = "showing";
+      return found !== undefined;
+    },
+    name,
+    { timeout: 20_000, polling: 100 },
+  );
+}
 
 /** Each cue of the track that is shown, with the track's name. */
 function shownIn({ page }: OpenPage): Promise<string[]> {

@@ -16,6 +16,7 @@ import { behindGap, gapAt, type Stretch } from "./gap.ts";
 import { LiveHls } from "./levels.ts";
 import { AudioLoader, VideoLoader } from "./loaders.ts";
 import { mendSeams } from "./seam.ts";
+import { WordReader } from "./words.ts";
 
 /** True where hls.js can play: Media Source, or Managed Media Source on iPhones. */
 export function hlsSupported(): boolean {
@@ -54,6 +55,7 @@ const config: Partial<HlsConfig> = {
   streamController: VideoLoader,
   audioStreamController: AudioLoader,
   timelineController: CaptionReader,
+  subtitleTrackController: WordReader,
   // Nobody says which language captions are in that no list names.
   ...{ captionsTextTrack1Label: "CC1", captionsTextTrack1LanguageCode: "" },
   ...{ captionsTextTrack2Label: "CC2", captionsTextTrack2LanguageCode: "" },

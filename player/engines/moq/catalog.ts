@@ -26,6 +26,8 @@ export interface Catalog {
   readonly complete: boolean;
   /** Milliseconds since 1970 at media time 0, where it is said. */
   readonly epochMs: number | undefined;
+  /** What it has besides, which only playlists carry: captions, languages. */
+  readonly lacks: readonly string[];
   /** Name of the track that says where groups of the past begin. */
   readonly timeline: string | undefined;
 }
@@ -33,6 +35,7 @@ export interface Catalog {
 interface Json {
   readonly isComplete?: boolean;
   readonly sluiceEpoch?: number;
+  readonly sluiceLacks?: readonly string[];
   readonly tracks?: readonly {
     readonly name: string;
     readonly packaging?: string;
@@ -78,6 +81,7 @@ export function readCatalog(text: string, playable: (type: string) => boolean): 
       json.isComplete === true ||
       (tracks.length > 0 && (json.tracks ?? []).every(({ isLive }) => isLive === false)),
     epochMs: json.sluiceEpoch,
+    lacks: json.sluiceLacks ?? [],
     timeline: json.tracks?.find(({ packaging }) => packaging === "mediatimeline")?.name,
   };
 }
