@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createMpdJudge } from "../conformance/mpd-rules.ts";
 import { apiOf } from "../support/api.ts";
-import { type OpenBrowser, type OpenPage, openBrowser } from "../support/browser.ts";
+import { type OpenBrowser, type OpenPage, openBrowser, untilState, watchFor } from "../support/browser.ts";
 import { type ClockPublisher, publishClock } from "../support/clock-publisher.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
@@ -14,7 +15,7 @@ import {
   untilPlaying,
 } from "../support/outside.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
-import { openViewer, untilLive } from "../support/viewer.ts";
+import { type Listed, openViewer, untilLive } from "../support/viewer.ts";
 
 const MINUTE = 60_000;
 
@@ -138,6 +139,92 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     expect(text).toContain("<FCS ");
   });
 
+  test("an encoder's clock jumps by an hour and back, and whoever watches sees no more than a seam", async () => {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    const playback = `${http}/${uid}`;
+    const [forth, back] = long ? [16_000, 22_000] : [3_000, 6_000];
+    // FFmpeg never sends a time before the last one; but half of what a timestamp can say leaves no trace in FLV.
+    const jumps = `setts=ts=TS+if(gte(TS\\,${back})\\,${2 ** 31}\\,if(gte(TS\\,${forth})\\,3600000\\,0))`;
+    encoders.push(
+      publish({ url: `${rtmp}/${streamKey}`, gop: 2, extra: ["-bsf:v", jumps, "-bsf:a", jumps] }),
+    );
+    const viewer = await openViewer(playback);
+    const opened = new Map<string, OpenPage>();
+    for (const player of long ? players : []) {
+      const page = await site.open(browser, player, playback);
+      pages.push(page);
+      opened.set(player, page);
+      await untilPlaying(page);
+    }
+    const own = long ? await browser.open(`${playback}/iframe?autoplay=true`) : undefined;
+    if (own) {
+      pages.push(own);
+      await untilState(own.page, ["playing"]);
+    }
+    const judge = createMpdJudge();
+    const looks = setInterval(async () => {
+      const text = await (await fetch(`${playback}/manifest/video.mpd`)).text();
+      if (text) judge.manifest(text, Date.now());
+    }, 500);
+    try {
+      const isBehind = (segments: readonly Listed[], text: string) =>
+        text.match(/^#EXT-X-DISCONTINUITY$/gm)?.length === 2 &&
+        segments.at(-1)!.dateMs > seamMs(text) + 1_000;
+      const follow = (name: string) => viewer.follow(name, isBehind, MINUTE);
+      const [source] = await Promise.all([follow("source"), follow("audio")]);
+      const dates = source!.map(({ dateMs }) => dateMs);
+      expect(Math.max(...dates) - Math.min(...dates)).toBeLessThan(30_000);
+    } finally {
+      clearInterval(looks);
+    }
+    expect(viewer.judge.violations).toEqual([]);
+    expect(judge.count).toBeGreaterThan(8);
+    expect(judge.faults).toEqual([]);
+    for (const [player, page] of opened) {
+      const before = await figuresOf(page);
+      await pause(page, 4);
+      const after = await figuresOf(page);
+      expect(after.decodedFrames - before.decodedFrames, player).toBeGreaterThan(60);
+      expect(after.currentTime - before.currentTime, player).toBeGreaterThan(3);
+      expect(after, player).toMatchObject({ fatal: [], ended: false });
+      expect(page.errors, player).toEqual([]);
+    }
+    if (own) {
+      const { before, after } = await watchFor(own.page, 4);
+      expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
+      expect(after).toMatchObject({ state: "playing", stats: { errors: [] } });
+      expect(own.errors).toEqual([]);
+    }
+  });
+
+  test.runIf(long).for(players)(
+    "%s goes on when the encoder comes back at once with another size and sound",
+    async (player) => {
+      const { http, uid, rtmp, streamKey } = sluice.ready;
+      const url = `${rtmp}/${streamKey}`;
+      const first = publish({ url, size: "640x360", gop: 2 });
+      encoders.push(first);
+      await untilLive(`${http}/${uid}`);
+      const opened = await site.open(browser, player, `${http}/${uid}`);
+      pages.push(opened);
+      await untilPlaying(opened);
+      await pause(opened, 3);
+      await first.kill();
+      encoders.push(publish({ url, gop: 2, audio: ["-c:a", "aac", "-b:a", "64k", "-ac", "1"] }));
+      await opened.page.waitForFunction(
+        () => document.querySelector("video")!.videoWidth === 320,
+        undefined,
+        { timeout: 40_000, polling: 100 },
+      );
+      const before = await figuresOf(opened);
+      await pause(opened, 5);
+      const after = await figuresOf(opened);
+      expect(opened.errors).toEqual([]);
+      expect(after.currentTime - before.currentTime).toBeGreaterThan(4);
+      expect(after).toMatchObject({ fatal: [], noticed: [], ended: false, width: 320 });
+    },
+  );
+
   test.runIf(long).for(dash)("%s goes on when the encoder does, after a while", async (player) => {
     const { http, uid, rtmp, streamKey } = sluice.ready;
     const url = `${rtmp}/${streamKey}`;
@@ -244,6 +331,13 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     },
   );
 });
+
+/** When what follows the last discontinuity of a list begins. */
+function seamMs(text: string): number {
+  const [, date] =
+    /#EXT-X-PROGRAM-DATE-TIME:(.*)/.exec(text.slice(text.lastIndexOf("#EXT-X-DISCONTINUITY\n"))) ?? [];
+  return Date.parse(date ?? "");
+}
 
 /** By the page's own clock. */
 async function pause({ page }: OpenPage, seconds: number): Promise<void> {
