@@ -124,7 +124,7 @@ async function scrape(metrics: string): Promise<ReadonlyMap<string, number>> {
   const found = new Map<string, number>();
   for (const [, name, labels = "", value] of text.matchAll(/^(\w+)\{(.*)\} (\S+)$/gm)) {
     if (!labels.includes('role="control"')) continue;
-    const le = /le="([^"]+)"/.exec(labels)?.[1];
+    const le = /\ble="([^"]+)"/.exec(labels)?.[1];
     found.set(le === undefined ? name! : `${name} ${le}`, Number(value));
   }
   return found;

@@ -1,5 +1,6 @@
 import type { Frame, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { SluicePlayer } from "../../player/player.ts";
 import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { openPages, type Site } from "../support/bundle.ts";
@@ -40,6 +41,7 @@ beforeAll(async () => {
     "/token": () => tokenOf(lifeSeconds),
     "/moq": () => embed("", { options: "onTokenNeeded: fresh" }),
     "/hls": () => embed("", { options: "onTokenNeeded: fresh" }),
+    "/back": () => embed("&dvrEnabled=true", { options: "onTokenNeeded: fresh" }),
     "/silent": () => embed("", { first: tokenOf(6) }),
     "/late": () => embed("", { first: expired(), options: "onTokenNeeded: fresh" }),
     "/uid": () => embed("", { first: Promise.resolve(uid), options: "onTokenNeeded: fresh" }),
@@ -112,6 +114,57 @@ async function watchShow(path: "/hls" | "/moq", engine: RegExp): Promise<void> {
   expect(errors).toEqual([]);
   await close();
 }
+
+test("who went back over Media over QUIC watches on there while tokens come and go, and can go back further", {
+  timeout: 5 * MINUTE,
+}, async ({ onTestFailed }) => {
+  onTestFailed(() => console.error(sluice.log(), encoder.log()));
+  const { page, errors, close } = await browser.open(`${site.origin}/back`);
+  const frame = await frameOf(page);
+  onTestFailed(async () => console.error(JSON.stringify(await seen(frame))));
+  const [, first] = new URL(frame.url()).pathname.split("/");
+  await untilState(frame, ["playing"]);
+  const timeline = () =>
+    frame.evaluate(() => (document.querySelector("sluice-player") as SluicePlayer).timeline ?? null);
+  const seek = async (to: number) => {
+    await frame.evaluate((at) => {
+      (document.querySelector("sluice-player") as SluicePlayer).currentTime = at;
+    }, to);
+    await frame.waitForFunction(
+      (at) => {
+        const { media } = document.querySelector("sluice-player") as SluicePlayer;
+        return media.currentTime > at + 0.2 && media.currentTime < at + 4 && !media.seeking;
+      },
+      to,
+      { timeout: 10_000 },
+    );
+  };
+  // So far behind that what is live does not come up to it while he watches.
+  const ahead = 12;
+  await expect.poll(async () => Number((await timeline())?.end), { timeout: MINUTE }).toBeGreaterThan(ahead);
+  const { start } = (await timeline())!;
+  await seek(start);
+  const { before, after } = await watchFor(frame, showSeconds);
+  expect(after.stats).toMatchObject({
+    engine: "Media over QUIC",
+    errors: [],
+    warnings: [],
+    interruptions: 0,
+  });
+  expect(after.stats.stalls - before.stats.stalls).toBe(0);
+  const watched = after.currentTime - before.currentTime;
+  expect(watched).toBeGreaterThan(showSeconds - 1);
+  expect(watched).toBeLessThan(showSeconds + 2);
+  expect(after.loadedAt).toBe(before.loadedAt);
+  expect(await page.evaluate(() => (window as unknown as { asked: number }).asked)).toBeGreaterThanOrEqual(2);
+  expect((await fetch(`${sluice.ready.http}/${first}/lifecycle`)).status).toBe(401);
+  // What is past is known to the session of now as well.
+  expect((await timeline())!.start).toBe(start);
+  await seek(start);
+  expect((await seen(frame)).stats.engine).toBe("Media over QUIC");
+  expect(errors).toEqual([]);
+  await close();
+});
 
 test("a browser that plays HLS by itself goes on with a fresh token at the moment where it was", {
   timeout: 2 * MINUTE,
