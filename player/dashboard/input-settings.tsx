@@ -198,6 +198,7 @@ export function InputSettings(props: {
         </div>
       </Card>
       <Trouble of={work} />
+      {work.trouble.value !== undefined && origin && <Note tone="bad">{origin}</Note>}
       <div class={`save${touched ? " touched" : ""}`}>
         {touched && <span class="hint">There are changes that are not saved.</span>}
         <Button
@@ -227,7 +228,6 @@ export function InputSettings(props: {
           </DeleteButton>
         </div>
       </Card>
-      {work.trouble.value !== undefined && origin && <Note tone="bad">{origin}</Note>}
     </Form>
   );
 }
