@@ -11,13 +11,11 @@ import type { VideoTrack } from "../packager/track.ts";
 import { textBits, textName } from "../packager/webvtt.ts";
 import { isPicture, type Rung, type Source } from "./ladder.ts";
 import { Rendition } from "./rendition.ts";
+import { Rungs } from "./rungs.ts";
 import type { Restored, Tape } from "./tape.ts";
 
 /** The least number of segments in a playlist: Apple's authoring specification asks for six. */
 const windowSegments = 6;
-
-/** How long a rung that was dropped is a gap, for players to leave it, before its playlist is gone. */
-const leaveMs = 8_000;
 
 /** Bits per second that a rendition may need before a segment of it has been measured, and the room above what was. */
 const assumedBits = { video: 6_000_000, audio: 192_000 };
@@ -82,17 +80,13 @@ export class Broadcast {
   /** A ladder for that was asked for. */
   #asked = false;
   #source: Source | undefined;
-  #revision = 0;
+  readonly #ladder = new Rungs({
+    made: this.renditions,
+    isOwn: isOfPublish,
+    remove: (name) => this.#remove(name),
+  });
   /** When the source could first be played. */
   #playableMs: number | undefined;
-  /** Rungs that another source had, among the dropped. */
-  readonly #outgrown = new Set<RenditionName>();
-  #planned: readonly Rung[] = [];
-  /** Rungs that are not made any more, and when that was; `undefined` once they are gone. */
-  readonly #dropped = new Map<RenditionName, number | undefined>();
-  #ladderAdvice: string | undefined;
-  /** Why rungs that nobody has begun are not promised. */
-  #withheld: string | undefined;
   readonly #changed: (broadcast: Broadcast) => void;
   readonly #cadenceSeconds: number | undefined;
   readonly #expected: readonly Channel[];
@@ -155,7 +149,7 @@ export class Broadcast {
 
   /** What the owner should change: the encoder's settings, or the machine that makes the rungs. */
   get advice(): string | undefined {
-    return [this.#advice, this.#ladderAdvice, this.#withheld].filter(Boolean).join(" ") || undefined;
+    return [this.#advice, ...this.#ladder.advice].filter(Boolean).join(" ") || undefined;
   }
 
   /** The part of it that is about the distance of keyframes. */
@@ -209,7 +203,7 @@ export class Broadcast {
 
   /** Counts plans: encodes of an earlier one are of no use. */
   get revision(): number {
-    return this.#revision;
+    return this.#ladder.revision;
   }
 
   /** Whether this input's keyframes are sparse, for its next broadcast; undefined while nothing is known. */
@@ -226,23 +220,18 @@ export class Broadcast {
     const [top] = this.rungs;
     const window = top && this.renditions.get(top.name)?.window;
     const newest = window?.open?.parts.at(-1) ?? window?.segments.at(-1);
-    return top?.name !== this.#planned[0]?.name || newest === undefined || newest.gap;
+    return top?.name !== this.#ladder.planned[0]?.name || newest === undefined || newest.gap;
   }
 
   /** What is promised of that: players load the list once, so it names rungs from the start, unless nobody is there to make them. */
   get rungs(): readonly Rung[] {
-    return this.#withheld === undefined
-      ? this.wanted
-      : this.wanted.filter(({ name }) => this.renditions.has(name));
+    // Nobody makes any more what did not come.
+    return this.#state === "ended" ? this.#ladder.begun : this.#ladder.promised;
   }
 
   /** What an encoder makes of the source, or is to make. */
   get wanted(): readonly Rung[] {
-    // Nobody makes any more what did not come.
-    const over = this.#state === "ended";
-    return this.#planned.filter(
-      ({ name }) => !this.#dropped.has(name) && (!over || this.renditions.has(name)),
-    );
+    return this.#state === "ended" ? this.#ladder.begun : this.#ladder.wanted;
   }
 
   /** The wall clock at broadcast time 0; undefined before the first frame. */
@@ -252,12 +241,12 @@ export class Broadcast {
 
   /** The names of planned rungs that are not made any more. */
   get dropped(): readonly RenditionName[] {
-    return [...this.#dropped.keys()];
+    return this.#ladder.dropped;
   }
 
   /** True for a rung that was given up and whose players still have to leave it. */
   isLeaving(name: RenditionName): boolean {
-    return this.#dropped.get(name) !== undefined;
+    return this.#ladder.isLeaving(name);
   }
 
   /** True once a player can be told what there is: each track has its first part, and the ladder is settled. */
@@ -311,34 +300,22 @@ export class Broadcast {
 
   /** Nobody makes these rungs any more: a gap for a moment, then they are gone. `advice` is for the owner. */
   dropRungs(names: readonly RenditionName[], advice: string, nowMs: number): void {
-    this.#ladderAdvice = advice;
-    for (const name of names) {
-      if (this.#dropped.has(name)) continue;
-      this.#dropped.set(name, this.renditions.has(name) ? nowMs : undefined);
-      this.beginRung(name);
-    }
+    for (const name of this.#ladder.drop(names, advice, nowMs)) this.beginRung(name);
     this.#changed(this);
   }
 
   /** Somebody tries again to make rungs that were dropped. */
   restoreRungs(names: readonly RenditionName[], advice: string | undefined): void {
-    this.#ladderAdvice = advice;
-    for (const name of names) {
-      if (this.isLeaving(name)) this.#remove(name);
-      this.#dropped.delete(name);
-    }
+    this.#ladder.restore(names, advice);
     this.#changed(this);
   }
 
   /** Nobody is there to make the rungs: those that nobody has begun are not promised, until this is called with undefined. */
   withhold(advice: string | undefined): void {
-    if (this.#withheld === advice) return;
-    this.#withheld = advice;
-    this.#changed(this);
+    if (this.#ladder.withhold(advice)) this.#changed(this);
   }
 
   #remove(name: RenditionName): void {
-    this.#dropped.set(name, undefined);
     this.#packager.removeRung(name);
     const rendition = this.renditions.get(name);
     this.renditions.delete(name);
@@ -355,8 +332,7 @@ export class Broadcast {
   clock(nowMs: number): void {
     if (this.#state === "ended") return;
     this.#nowMs = nowMs;
-    for (const [name, sinceMs] of this.#dropped)
-      if (sinceMs !== undefined && nowMs - sinceMs > leaveMs) this.#remove(name);
+    this.#ladder.clock(nowMs);
     this.#apply(this.#packager.clock(nowMs));
     this.#notice(false);
   }
@@ -469,7 +445,7 @@ export class Broadcast {
     if (!this.#wasSparse || this.#asked) return false;
     this.#asked = true;
     // A ladder that nobody can encode is not tried again with more.
-    return !this.#source.sparse && (this.#planned.length === 0 || this.wanted.length > 0);
+    return !this.#source.sparse && (this.#ladder.planned.length === 0 || this.wanted.length > 0);
   }
 
   /** Plans for what the publish has. */
@@ -477,7 +453,7 @@ export class Broadcast {
     const { track } = this.renditions.get("source") ?? {};
     if (track?.kind === "video") return this.#settle(track);
     this.#source = { width: 0, height: 0, codec: "", kbps: 0, sounds: this.#sounds };
-    this.#adopt(this.#plan?.(this.#source) ?? []);
+    this.#ladder.adopt(this.#plan?.(this.#source) ?? [], this.#nowMs);
   }
 
   /** Codecs of what the publish has to hear. */
@@ -502,27 +478,7 @@ export class Broadcast {
     );
     this.#source = { ...known, sparse: sparse && planned.some(isPicture) };
     if (this.#source.sparse) this.#packager.cutByTime();
-    if (kbps !== undefined) this.#adopt(planned);
-  }
-
-  /** These are wanted from now on; other rungs are given up, those of an earlier run too, until they are wanted again. */
-  #adopt(planned: readonly Rung[]): void {
-    const before = new Set([...this.renditions.keys()].filter((name) => !isOfPublish(name)));
-    if (JSON.stringify(planned) !== JSON.stringify(this.#planned)) {
-      for (const { name } of this.#planned) before.add(name);
-      this.#planned = planned;
-      this.#revision++;
-    }
-    for (const name of before)
-      if (planned.every((rung) => rung.name !== name) && !this.#dropped.has(name)) {
-        this.#outgrown.add(name);
-        this.#dropped.set(name, this.renditions.has(name) ? this.#nowMs : undefined);
-      }
-    for (const { name } of planned)
-      if (this.#outgrown.delete(name)) {
-        if (this.isLeaving(name)) this.#remove(name);
-        this.#dropped.delete(name);
-      }
+    if (kbps !== undefined) this.#ladder.adopt(planned, this.#nowMs);
   }
 
   /** What to tell the owner about the distance of keyframes; undefined where it is fine. */
@@ -533,7 +489,7 @@ export class Broadcast {
     if (known === undefined && sinceKeySeconds <= sparseSeconds) return undefined;
     const far = known === undefined ? `more than ${sparseSeconds} s` : `${known.toFixed(1)} s`;
     const so = this.#source?.sparse
-      ? `the picture is encoded again as ${this.#planned[0]?.name} and the original is not offered`
+      ? `the picture is encoded again as ${this.#ladder.planned[0]?.name} and the original is not offered`
       : "viewers join and recover late";
     return `Keyframes are ${far} apart, so ${so}; set Keyframe Interval to 2 s (OBS: Settings > Output > Streaming).`;
   }
@@ -572,7 +528,7 @@ export class Broadcast {
     readonly peak: number;
     readonly average: number;
   } {
-    const rung = this.#planned.find((one) => one.name === name);
+    const rung = this.#ladder.planned.find((one) => one.name === name);
     if (rung) return rung.bandwidth;
     const stated = name === "source" ? (this.#source?.kbps ?? 0) * 1000 : 0;
     const average = Math.max(bandwidth.average, stated) || assumedBits[track.kind];
