@@ -336,6 +336,8 @@ export class SluicePlayer extends HTMLElement {
     const admit = new CustomEvent("admit", { cancelable: true, detail: token });
     if (broadcast === "unknown" && !this.dispatchEvent(admit)) return;
     this.#base = this.#base.replace(/[^/]*$/, token);
+    // What stood on the screen stays there for as long as that takes.
+    if (this.#engine?.reloads) this.#view.freeze();
     this.#engine?.renew?.();
     if (this.#state.denied !== "no" || broadcast === "unknown") this.#lifecycle?.ask();
   }

@@ -53,6 +53,8 @@ export interface Engine {
    * few and short have nothing to do here.
    */
   renew?(): void;
+  /** For that it loads anew, and for a moment shows nothing. */
+  readonly reloads?: boolean;
   /** Rebuilds the decoder after a failure of kind "media", keeping the position. */
   recover(): void;
   /** Loads no more; what is on screen stays. */

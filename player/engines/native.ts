@@ -50,6 +50,7 @@ export function openNative({ video, url, address, onEvent }: EngineOptions): Eng
 
   return {
     name: "HLS (browser)",
+    reloads: true,
     get latency() {
       const end = edge();
       return end === undefined ? undefined : Math.max(0, end - video.currentTime);

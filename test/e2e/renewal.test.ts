@@ -187,6 +187,18 @@ test("a browser that plays HLS by itself goes on with a fresh token at the momen
   const frame = await frameOf(page);
   await untilState(frame, ["playing"]);
   const before = await seen(frame);
+  // While it loads anew, the last picture stands where it was.
+  await frame.evaluate(() => {
+    const root = document.querySelector("sluice-player")!.shadowRoot!;
+    const [video, still] = [root.querySelector("video")!, root.querySelector<HTMLElement>(".still")!];
+    const looks = { bare: 0, covered: 0 };
+    (window as unknown as { looks: object }).looks = looks;
+    const look = () => {
+      if (video.readyState === HTMLMediaElement.HAVE_NOTHING) looks[still.hidden ? "bare" : "covered"]++;
+      requestAnimationFrame(look);
+    };
+    look();
+  });
   const sources = () => given.filter((token) => asked.some((url) => url.includes(`${token}/manifest/`)));
   await expect.poll(sources, { timeout: MINUTE }).toHaveLength(3);
   const position = async () => (await seen(frame)).currentTime;
@@ -195,6 +207,9 @@ test("a browser that plays HLS by itself goes on with a fresh token at the momen
   const after = await seen(frame);
   expect(after.stats.engine).toBe("HLS (browser)");
   expect(after.loadedAt).toBe(before.loadedAt);
+  const looks = await frame.evaluate(() => (window as unknown as { looks: object }).looks);
+  expect(looks).toEqual({ bare: 0, covered: expect.any(Number) });
+  expect((looks as { covered: number }).covered).toBeGreaterThan(0);
   // That player's own stalls at the live edge are not what is looked at here: it was never shown out.
   expect((await fetch(`${sluice.ready.http}/${given[0]}/lifecycle`)).status).toBe(401);
   await close();
