@@ -5,7 +5,7 @@ import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
 import { long } from "../support/long.ts";
-import { lineFlags, sendMoqTo } from "../support/moq-line.ts";
+import { sendMoqTo } from "../support/moq-line.ts";
 import { wayTo } from "../support/moq-viewer.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { openUdpLink, type UdpLink } from "../support/udp-link.ts";
@@ -20,7 +20,7 @@ let line: UdpLink;
 beforeAll(async () => {
   [sluice, browser] = await Promise.all([
     startSluice({ env: { SLUICE_MOQ: "true", SLUICE_LADDER: "light" } }),
-    openBrowser({ flags: lineFlags }),
+    openBrowser(),
   ]);
   const { rtmp, streamKey, uid } = sluice.ready;
   await apiOf(() => sluice.ready)(`PUT /live_inputs/${uid}`, { ladder: [{ height: 180, kbps: 250 }] });
