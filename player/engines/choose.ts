@@ -1,7 +1,8 @@
 import { recallText, remember } from "../memory.ts";
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
 import { connectMoq, type Way } from "./moq/client.ts";
-import { moqSupported, openMoq } from "./moq/moq.ts";
+import type { Loss } from "./moq/line.ts";
+import { moqSupported, openMoq, prepareMoq } from "./moq/moq.ts";
 import { AUTO, SOUND_ALONE } from "./quality.ts";
 
 /** A session of Media over QUIC that takes longer to open is not worth waiting for. */
@@ -47,7 +48,7 @@ export function loadHls(): Promise<typeof import("./hls/hls.ts")> {
 
 /** What opens an engine that this browser can play with; undefined when there is none. */
 export async function chooseEngine(video: HTMLVideoElement, chances: Chances): Promise<Opener | undefined> {
-  const overQuic = await chooseMoq(chances);
+  const overQuic = await chooseMoq(chances, video);
   if (overQuic) return overQuic;
   try {
     const { hlsSupported, openHls } = await loadHls();
@@ -76,8 +77,11 @@ export function triesMoq({ moq, choice }: Pick<Chances, "moq" | "choice">): bool
   );
 }
 
-/** Undefined when Media over QUIC is not to be had, or not soon enough. */
-export async function chooseMoq({ base, moq, choice, session }: Chances): Promise<Opener | undefined> {
+/** Undefined when Media over QUIC is not to be had, or not soon enough. An `idle` element is made ready for it meanwhile. */
+export async function chooseMoq(
+  { base, moq, choice, session }: Chances,
+  idle?: HTMLVideoElement,
+): Promise<Opener | undefined> {
   if (!moq || !triesMoq({ moq, choice })) return undefined;
   const avoid = () => {
     const ms = Number(recallText(LENGTH) ?? AVOID_MS);
@@ -85,16 +89,27 @@ export async function chooseMoq({ base, moq, choice, session }: Chances): Promis
     remember(LENGTH, Math.min(MOST_MS, 2 * ms));
   };
   const slow = setTimeout(() => void loadHls(), SLOW_MS);
+  const connect = (now: string, elsewhere?: string) =>
+    connectMoq({ base: now, way: moq, elsewhere, session, withinMs: CONNECT_MS });
+  const connected = connect(base);
+  const prepared = idle && prepareMoq(idle, moq.catalog, choice);
   try {
-    const client = await connectMoq(base, moq, { session, withinMs: CONNECT_MS });
+    const client = await connected;
     const open = (options: EngineOptions) =>
       openMoq(options, client, {
         catalog: moq.catalog,
-        lost: avoid,
-        reconnect: () => connectMoq(options.address(base), moq, { session, withinMs: CONNECT_MS }),
+        prepared,
+        // One that left in good order is back soon, or another is here.
+        lost: ({ asked }: Loss) => asked || avoid(),
+        reconnect: (elsewhere) => connect(options.address(base), elsewhere),
       });
-    return Object.assign(open, { abandon: () => client.close(), overQuic: true });
+    const abandon = () => {
+      client.close();
+      prepared?.media.close();
+    };
+    return Object.assign(open, { abandon, overQuic: true });
   } catch {
+    prepared?.media.close();
     avoid();
     return undefined;
   } finally {

@@ -9,6 +9,7 @@ export class Feed {
   #buffer: SourceBuffer | undefined;
   readonly #opening: string;
   readonly #failed: (message: string) => void;
+  readonly #stepped: () => void;
   #queue: (Uint8Array<ArrayBuffer> | { readonly type: string } | "clear")[] = [];
   #init: MoqTrack | undefined;
   /** Of what was queued last. */
@@ -17,16 +18,25 @@ export class Feed {
   /** What is buffered is to go. */
   #isStale = false;
 
-  /** `first` is a track that is appended first, or of the same type. */
-  constructor(first: MoqTrack, failed: (message: string) => void) {
+  /** `first` is what is probably played first: the decoder is made ready for it. `stepped` is told of all that is buffered. */
+  constructor(
+    first: MoqTrack,
+    { failed, stepped }: { readonly failed: (message: string) => void; readonly stepped: () => void },
+  ) {
     this.#opening = this.#type = first.type;
     this.#failed = failed;
+    this.#stepped = stepped;
+    this.#queue.push(first.init);
+    this.#init = first;
   }
 
   /** Takes a buffer of `source`, which is open: all of them do before the first one begins. */
   open(source: MediaSource): void {
     const buffer = source.addSourceBuffer(this.#opening);
-    buffer.addEventListener("updateend", () => this.#next());
+    buffer.addEventListener("updateend", () => {
+      this.#next();
+      this.#stepped();
+    });
     buffer.addEventListener("error", () => this.#failed("the decoder refused what came"));
     this.#buffer = buffer;
   }

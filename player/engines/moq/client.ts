@@ -50,6 +50,8 @@ export interface MoqClient {
   close(): void;
   /** Called once when the session is lost, not when it was closed here. */
   onLost: ((reason: string) => void) | undefined;
+  /** The relay ends it soon; `address` is where to go on, where that is elsewhere. */
+  onLeave: ((address: string | undefined) => void) | undefined;
 }
 
 /**
@@ -58,19 +60,21 @@ export interface MoqClient {
 const draft = draft18;
 const setupStream = 0x2f00;
 
-/**
- * Opens a session for `playback` (a uid or a token) on the relay beside `base`, the address of the playback. Rejects when there is
- * none within `withinMs`. The relay knows the viewer by `session`.
- */
-export async function connectMoq(
-  base: string,
-  way: Way,
-  { session, withinMs }: { readonly session: string; readonly withinMs: number },
-): Promise<MoqClient> {
-  const { hostname, pathname } = new URL(base, location.href);
-  // A page can set no header of a session, and no cache sees its address.
-  const named = `CMCD=${encodeURIComponent(`sid="${session}"`)}`;
-  const transport = new WebTransport(`https://${hostname}:${way.port}${pathname}?${named}`, {
+export interface ConnectOptions {
+  /** Address of the playback (a uid or a token): the relay is beside it. */
+  readonly base: string;
+  readonly way: Way;
+  /** Another relay's address for it, which that one's told. */
+  readonly elsewhere?: string | undefined;
+  /** Names the viewer to the relay. */
+  readonly session: string;
+  readonly withinMs: number;
+}
+
+/** Opens a session with a relay. Rejects when there is none within `withinMs`. */
+export async function connectMoq(options: ConnectOptions): Promise<MoqClient> {
+  const { way, withinMs } = options;
+  const transport = new WebTransport(addressOf(options), {
     protocols: [draft.protocol],
     ...(way.hashes.length > 0 && {
       serverCertificateHashes: way.hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
@@ -87,6 +91,14 @@ export async function connectMoq(
   } finally {
     clearTimeout(late);
   }
+}
+
+function addressOf({ base, way, elsewhere, session }: ConnectOptions): string {
+  const { hostname, pathname } = new URL(base, location.href);
+  const url = new URL(elsewhere ?? `https://${hostname}:${way.port}${pathname}`);
+  // A page can set no header of a session, and no cache sees its address.
+  url.searchParams.set("CMCD", `sid="${session}"`);
+  return url.href;
 }
 
 interface RequestEvents {
@@ -111,7 +123,8 @@ class Client implements MoqClient {
   readonly #fetches = new Map<number, FetchEvents>();
   #nextId = 0;
   #closed = false;
-  onLost: ((reason: string) => void) | undefined;
+  onLost: MoqClient["onLost"];
+  onLeave: MoqClient["onLeave"];
 
   constructor(transport: WebTransport, namespace: string) {
     this.#transport = transport;
@@ -289,8 +302,8 @@ class Client implements MoqClient {
     const reader = new ControlReader(draft);
     return {
       push: (bytes: Uint8Array) => {
-        for (const { type } of reader.push(bytes))
-          if (type === "goaway") this.#lost("the relay asks to leave");
+        for (const message of reader.push(bytes))
+          if (message.type === "goaway") this.onLeave?.(message.uri || undefined);
         return true;
       },
       end: () => this.#lost("the relay ended the session"),
