@@ -256,6 +256,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         host: config.host,
         port: config.moqPort,
         nativePort: config.moqNativePort,
+        next: config.relayNext,
         certificates,
         address: address(config, "relay"),
         secret: config.internalSecret,

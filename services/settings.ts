@@ -207,6 +207,14 @@ export const schema = z.strictObject({
     "Where other relays reach the one here over QUIC; relays that share a redisUrl and have this set pass each other's broadcasts on",
     "host:port",
   ),
+  relayNext: text(
+    z
+      .string()
+      .regex(/^https:\/\/[^/?#\s]+$/)
+      .optional(),
+    "Where viewers go on when the relay here stops: another one, by the name that their pages have; none when not set",
+    "https://host:port",
+  ),
   relayCosts: list(
     z.string().refine((text) => relayCost(text) !== undefined),
     "What it costs to take a broadcast from another relay, by its relayNode; 100 where not said, and the cheapest way is taken",

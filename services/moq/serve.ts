@@ -31,6 +31,8 @@ export interface RelayRoleOptions {
   readonly port: number;
   /** UDP, for QUIC without WebTransport; undefined for none. */
   readonly nativePort?: number | undefined;
+  /** Where viewers go on when this one stops: `https://host:port`; undefined where they are told nothing. */
+  readonly next: string | undefined;
   readonly certificates: Certificates;
   /** Own internal address. */
   readonly address: string;
@@ -79,7 +81,8 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     });
     const admission = scope.own("admission", new Admission(options.gate));
     const audience = scope.own("audience", new Audience());
-    const peers = new Set<Peer>();
+    /** Of viewers, with the address of each where he has one in a browser. */
+    const peers = new Map<Peer, string | undefined>();
     metrics.gauge("sluice_moq_sessions", "Sessions of viewers", { read: () => peers.size });
     metrics.gauge("sluice_moq_subscriptions", "Tracks that viewers are subscribed to", {
       read: () => relay.subscriptions,
@@ -152,7 +155,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
       log.warn(`no Media over QUIC, everything else goes on: ${messageOf(error)}`);
     }
     const port = listener?.port;
-    const all = () => [...peers, ...others, ...encoders.peers];
+    const all = () => [...peers.keys(), ...others, ...encoders.peers];
     const door = () => listener && doorOf(listener.port, shown);
     /** Answers that are held until the door is another. */
     const waiting = new Set<() => void>();
@@ -253,6 +256,9 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     scope.own("visitors", {
       async close() {
         stopping = true;
+        const { next } = options;
+        for (const [peer, address] of peers)
+          if (next !== undefined && address !== undefined) peer.goAway({ uri: `${next}${address}` });
         for (const peer of all()) peer.goAway();
         if (all().length === 0) return;
         const done = Promise.withResolvers<void>();
@@ -325,7 +331,7 @@ interface House {
   readonly relay: Relay;
   readonly admission: Admission;
   readonly audience: Audience;
-  readonly peers: Set<Peer>;
+  readonly peers: Map<Peer, string | undefined>;
   readonly log: Log;
   /** Called after each that has left. */
   readonly left: () => void;
@@ -374,7 +380,7 @@ function viewerEvents(peer: Peer, { path, texts, client }: Who, house: House): P
   const { relay, admission, audience, peers, log, left } = house;
   const { address } = client;
   const opened = performance.now();
-  peers.add(peer);
+  peers.set(peer, peer.transport.native ? undefined : path);
   log.info({ peer: address, protocol: peer.draft.protocol }, "viewer's session opened");
   return {
     ...relay.subscriber((namespace, tokens) => {
