@@ -1,4 +1,4 @@
-import type { Way } from "./engines/moq/client.ts";
+import type { Way } from "./engines/moq/dial.ts";
 import type { First } from "./first.ts";
 import type { Broadcast } from "./state.ts";
 

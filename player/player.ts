@@ -1,15 +1,7 @@
 import { captionsOf, OFF, show, shown } from "./captions.ts";
-import {
-  type Chances,
-  chooseEngine,
-  chooseMoq,
-  loadHls,
-  moqAgainMs,
-  moqLasts,
-  type Opener,
-  triesMoq,
-} from "./engines/choose.ts";
+import { type Chances, chooseEngine, chooseMoq, loadHls, type Opener } from "./engines/choose.ts";
 import type { Engine, EngineEvent } from "./engines/engine.ts";
+import { moqAgainMs, moqLasts, triesMoq } from "./engines/moq/chance.ts";
 import { AUTO, SOUND_ALONE } from "./engines/quality.ts";
 import type { First } from "./first.ts";
 import { actionOf, focusOf } from "./keys.ts";

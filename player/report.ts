@@ -1,4 +1,5 @@
 import type { Engine } from "./engines/engine.ts";
+import { sessionName } from "./engines/moq/dial.ts";
 import type { Phase } from "./state.ts";
 
 /** How often a player says how it does. The server takes one for gone that is silent for a little more than twice that. */
@@ -73,7 +74,7 @@ export function reportOf(
  */
 export class Reporter {
   /** Names this viewer in whatever else it loads: over HTTP and over QUIC he is one. */
-  readonly session = nameOf(crypto.getRandomValues(new Uint8Array(16)));
+  readonly session = sessionName();
   readonly #url: () => string;
   readonly #figures: () => Figures;
   #state: PlayState | undefined;
@@ -131,9 +132,4 @@ export class Reporter {
     // Kept alive, so that the last one goes out when the page has gone; whether it arrives changes nothing here.
     fetch(this.#url(), { method: "POST", body, headers, keepalive: true, cache: "no-store" }).catch(() => {});
   }
-}
-
-/** As CMCD wants names: those of a page without TLS have no `randomUUID`. */
-function nameOf(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

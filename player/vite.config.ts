@@ -16,28 +16,32 @@ const pagesAtTop: Plugin = {
   },
 };
 
-/** The SDK is one classic script under a name that stays, for pages of others; its types go beside it as they are. */
-const sdk: Plugin = {
-  name: "sdk",
+/** One classic script without imports. */
+async function scriptOf(entry: string): Promise<string> {
+  const built = await build({
+    configFile: false,
+    logLevel: "warn",
+    build: {
+      write: false,
+      target: "es2022",
+      lib: { entry: at(entry), formats: ["iife"], name: "sluice", fileName: () => "script.js" },
+    },
+  });
+  const [output] = Array.isArray(built) ? built : [];
+  const [chunk] = output?.output ?? [];
+  if (chunk?.type !== "chunk") throw new Error(`${entry} was not built`);
+  return chunk.code;
+}
+
+/**
+ * The SDK is a script under a name that stays, for pages of others; its types go beside it as they are. What pages do before the
+ * player is here the origin puts into them.
+ */
+const scripts: Plugin = {
+  name: "scripts",
   async generateBundle() {
-    const built = await build({
-      configFile: false,
-      logLevel: "warn",
-      build: {
-        write: false,
-        target: "es2022",
-        lib: {
-          entry: at("embed/sdk.ts"),
-          formats: ["iife"],
-          name: "sluice",
-          fileName: () => "sdk.latest.js",
-        },
-      },
-    });
-    const [output] = Array.isArray(built) ? built : [];
-    const [chunk] = output?.output ?? [];
-    if (chunk?.type !== "chunk") this.error("The SDK was not built");
-    this.emitFile({ type: "asset", fileName: "sdk.latest.js", source: chunk.code });
+    this.emitFile({ type: "asset", fileName: "sdk.latest.js", source: await scriptOf("embed/sdk.ts") });
+    this.emitFile({ type: "asset", fileName: "early.js", source: await scriptOf("early.ts") });
     this.emitFile({
       type: "asset",
       fileName: "sdk.d.ts",
@@ -52,7 +56,7 @@ export default defineConfig({
   base: "/player/",
   publicDir: false,
   clearScreen: false,
-  plugins: [pagesAtTop, sdk],
+  plugins: [pagesAtTop, scripts],
   build: {
     outDir: at("dist"),
     emptyOutDir: true,

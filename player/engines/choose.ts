@@ -1,21 +1,15 @@
-import { recallText, remember } from "../memory.ts";
 import type { Engine, EngineEvent, EngineOptions } from "./engine.ts";
-import { connectMoq, type Way } from "./moq/client.ts";
+import { moqFailed, triesMoq } from "./moq/chance.ts";
+import { connectMoq } from "./moq/client.ts";
+import type { Way } from "./moq/dial.ts";
 import type { Loss } from "./moq/line.ts";
-import { moqSupported, openMoq, prepareMoq } from "./moq/moq.ts";
-import { AUTO, SOUND_ALONE } from "./quality.ts";
+import { openMoq, prepareMoq } from "./moq/moq.ts";
+import { AUTO } from "./quality.ts";
 
 /** A session of Media over QUIC that takes longer to open is not worth waiting for. */
 const CONNECT_MS = 1_500;
 /** One that takes as long as this may be one of those: the code for HLS is fetched beside it. */
 const SLOW_MS = 600;
-/** After it failed HLS plays for so long, doubling up to ten minutes. */
-const AVOID_MS = 30_000;
-const MOST_MS = 600_000;
-/** Names of what is remembered over a reload: until when (epoch ms), and for how long the next time. */
-const UNTIL = "moq-avoid-until";
-const LENGTH = "moq-avoid-ms";
-
 /** Opens an engine; `abandon` is called instead when none is wanted any more. `overQuic` says that it is the one of choice. */
 export type Opener = ((options: EngineOptions) => Engine) & {
   readonly abandon?: () => void;
@@ -60,37 +54,15 @@ export async function chooseEngine(video: HTMLVideoElement, chances: Chances): P
   return nativeSupported(video) ? openNative : undefined;
 }
 
-/** Milliseconds until Media over QUIC is worth another try. */
-export function moqAgainMs(): number {
-  return Math.max(0, Number(recallText(UNTIL) ?? 0) - Date.now());
-}
-
-/** Media over QUIC has lasted: the next failure is taken for the first. */
-export function moqLasts(): void {
-  remember(LENGTH, AVOID_MS);
-}
-
-/** True where Media over QUIC is tried. */
-export function triesMoq({ moq, choice }: Pick<Chances, "moq" | "choice">): boolean {
-  return (
-    moq !== undefined && !moq.lacks?.length && choice !== SOUND_ALONE && moqAgainMs() === 0 && moqSupported()
-  );
-}
-
 /** Undefined when Media over QUIC is not to be had, or not soon enough. An `idle` element is made ready for it meanwhile. */
 export async function chooseMoq(
   { base, moq, choice, session }: Chances,
   idle?: HTMLVideoElement,
 ): Promise<Opener | undefined> {
   if (!moq || !triesMoq({ moq, choice })) return undefined;
-  const avoid = () => {
-    const ms = Number(recallText(LENGTH) ?? AVOID_MS);
-    remember(UNTIL, Date.now() + ms);
-    remember(LENGTH, Math.min(MOST_MS, 2 * ms));
-  };
   const slow = setTimeout(() => void loadHls(), SLOW_MS);
   const connect = (now: string, elsewhere?: string) =>
-    connectMoq({ base: now, way: moq, elsewhere, session, withinMs: CONNECT_MS });
+    connectMoq({ base: now, way: moq, elsewhere, session }, CONNECT_MS);
   const connected = connect(base);
   const prepared = idle && prepareMoq(idle, moq.catalog, choice);
   try {
@@ -100,7 +72,7 @@ export async function chooseMoq(
         catalog: moq.catalog,
         prepared,
         // One that left in good order is back soon, or another is here.
-        lost: ({ asked }: Loss) => asked || avoid(),
+        lost: ({ asked }: Loss) => asked || moqFailed(),
         reconnect: (elsewhere) => connect(options.address(base), elsewhere),
       });
     const abandon = () => {
@@ -110,7 +82,7 @@ export async function chooseMoq(
     return Object.assign(open, { abandon, overQuic: true });
   } catch {
     prepared?.media.close();
-    avoid();
+    moqFailed();
     return undefined;
   } finally {
     clearTimeout(slow);

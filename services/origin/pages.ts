@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { OutgoingHttpHeaders } from "node:http";
 import { extname, join } from "node:path";
@@ -23,11 +24,11 @@ const types: Readonly<Record<string, { readonly type: string; readonly text: boo
 };
 
 /**
- * No inline script, nothing from elsewhere but a poster; `blob:` is how Media Source and hls.js's worker are addressed,
+ * No inline script but our own by its hash, nothing from elsewhere but a poster; `blob:` is how Media Source and hls.js's worker are addressed,
  * `data:` in media how hls.js begins a text track.
  */
 const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; media-src 'self' blob: data:; worker-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'none'";
+  "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; media-src 'self' blob: data:; worker-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'none'";
 
 const notBuilt = "The player is not built; run npm start, which builds it";
 
@@ -67,11 +68,13 @@ export class Pages {
     // The watch page is for its own window; the iframe is for the pages that its owner names, or for any.
     const hosts = allowedOrigins.flatMap((host) => [`https://${host}`, `http://${host}`]).join(" ");
     const frames = name === "watch" ? "'self'" : hosts || "*";
-    const shown = state ? { plain: withState(file.plain, state), gzip: undefined } : file;
+    const early = state && (await this.#read("early.js"))?.plain;
+    const shown = state ? { plain: withState(file.plain, state, early), gzip: undefined } : file;
+    const hash = early && ` 'sha256-${createHash("sha256").update(early).digest("base64")}'`;
     send(exchange, shown, `${name}.html`, refusal ? "error" : "page", refusal?.status, {
       ...refusal?.headers,
       // Media over QUIC is on a port of its own.
-      "content-security-policy": `${policy}; connect-src 'self'${ownPorts(exchange)}; frame-ancestors ${frames}`,
+      "content-security-policy": `${policy}; script-src 'self'${hash ?? ""}; connect-src 'self'${ownPorts(exchange)}; frame-ancestors ${frames}`,
       "referrer-policy": "no-referrer",
     });
   }
@@ -101,12 +104,18 @@ export class Pages {
   }
 }
 
-/** A page with what its player reads in `player/first.ts`; a browser runs no script of this type. */
-function withState(page: Buffer, state: object): Buffer {
+/**
+ * A page with what its player reads in `player/first.ts`, as a script of a type that no browser runs, and with what is done before
+ * that player is here: both stand before everything that is fetched.
+ */
+function withState(page: Buffer, state: object, early: Buffer | undefined): Buffer {
   const json = JSON.stringify({ nowMs: Date.now(), answer: state }).replaceAll("<", "\\u003c");
-  const at = page.indexOf("</head>");
+  const found = [page.indexOf("<link"), page.indexOf("</head>")].filter((place) => place >= 0);
+  if (found.length === 0) return page;
+  const at = Math.min(...found);
   const script = Buffer.from(`<script type="application/json" id="first-answer">${json}</script>`);
-  return at < 0 ? page : Buffer.concat([page.subarray(0, at), script, page.subarray(at)]);
+  const now = early ? [Buffer.from("<script>"), early, Buffer.from("</script>")] : [];
+  return Buffer.concat([page.subarray(0, at), script, ...now, page.subarray(at)]);
 }
 
 /** Every port of the name that the page was asked for by, as a source of a content security policy. */

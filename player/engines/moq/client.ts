@@ -3,20 +3,7 @@ import { draft18 } from "../../../services/moq/codec/drafts.ts";
 import type { Message, Params } from "../../../services/moq/codec/messages.ts";
 import { DataReader, type StreamObject } from "../../../services/moq/codec/objects.ts";
 import { cutShort, joined, Reader } from "../../../services/moq/codec/wire.ts";
-
-/** How to reach a relay, as the lifecycle answer says it. */
-export interface Way {
-  /** UDP port of the host that the page's media comes from. */
-  readonly port: number;
-  /** SHA-256 of its certificates in base64; empty where the browser knows who signed them. */
-  readonly hashes: readonly string[];
-  /** Of the broadcast. */
-  readonly namespace: string;
-  /** What only playlists have of it: captions, languages. */
-  readonly lacks?: readonly string[];
-  /** Its catalog when that was said. */
-  readonly catalog?: string | undefined;
-}
+import { type Call, dial } from "./dial.ts";
 
 /** What comes of one subscription. */
 export interface TrackEvents {
@@ -54,51 +41,24 @@ export interface MoqClient {
   onLeave: ((address: string | undefined) => void) | undefined;
 }
 
-/**
- * Draft 18 lets whoever connects ask for things in the flight that SETUP is in; the ones before make him wait for the answer to it.
- */
+/** What `dial` offers to speak. */
 const draft = draft18;
 const setupStream = 0x2f00;
 
-export interface ConnectOptions {
-  /** Address of the playback (a uid or a token): the relay is beside it. */
-  readonly base: string;
-  readonly way: Way;
-  /** Another relay's address for it, which that one's told. */
-  readonly elsewhere?: string | undefined;
-  /** Names the viewer to the relay. */
-  readonly session: string;
-  readonly withinMs: number;
-}
-
 /** Opens a session with a relay. Rejects when there is none within `withinMs`. */
-export async function connectMoq(options: ConnectOptions): Promise<MoqClient> {
-  const { way, withinMs } = options;
-  const transport = new WebTransport(addressOf(options), {
-    protocols: [draft.protocol],
-    ...(way.hashes.length > 0 && {
-      serverCertificateHashes: way.hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
-    }),
-  } as WebTransportOptions);
+export async function connectMoq(call: Call, withinMs: number): Promise<MoqClient> {
+  const transport = dial(call);
   transport.closed.catch(() => {});
   const late = setTimeout(() => transport.close(), withinMs);
   try {
     await transport.ready;
-    return new Client(transport, way.namespace);
+    return new Client(transport, call.way.namespace);
   } catch (error) {
     transport.close();
     throw error;
   } finally {
     clearTimeout(late);
   }
-}
-
-function addressOf({ base, way, elsewhere, session }: ConnectOptions): string {
-  const { hostname, pathname } = new URL(base, location.href);
-  const url = new URL(elsewhere ?? `https://${hostname}:${way.port}${pathname}`);
-  // A page can set no header of a session, and no cache sees its address.
-  url.searchParams.set("CMCD", `sid="${session}"`);
-  return url.href;
 }
 
 interface RequestEvents {
@@ -386,8 +346,4 @@ async function* chunksOf<T>(stream: ReadableStream<T>): AsyncGenerator<T> {
     // Tells the relay that nobody reads on, where there is more.
     reader.cancel().catch(() => {});
   }
-}
-
-function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

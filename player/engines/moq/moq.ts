@@ -18,11 +18,6 @@ const DRY_MS = 250;
 const STILL_MS = 3_000;
 const STUCK_MS = 8_000;
 
-/** True where this browser can play Media over QUIC. */
-export function moqSupported(): boolean {
-  return "WebTransport" in globalThis && "MediaSource" in globalThis;
-}
-
 /** An element that is ready for a broadcast before there is a session with a relay. */
 export interface Prepared {
   readonly media: Media;
