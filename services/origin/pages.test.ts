@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { OutgoingHttpHeaders } from "node:http";
 import { tmpdir } from "node:os";
@@ -8,6 +9,7 @@ import { acceptsGzip } from "./caching.ts";
 import type { Exchange } from "./exchange.ts";
 import { Pages } from "./pages.ts";
 
+const early = "globalThis.early = true;\n";
 const script = "export const answer = 42;\n".repeat(1000);
 const picture = Buffer.from([0x89, 0x50, 0x4e, 0x47]);
 let folder: string;
@@ -16,7 +18,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "pages-"));
   await writeFile(join(folder, "player-1a2b.js"), script);
   await writeFile(join(folder, "icon-1a2b.png"), picture);
-  await writeFile(join(folder, "iframe.html"), "<!doctype html>".padEnd(2000));
+  await writeFile(join(folder, "iframe.html"), `<!doctype html><link rel="icon">${" ".repeat(2000)}</head>`);
+  await writeFile(join(folder, "early.js"), early);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -66,6 +69,21 @@ test("the page for frames is small too and may be embedded anywhere", async () =
   const { headers } = await ask("gzip", (pages, exchange) => pages.page(exchange, "iframe", {}));
   expect(headers["content-encoding"]).toBe("gzip");
   expect(headers["content-security-policy"]).toContain("frame-ancestors *");
+});
+
+test("what its player asks first stands in a page, and the one script beside it that may run there", async () => {
+  const state = { status: "</script><script>alert(1)</script>" };
+  const { headers, body } = await ask("gzip", (pages, exchange) => pages.page(exchange, "iframe", { state }));
+  const scripts = [...body.toString().matchAll(/<script([^>]*)>([^]*?)<\/script>/g)];
+  expect(scripts.map(([, attributes]) => attributes)).toEqual([
+    ' type="application/json" id="first-answer"',
+    "",
+  ]);
+  expect(JSON.parse(scripts[0]![2]!)).toMatchObject({ answer: state });
+  expect(scripts[1]![2]).toBe(early);
+  const hash = createHash("sha256").update(early).digest("base64");
+  expect(headers["content-security-policy"]).toContain(`script-src 'self' 'sha256-${hash}';`);
+  expect(body.indexOf("<script>")).toBeLessThan(body.indexOf("<link"));
 });
 
 test("a file that is not there is missed", async () => {
