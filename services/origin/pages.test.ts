@@ -74,7 +74,7 @@ test("the page for frames is small too and may be embedded anywhere", async () =
 test("what its player asks first stands in a page, and the one script beside it that may run there", async () => {
   const state = { status: "</script><script>alert(1)</script>" };
   const { headers, body } = await ask("gzip", (pages, exchange) => pages.page(exchange, "iframe", { state }));
-  const scripts = [...body.toString().matchAll(/<script([^>]*)>([^]*?)<\/script>/g)];
+  const scripts = [...body.toString().matchAll(/<script([^>]*)>([\s\S]*?)<\/script>/g)];
   expect(scripts.map(([, attributes]) => attributes)).toEqual([
     ' type="application/json" id="first-answer"',
     "",

@@ -289,7 +289,7 @@ class MoqEngine implements Engine {
     const before = this.#catalog;
     // Whoever comes now is not offered this way either.
     if (before && catalog.lacks.length > before.lacks.length)
-      return this.#giveUp(`it has ${catalog.lacks.join(" and ")} now, which only playlists carry`);
+      return this.#fail(`it has ${catalog.lacks.join(" and ")} now, which only playlists carry`);
     // Tracks are kept as they were: they are told apart by identity.
     const same = (track: MoqTrack) =>
       [...(before?.video ?? []), ...(before?.audio ?? [])].find(({ name }) => name === track.name) ?? track;
