@@ -41,7 +41,7 @@ const scripts: Plugin = {
   name: "scripts",
   async generateBundle() {
     this.emitFile({ type: "asset", fileName: "sdk.latest.js", source: await scriptOf("embed/sdk.ts") });
-    this.emitFile({ type: "asset", fileName: "early.js", source: await scriptOf("early.ts") });
+    this.emitFile({ type: "asset", fileName: "early.js", source: await scriptOf("embed/early.ts") });
     this.emitFile({
       type: "asset",
       fileName: "sdk.d.ts",

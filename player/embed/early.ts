@@ -1,9 +1,9 @@
-import { playbackOf } from "./embed/place.ts";
-import { triesMoq } from "./engines/moq/chance.ts";
-import { dialEarly, newSession } from "./engines/moq/dial.ts";
-import { AUTO } from "./engines/quality.ts";
-import { firstOf } from "./first.ts";
-import { recallText } from "./memory.ts";
+import { triesMoq } from "../engines/moq/chance.ts";
+import { dialEarly, newSession } from "../engines/moq/dial.ts";
+import { AUTO } from "../engines/quality.ts";
+import { firstOf } from "../first.ts";
+import { recallText } from "../memory.ts";
+import { playbackOf } from "./place.ts";
 
 // Stands in the page itself, before the player has come: the session that it will want is opened meanwhile.
 
