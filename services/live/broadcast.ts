@@ -348,9 +348,11 @@ export class Broadcast {
     this.#state = "ended";
     // With the last segment, so that whoever is told of the end finds them.
     this.#subtitles?.end();
-    this.#apply(this.#packager.end());
-    await this.#inOrder(undefined, () => {
-      this.#tape.end(nowMs);
+    const last = this.#packager.end();
+    const written = this.#tape.write(last);
+    // At once with the last parts: who waits for one of them has the end with the same answer.
+    await this.#inOrder(this.#tape.end(nowMs) ?? written, () => {
+      this.#show(last);
       for (const rendition of this.renditions.values()) rendition.end(this.#tape.lasting);
       this.#divide();
       this.#changed(this);

@@ -39,6 +39,8 @@ export async function readFeed(
   broadcast.begin(Date.now(), Number.isFinite(age) ? Math.min(Math.max(age, 0), 60_000) : 0);
   const reader = new FlvReader();
   let end: FeedEnd | undefined;
+  // Its last tag is its end: who watches does not wait for the connection to go.
+  const over = Promise.withResolvers<void>();
   // Events instead of an async iterator: one promise less per chunk of a busy feed.
   body.on("data", (bytes: Buffer) => {
     if (end) return;
@@ -46,8 +48,10 @@ export async function readFeed(
       const now = Date.now();
       for (const tag of reader.push(bytes)) {
         const said = tag.type === "script" ? endOf(tag.payload) : undefined;
-        if (said) end = { how: said };
-        else broadcast.push(tag, now);
+        if (said) {
+          end = { how: said };
+          over.resolve();
+        } else broadcast.push(tag, now);
       }
     } catch (error) {
       if (!(error instanceof BadMedia)) {
@@ -63,7 +67,8 @@ export async function readFeed(
     broke = error;
   });
   // Not `once` of node:events: that rejects where the body breaks, and how it broke is said below.
-  await new Promise((resolve) => body.once("close", resolve));
+  body.once("close", () => over.resolve());
+  await over.promise;
   if (signal.aborted) return { how: "aborted" };
   if (!end && broke && (broke as { code?: string }).code !== "ECONNRESET")
     log.error({ err: broke, path: feed.path }, "feed broke");

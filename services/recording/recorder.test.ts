@@ -275,6 +275,25 @@ test("a disk that takes 200 ms a sync holds nothing up", async () => {
   expect(waits.toSorted((a, b) => a - b)[waits.length >> 1]).toBeLessThan(100);
 });
 
+test("the end of a broadcast lists what a busy disk takes later than a part may be", async () => {
+  const slow = join(folder, "slow");
+  const through = new URL(`../../test/support/faulty-files.ts?slow=${slow}`, import.meta.url).href;
+  const recorder = await open({ through, patienceMs: 50 });
+  const tape = recorder.begin(about);
+  const broadcast = broadcastOn(tape);
+  broadcast.begin(startMs, 0);
+  await play(broadcast, publish({ gop: 2, seconds: 9, audio: 48_000 }), 9);
+  await vi.waitFor(() => expect(tape.summary.seconds).toBeGreaterThan(7), 10_000);
+  const source = broadcast.renditions.get("source")!;
+  const last = source.window.open!.number;
+  writeFileSync(slow, "");
+  await broadcast.end(startMs + 9_000);
+  expect(source.shown.ended).toBe(true);
+  expect(source.shown.segments.at(-1)!.number).toBe(last);
+  expect(hex(await source.segment(last, 0))).not.toBe("missing");
+  rmSync(slow);
+});
+
 test.for([
   { name: "a full disk", how: "full=60000&times=3", code: "ENOSPC" },
   { name: "a disk that fails to write", how: "full=60000&times=3&code=EIO", code: "EIO" },

@@ -15,13 +15,12 @@ import { type Contents, contentsOf } from "./contents.ts";
 import { disk } from "./files.ts";
 import { Forwarder } from "./forwarder.ts";
 import type { Gap } from "./gaps.ts";
-import type { Draft } from "./journal.ts";
 import { Movies } from "./movies.ts";
 import { markerOf, type Place } from "./read.ts";
 import { beginOf, hasMedia, readRecording, truncateRecording } from "./recovery.ts";
 import { restoredFrom } from "./restore.ts";
 import type { Durability, Job, Said } from "./scribe.ts";
-import { DiskTape } from "./tape.ts";
+import { DiskTape, type Posted } from "./tape.ts";
 import { recorded } from "./vod.ts";
 
 export interface RecorderOptions {
@@ -57,7 +56,8 @@ export interface RecorderOptions {
 interface Waiting {
   readonly ticket: number;
   readonly bytes: number;
-  readonly sinceMs: number;
+  /** How long its writer waits, by performance.now(). */
+  readonly untilMs: number;
   readonly written: () => void;
   /** Settles the writer's promise. */
   readonly done: () => void;
@@ -68,6 +68,8 @@ const defaultFileBytes = 2 * 1024 ** 3;
 /** What is sealed can leave the disk, so files are small where there is somewhere to go. */
 const forwardedFileBytes = 64 * 1024 ** 2;
 const defaultPatienceMs = 50;
+/** How long the end of a broadcast waits, who else may end at that moment. */
+const endPatienceMs = 1_000;
 const defaultAgainMs = 5_000;
 /** Bytes on their way to a disk that takes nothing; past this, recordings pause. */
 const maxWaitingBytes = 128 * 1024 * 1024;
@@ -369,7 +371,7 @@ export class Recorder implements Running, Recordings {
       maxFileBytes: this.#options.maxFileBytes ?? (this.#forwarder ? forwardedFileBytes : defaultFileBytes),
       hasRoom: () => this.hasRoom,
       againMs: this.#options.againMs ?? defaultAgainMs,
-      post: (items, bytes, written) => this.#post({ tape: id, about, items, bytes, written }),
+      post: (what) => this.#post({ tape: id, about, ...what }),
       failed: (why) => {
         this.#options.log.error({ video: about.video, why }, "recording paused; live goes on from memory");
         this.#options.failed?.(about, why);
@@ -418,7 +420,9 @@ export class Recorder implements Running, Recordings {
       this.#closing = true;
       clearInterval(this.#freeTimer);
       const about = { video: "", temporary: true };
-      const nothing = { tape: -1, about, items: [], bytes: new Uint8Array(), written: () => undefined };
+      const nothing = {
+        ...{ tape: -1, about, items: [], bytes: new Uint8Array(), written: () => undefined, last: false },
+      };
       // Settles when the disk hangs, too.
       if (this.#waiting.length > 0) await this.#post(nothing);
       await this.#forwarder?.close();
@@ -428,14 +432,10 @@ export class Recorder implements Running, Recordings {
     return this.closed;
   }
 
-  #post(what: {
-    readonly tape: number;
-    readonly about: Pick<TapeAbout, "video" | "temporary">;
-    readonly items: readonly Draft[];
-    readonly bytes: Uint8Array<ArrayBuffer>;
-    readonly written: () => void;
-  }): Promise<void> {
-    const { tape, about, items, bytes, written } = what;
+  #post(
+    what: Posted & { readonly tape: number; readonly about: Pick<TapeAbout, "video" | "temporary"> },
+  ): Promise<void> {
+    const { tape, about, items, bytes, written, last } = what;
     const { video, temporary } = about;
     const ticket = this.#tickets++;
     const size = bytes.length;
@@ -450,8 +450,10 @@ export class Recorder implements Running, Recordings {
       for (const one of this.#tapes.values()) one.hold("the disk does not keep up");
       for (const waiting of this.#waiting) waiting.done();
     }
+    const patienceMs = this.#options.patienceMs ?? defaultPatienceMs;
+    const untilMs = performance.now() + (last ? Math.max(patienceMs, endPatienceMs) : patienceMs);
     return new Promise((resolve) => {
-      this.#waiting.push({ ticket, bytes: size, sinceMs: performance.now(), written, done: resolve });
+      this.#waiting.push({ ticket, bytes: size, untilMs, written, done: resolve });
       this.#watch ??= setInterval(() => this.#hurry(), 10);
     });
   }
@@ -484,12 +486,8 @@ export class Recorder implements Running, Recordings {
 
   /** Playlists do not wait for a disk that hangs. */
   #hurry(): void {
-    const patience = this.#options.patienceMs ?? defaultPatienceMs;
-    const late = performance.now() - patience;
-    for (const waiting of this.#waiting) {
-      if (waiting.sinceMs > late) return;
-      waiting.done();
-    }
+    const nowMs = performance.now();
+    for (const { untilMs, done } of this.#waiting) if (untilMs <= nowMs) done();
   }
 
   #giveUp(why: string): void {

@@ -25,11 +25,7 @@ export interface DiskTapeOptions {
   /** How long a tape that failed waits before it tries the disk again. */
   readonly againMs: number;
   /** Hands entries and their bytes to the thread; `written` is called once it has taken them. Settles then, or when that takes too long. */
-  readonly post: (
-    items: readonly Draft[],
-    bytes: Uint8Array<ArrayBuffer>,
-    written: () => void,
-  ) => Promise<void>;
+  readonly post: (what: Posted) => Promise<void>;
   readonly failed: (why: string) => void;
   readonly ended: () => Promise<void>;
   /** The disk takes it again after it did not, or what an earlier run has begun. */
@@ -41,6 +37,15 @@ export interface DiskTapeOptions {
   /** All of it is written, and it stays; `late`: some of that only after its end was said. */
   readonly over: (how: { readonly late: boolean }) => void;
   readonly gone: () => void;
+}
+
+/** What a tape hands to the thread. */
+export interface Posted {
+  readonly items: readonly Draft[];
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly written: () => void;
+  /** Nothing follows, so whoever waits is given more time. */
+  readonly last: boolean;
 }
 
 /** The writer's side of one rendition. */
@@ -135,29 +140,33 @@ export class DiskTape implements Tape {
     if (this.#said.length > maxSaid) this.#said.shift();
   }
 
-  end(nowMs: number): void {
-    if (this.#over) return;
+  end(nowMs: number): Promise<void> | undefined {
+    if (this.#over) return undefined;
     this.#over = true;
     this.#endedMs = nowMs;
     // Nothing was begun, and nothing is on its way.
-    if (!this.contents.begin && this.#unanswered === 0) return this.#options.gone();
-    const known = this.summary;
-    void this.#options.ended().then(() => {
+    if (!this.contents.begin && this.#unanswered === 0) {
+      this.#options.gone();
+      return undefined;
+    }
+    const said = this.#end().then(() => this.summary);
+    void this.#options.ended().then(async () => {
+      const known = await said;
       const { seconds, bytes } = this.summary;
       if (this.lasting) this.#options.over({ late: seconds !== known.seconds || bytes !== known.bytes });
       this.#options.gone();
       this.sealed();
     });
-    this.#end();
+    return said.then(() => undefined);
   }
 
   /** Asks for the last entry to be written; again after the disk did not take it. */
-  #end(): void {
+  async #end(): Promise<void> {
     const atMs = this.#endedMs;
     if (this.#pausedAt !== undefined) this.#items.push({ type: "restart", atMs });
     this.#pausedAt = undefined;
     this.#items.push({ type: "end", atMs });
-    void this.#flush();
+    await this.#flush();
   }
 
   get lasting(): boolean {
@@ -206,7 +215,7 @@ export class DiskTape implements Tape {
     if (!this.#over) return;
     if (!this.lasting) return this.#options.gone();
     clearTimeout(this.#again);
-    this.#again = setTimeout(() => this.#end(), this.#options.againMs).unref();
+    this.#again = setTimeout(() => void this.#end(), this.#options.againMs).unref();
   }
 
   /** Nothing is handed in for a while; what was, still counts. */
@@ -386,7 +395,7 @@ export class DiskTape implements Tape {
     this.#bytes = [];
     const generation = this.#generation;
     this.#unanswered++;
-    return this.#options.post(items, bytes, () => {
+    const written = (): void => {
       this.#unanswered--;
       if (generation !== this.#generation) return;
       for (const item of items) this.contents.apply(item);
@@ -394,7 +403,8 @@ export class DiskTape implements Tape {
       this.#paused = false;
       if (items.some(({ type }) => type === "close" || type === "end")) this.#tellGaps();
       if (items.some((item) => item.type === "file" && item.file > 0)) this.sealed();
-    });
+    };
+    return this.#options.post({ items, bytes, written, last: this.#over });
   }
 
   #release(reel: Reel, number: number): void {

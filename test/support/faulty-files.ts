@@ -5,7 +5,8 @@ import { disk, type Files } from "../../services/recording/files.ts";
 // A file system for the recorder's thread that is as bad as the URL of this module says:
 // `?syncMs=200` syncs slowly; `?full=BYTES` takes so many bytes and then refuses `&times=N` writes, with `&code=EIO` if it
 // is to be that; `?syncs=N` syncs so often and then refuses `&times=M`; `&readOnly` refuses to open and to cut as well;
-// `?while=PATH` refuses to write and to cut while there is a file of that name, and leaves the first bytes of each write.
+// `?while=PATH` refuses to write and to cut while there is a file of that name, and leaves the first bytes of each write;
+// `?slow=PATH` takes a tenth of a second for each write while there is a file of that name.
 
 const how = new URL((workerData as { through: string }).through).searchParams;
 const number = (name: string): number => Number(how.get(name) ?? Number.POSITIVE_INFINITY);
@@ -15,6 +16,9 @@ let times = number("times");
 let syncs = number("syncs");
 const code = how.get("code") ?? "ENOSPC";
 const broken = (): boolean => existsSync(how.get("while") ?? "");
+
+const slow = (): boolean => existsSync(how.get("slow") ?? "");
+const still = new Int32Array(new SharedArrayBuffer(4));
 
 function refusal(call: string): Error {
   return Object.assign(new Error(`${code}: the disk refuses, ${call}`), { code });
@@ -47,6 +51,7 @@ export const files: Files = {
   truncate: changes("ftruncate", disk.truncate),
   remove: changes("unlink", disk.remove),
   write(fd, bytes, position) {
+    if (slow()) Atomics.wait(still, 0, 0, 100);
     try {
       room(bytes.length);
     } catch (error) {
