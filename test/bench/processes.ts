@@ -30,6 +30,13 @@ export function waitedSeconds(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[1]) / 1e9;
 }
 
+/** Milliseconds that the threads of `pid` have run; those that have ended do not count. Finer than `usage`. */
+export function threadMs(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0])
+    .reduce((sum, nanoseconds) => sum + Number(nanoseconds) / 1e6, 0);
+}
+
 /** The sum over several processes. */
 export function usageOf(pids: readonly number[]): Usage {
   return pids.map(usage).reduce((a, b) => ({

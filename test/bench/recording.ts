@@ -8,8 +8,9 @@ import { recordLong } from "../support/long-recording.ts";
 import { startSender } from "../support/sender.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { untilLive } from "../support/viewer.ts";
-import { hashOf, mediaOf, openWitness, type Witness } from "../support/witness.ts";
-import { descendants, usage } from "./processes.ts";
+import { hashOf, openWitness, type Witness } from "../support/witness.ts";
+import { clockMs, openFollowers } from "./followers.ts";
+import { descendants, threadMs, usage } from "./processes.ts";
 import { type BenchOptions, type Report, showSpread, spread } from "./report.ts";
 import { slowDisk } from "./slow-disk.ts";
 import { watching } from "./watching.ts";
@@ -86,8 +87,20 @@ async function ending({ sluice, tags, options: { seconds } }: Stage): Promise<Ro
   const rounds = seconds === undefined ? ROUNDS : Math.max(1, Math.round(seconds / ON_SECONDS));
   const inputs = await Promise.all(Array.from({ length: AT_ONCE }, () => createInput(sluice)));
   const ends: number[][] = [];
-  let segments = 0;
+  const costs: Record<string, number>[] = [];
+  let [segments, lost] = [0, 0];
   const origin = descendants(sluice.pid, "role origin")[0]!;
+  const pids = [
+    ["supervisor", sluice.pid] as const,
+    ...["origin", "ingest", "control"].map(
+      (role) => [role, descendants(sluice.pid, `role ${role}`)[0]!] as const,
+    ),
+  ];
+  const spent = (): Record<string, number> =>
+    Object.fromEntries([
+      ["senders", process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000],
+      ...pids.map(([role, pid]) => [role, threadMs(pid)]),
+    ]);
   let core = 0;
   for (let round = 0; round <= rounds; round++) {
     const some = round === 0 ? inputs.slice(0, 1) : inputs;
@@ -96,13 +109,26 @@ async function ending({ sluice, tags, options: { seconds } }: Stage): Promise<Ro
     const [before, since] = [usage(origin).cpuSeconds, performance.now()];
     await pause(ON_SECONDS * 1000);
     core = ((usage(origin).cpuSeconds - before) * 1000) / (performance.now() - since);
-    const endings = some.map(({ uid }) => followToEnd(`${http}/${uid}`));
-    await pause(1_000);
+    const crowd = await openFollowers(some.map(({ uid }) => `${http}/${uid}`));
+    const spentBefore = spent();
+    crowd.busy();
+    const stops: number[] = [];
     // The last byte is on its way when `close` is called; what the socket takes counts for us.
-    const from = performance.now();
-    await Promise.all(senders.map((sender) => sender.close()));
-    const found = await Promise.all(endings);
-    ends.push(found.map(({ at }) => at - from));
+    const stopped = senders.map((sender) => {
+      stops.push(clockMs());
+      return sender.close();
+    });
+    const { ends: found, busyMs } = await crowd.ended;
+    await Promise.all(stopped);
+    ends.push(found.map(({ atMs }, i) => atMs - stops[i]!));
+    const after = spent();
+    if (round > 0)
+      costs.push({
+        wall: Math.max(...found.map(({ atMs }) => atMs)) - stops[0]!,
+        followers: busyMs,
+        ...Object.fromEntries(Object.entries(after).map(([role, ms]) => [role, ms - spentBefore[role]!])),
+      });
+    lost += found.reduce((sum, one) => sum + one.lost, 0);
     for (const { urls } of found)
       for (const url of urls) {
         const { status } = await fetch(url);
@@ -122,7 +148,18 @@ async function ending({ sluice, tags, options: { seconds } }: Stage): Promise<Ro
         `${showSpread(all)}, p99 ${all.p99.toFixed(0)} ms`,
         "p99 <= 250 ms",
       ],
+      [
+        "from the first stop to the last end, and who worked then",
+        costs
+          .map((cost) =>
+            Object.entries(cost)
+              .map(([who, ms]) => `${who} ${ms.toFixed(0)}`)
+              .join(", "),
+          )
+          .join("; "),
+      ],
       ["segments listed then, read afterwards", `${segments} of ${segments}`, "all"],
+      ["segments listed before, and not then", String(lost), "0"],
       [`CPU of the origin with ${AT_ONCE} on air`, `${(core * 100).toFixed(0)} % of a core`],
     ],
     figures: { atOnce: AT_ONCE, aloneMs: alone, togetherMs: all, segments },
@@ -294,25 +331,6 @@ async function renditionOf(playback: string): Promise<string> {
   const uri = text.split("\n").find((line) => line && !line.startsWith("#"));
   if (!uri) throw new Error(`nothing to play in ${text}`);
   return new URL(uri, master).href;
-}
-
-/** When the playlist that a player holds says that it has ended and its last segment was read, and all that it lists. */
-async function followToEnd(playback: string): Promise<{ at: number; urls: readonly string[] }> {
-  const address = await renditionOf(playback);
-  for (let query = ""; ; ) {
-    const text = await (await fetch(address + query)).text();
-    if (text.includes("#EXT-X-ENDLIST")) {
-      const urls = mediaOf(text, address);
-      const last = await fetch(urls.at(-1)!);
-      if (last.status !== 200) throw new Error(`${last.url} answers ${last.status}`);
-      await last.arrayBuffer();
-      return { at: performance.now(), urls };
-    }
-    const first = Number(/#EXT-X-MEDIA-SEQUENCE:(\d+)/.exec(text)?.[1] ?? 0);
-    const complete = text.match(/^#EXTINF:/gm)?.length ?? 0;
-    const open = text.slice(text.lastIndexOf("#EXTINF:")).match(/^#EXT-X-PART:/gm)?.length ?? 0;
-    query = `?_HLS_msn=${first + complete}&_HLS_part=${open}`;
-  }
 }
 
 /** Resolves when the address answers 200 again. */

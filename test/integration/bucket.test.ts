@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { apiOf } from "../support/api.ts";
 import { publish } from "../support/ffmpeg.ts";
+import { checkRecording } from "../support/recording-check.ts";
 import { type S3Fake, startS3 } from "../support/s3-fake.ts";
 import { runSluice, type Sluice, startSluice } from "../support/sluice.ts";
 import { hashOf, mediaOf, openWitness } from "../support/witness.ts";
@@ -37,7 +38,7 @@ afterAll(async () => {
 const api = apiOf(() => sluice.ready);
 
 test("a broadcast ends up in the bucket, plays from there with the same bytes, is verified there and removed from there", async () => {
-  const { uid, streamKey, rtmp, http } = sluice.ready as Required<typeof sluice.ready>;
+  const { uid, streamKey, rtmp, http, apiToken } = sluice.ready as Required<typeof sluice.ready>;
   // The bucket is away while it is recorded.
   fake.rules.push({ fault: { how: "status", status: 503, code: "SlowDown" } });
   const encoder = publish({ url: `${rtmp}/${streamKey}`, seconds: 6 });
@@ -50,15 +51,20 @@ test("a broadcast ends up in the bucket, plays from there with the same bytes, i
   const here = () => readdirSync(join(dataDir, "recordings", video)).filter((name) => name.endsWith(".mp4"));
   await sluice.said(/storage cannot be written/);
   expect(here()).toEqual(["audio-0.mp4", "source-0.mp4"]);
+  // Back, and not yet well.
+  const wrong = (["reset", "corrupt", "error body"] as const).map((how) => ({ times: 1, fault: { how } }));
+  fake.rules.splice(0, 1, ...wrong.map((rule) => ({ ...rule, method: "PUT" })));
+  await expect.poll(here, { timeout: 30_000 }).toEqual([]);
+  expect(fake.rules.map(({ times }) => times)).toEqual([0, 0, 0]);
   fake.rules.length = 0;
-  await expect.poll(here, { timeout: 20_000 }).toEqual([]);
   expect([...fake.objects.keys()].sort()).toEqual(
     ["audio-0.mp4", "journal", "source-0.mp4"].map((name) => `sluice/${video}/${name}`),
   );
 
-  for (const [url, hash] of witness.seen) expect(await hashOf(url), url).toBe(hash);
+  const bucket = new Map([...fake.objects].map(([key, bytes]) => [key.replace("sluice/", ""), bytes]));
+  const { seen } = witness;
+  expect(await checkRecording({ dataDir, http, apiToken, video, seen, bucket })).toEqual([]);
   const list = `${http}/${video}/manifest/${video}/source.m3u8`;
-  for (const url of mediaOf(await (await fetch(list)).text(), list)) expect(await hashOf(url)).toBeDefined();
 
   const recordings = (verb: string) => runSluice(["recordings", verb, "--data", dataDir], env);
   expect(await recordings("verify")).toMatchObject({ code: 0, output: expect.stringContaining("1 whole") });

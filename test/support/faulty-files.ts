@@ -6,7 +6,7 @@ import { disk, type Files } from "../../services/recording/files.ts";
 // `?syncMs=200` syncs slowly; `?full=BYTES` takes so many bytes and then refuses `&times=N` writes, with `&code=EIO` if it
 // is to be that; `?syncs=N` syncs so often and then refuses `&times=M`; `&readOnly` refuses to open and to cut as well;
 // `?while=PATH` refuses to write and to cut while there is a file of that name, and leaves the first bytes of each write;
-// `?slow=PATH` takes a tenth of a second for each write while there is a file of that name.
+// `?unsynced=PATH` refuses to sync while there is one; `?slow=PATH` takes a tenth of a second for each write while there is a file of that name.
 
 const how = new URL((workerData as { through: string }).through).searchParams;
 const number = (name: string): number => Number(how.get(name) ?? Number.POSITIVE_INFINITY);
@@ -63,7 +63,7 @@ export const files: Files = {
   },
   async sync(fd) {
     if (how.has("syncMs")) await new Promise((resolve) => setTimeout(resolve, number("syncMs")));
-    if (syncs-- <= 0 && times-- > 0) throw refusal("fdatasync");
+    if ((syncs-- <= 0 && times-- > 0) || existsSync(how.get("unsynced") ?? "")) throw refusal("fdatasync");
     await disk.sync(fd);
   },
 };

@@ -1,5 +1,15 @@
 import { execFile } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { readRecording } from "../../services/recording/recovery.ts";
@@ -18,15 +28,56 @@ export interface Checked {
   readonly video: string;
   /** What viewers were served, by URL. */
   readonly seen: ReadonlyMap<string, string>;
+  /** Where it went from this disk: bytes by `video/file`. */
+  readonly bucket?: ReadonlyMap<string, Uint8Array>;
+}
+
+/** A recording is whole a while after its end, when the disk, the bucket and control have all of it. */
+const settleMs = 30_000;
+
+/** What is wrong with a recording that is over, once it has had its time to settle: see `faultsOf`. */
+export async function checkRecording(checked: Checked): Promise<string[]> {
+  for (const until = Date.now() + settleMs; ; ) {
+    const faults = await faultsOf(checked).catch((error: unknown) => [String(error)]);
+    if (faults.length === 0 || Date.now() > until) return faults;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
 }
 
 /** Journal = files = SQL = playlist, every gap was told, everything announced is there with the same bytes, and all of it decodes. Says what is not so. */
-export async function checkRecording({ dataDir, http, apiToken, video, seen }: Checked): Promise<string[]> {
+async function faultsOf(checked: Checked): Promise<string[]> {
+  const { dataDir, video, bucket } = checked;
+  const folder = join(dataDir, "recordings", video);
+  if (!bucket) return faultsIn(folder, checked);
+  // All of it in one place, as if it had never left this disk.
+  const all = mkdtempSync(join(tmpdir(), "sluice-check-"));
+  try {
+    const faults: string[] = [];
+    cpSync(join(folder, "journal"), join(all, "journal"));
+    for (const [key, bytes] of bucket) {
+      const [of, name = ""] = key.split("/");
+      if (of !== video) continue;
+      if (name === "journal" && Buffer.compare(bytes, readFileSync(join(folder, name))) !== 0)
+        faults.push("the bucket has another journal");
+      if (existsSync(join(folder, name)) && name !== "journal") faults.push(`${name} is still on this disk`);
+      writeFileSync(join(all, name), bytes);
+    }
+    for (const name of readdirSync(folder))
+      if (name.endsWith(".mp4") && !existsSync(join(all, name))) faults.push(`${name} is not in the bucket`);
+    return [...faults, ...(await faultsIn(all, checked))];
+  } finally {
+    rmSync(all, { recursive: true });
+  }
+}
+
+async function faultsIn(
+  folder: string,
+  { dataDir, http, apiToken, video, seen }: Checked,
+): Promise<string[]> {
   const faults: string[] = [];
   const must = (holds: boolean, what: string): void => {
     if (!holds) faults.push(what);
   };
-  const folder = join(dataDir, "recordings", video);
   const found = readRecording(folder, { all: true });
   if (!found) return [`${folder} has no journal`];
   const { contents, torn } = found;

@@ -25,6 +25,14 @@ export interface Ended {
   readonly output: string;
 }
 
+/** Environment of a Sluice whose recordings go to a disk as bad as `query` says to `faulty-files.ts`. */
+export function faultyDisk(query: string): Readonly<Record<string, string>> {
+  return {
+    NODE_OPTIONS: `--import=${new URL("faulty-thread.ts", import.meta.url).href}`,
+    FAULTY_FILES: new URL(`faulty-files.ts?${query}`, import.meta.url).href,
+  };
+}
+
 const main = fileURLToPath(new URL("../../services/main.ts", import.meta.url));
 /** Where the launcher has it too. */
 const compileCache = fileURLToPath(new URL("../../node_modules/.cache/sluice", import.meta.url));
