@@ -123,6 +123,8 @@ export const journalHead = Uint8Array.from([...magic, version, 0, 0, 0]);
 const frameBytes = 8;
 /** A part of a second at 240 frames takes 3 kB; a decoder configuration may take 64 kB. */
 const maxPayload = 1 << 21;
+/** Every few entries at least one is as short as that. */
+const maxFrequent = 1 << 13;
 
 /** One frame. */
 export function encodeEntry(entry: Entry): Uint8Array {
@@ -160,6 +162,18 @@ export function* readJournal(bytes: Uint8Array): Generator<Read, void> {
     yield { entry, start: at, end: next };
     at = next;
   }
+}
+
+/** Whether there is an entry somewhere behind byte `from`, at which reading has stopped: then this is no torn end. */
+export function isLaterEntry(bytes: Uint8Array, from: number): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = from + 1; at + frameBytes < bytes.length; at++) {
+    const length = view.getUint32(at);
+    if (length === 0 || length > maxFrequent || at + frameBytes + length > bytes.length) continue;
+    const payload = bytes.subarray(at + frameBytes, at + frameBytes + length);
+    if (crc32(payload) === view.getUint32(at + 4) && entryOf(payload)) return true;
+  }
+  return false;
 }
 
 /** Whether these bytes begin like a journal of a version that can be read here. */

@@ -53,10 +53,14 @@ const chunkBytes = 64 << 20;
 
 /**
  * Writes the journal of a recording anew from its media files alone. Segments are cut again at keyframes, so their numbers
- * are those of before only where nothing was missing; what a file ends with that is no whole chunk is cut off. `input` is
- * who it is of, where that is known. False when there are no media.
+ * are those of before only where nothing was missing; what a file ends with that is no whole chunk is cut off. `known` is how
+ * it began, where that can still be read. False when there are no media.
  */
-export function rebuildJournal(folder: string, video: string, input: string = no): boolean {
+export function rebuildJournal(
+  folder: string,
+  video: string,
+  known?: (Entry & { type: "begin" }) | undefined,
+): boolean {
   const renditions = mediaOf(folder);
   const reference = renditions.get("source") ?? renditions.get("audio") ?? [...renditions.values()][0];
   const timescale = reference?.[0]?.track.timescale;
@@ -75,8 +79,9 @@ export function rebuildJournal(folder: string, video: string, input: string = no
   const target = Math.max(1, Math.round(longest));
   const journal = new JournalFile(join(folder, "journal"));
   journal.put({
-    ...{ type: "begin", video, input, startedMs, epochMs: startedMs - starts[0]!.at * 1000 },
-    ...{ targetDuration: target, partTarget: target, temporary: false },
+    ...{ type: "begin", video, input: known?.input ?? no, startedMs: known?.startedMs ?? startedMs },
+    epochMs: known?.epochMs ?? startedMs - starts[0]!.at * 1000,
+    ...{ targetDuration: Math.max(target, known?.targetDuration ?? 0), partTarget: target, temporary: false },
   });
   for (const [rendition, [name, files]] of [...renditions].entries())
     put(journal, folder, {

@@ -49,10 +49,7 @@ export function readRecording(folder: string, { all = false } = {}): Recovered |
   const durable = all ? 0 : durableBytes(reads);
   const contents = new Contents();
   const newest: Written[][] = [];
-  const media = new MediaFiles(
-    folder,
-    new Set([...droppedFiles(reads), ...readForwarded(folder).files.keys()]),
-  );
+  const media = new MediaFiles(folder, reads);
   try {
     let good = reads[0]?.start ?? bytes.length;
     for (const { entry, start, end } of reads) {
@@ -145,15 +142,16 @@ function remember(newest: Written[][], entry: Entry): void {
 }
 
 /** The media files of a recording, read where a checksum is to be held against them. */
-class MediaFiles {
+export class MediaFiles {
   readonly #folder: string;
   /** Files that are not here, and need not be. */
   readonly #gone: ReadonlySet<string>;
   readonly #open = new Map<string, number>();
 
-  constructor(folder: string, gone: ReadonlySet<string>) {
+  /** Those that the journal of these entries speaks of. */
+  constructor(folder: string, journal: readonly Read[]) {
     this.#folder = folder;
-    this.#gone = gone;
+    this.#gone = new Set([...droppedFiles(journal), ...readForwarded(folder).files.keys()]);
   }
 
   /** What is wrong with the bytes that this entry speaks of; undefined when they are as it says. */
@@ -173,13 +171,8 @@ class MediaFiles {
       : `${name} is not whole at byte ${reel.fileBytes}`;
   }
 
-  close(): void {
-    for (const fd of this.#open.values()) closeSync(fd);
-    this.#open.clear();
-  }
-
-  #matches(name: string, offset: number, length: number, crc: number): boolean {
-    if (this.#gone.has(name)) return true;
+  /** Checksum of what is in a file there; undefined where it ends before that, or is not there. */
+  crcOf(name: string, offset: number, length: number): number | undefined {
     let fd = this.#open.get(name);
     try {
       if (fd === undefined) {
@@ -187,9 +180,18 @@ class MediaFiles {
         this.#open.set(name, fd);
       }
       const bytes = Buffer.allocUnsafe(length);
-      return readSync(fd, bytes, 0, length, offset) === length && crc32(bytes) === crc;
+      return readSync(fd, bytes, 0, length, offset) === length ? crc32(bytes) : undefined;
     } catch {
-      return false;
+      return undefined;
     }
+  }
+
+  close(): void {
+    for (const fd of this.#open.values()) closeSync(fd);
+    this.#open.clear();
+  }
+
+  #matches(name: string, offset: number, length: number, crc: number): boolean {
+    return this.#gone.has(name) || this.crcOf(name, offset, length) === crc;
   }
 }

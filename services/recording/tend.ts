@@ -2,10 +2,12 @@ import { appendFileSync, existsSync, readdirSync, rmSync, statSync } from "node:
 import { join } from "node:path";
 import { faultOfObject } from "../storage/confirm.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { damageOf, mendMedia } from "./damage.ts";
 import { listName, readForwarded } from "./forwarded.ts";
 import { encodeEntry } from "./journal.ts";
 import { freshPlanName, planName } from "./plans.ts";
 import { fileName, markerOf, mediaFile } from "./read.ts";
+import { rebuildJournal } from "./rebuild.ts";
 import { readRecording, truncateRecording } from "./recovery.ts";
 
 /** How a recording is, or was left: `mended` was not whole and is now. */
@@ -28,15 +30,38 @@ export function repair(root: string, uid: string): Tended {
   const folder = join(root, uid);
   const found = readRecording(folder, { all: true });
   if (!found) return { state: "broken", message: `${wrong}; restore it from a backup` };
-  truncateRecording(folder, found);
-  if (found.contents.endedMs === undefined) {
+  const damage = damageOf(folder);
+  // What is whole behind it is worth more than a recording that looks so.
+  if (damage?.of === "head")
+    return { state: "broken", message: `the head of ${damage.name} is damaged; restore it from a backup` };
+  if (damage?.of === "journal") {
+    const rebuilt =
+      readForwarded(folder).files.size === 0 && rebuildJournal(folder, uid, found.contents.begin);
+    return rebuilt
+      ? {
+          state: "mended",
+          message: `${wrong}; it is written anew from the media: addresses of before may not hold`,
+        }
+      : {
+          state: "broken",
+          message: `${wrong}, with more behind that; restore it from its copy in the bucket`,
+        };
+  }
+  if (damage) mendMedia(folder, damage);
+  const left = damage ? readRecording(folder, { all: true })! : found;
+  truncateRecording(folder, left);
+  if (left.contents.endedMs === undefined) {
     const atMs = Math.round(statSync(join(folder, "journal")).mtimeMs);
     const last = [{ type: "restart", atMs } as const, { type: "end", atMs } as const];
     appendFileSync(join(folder, "journal"), Buffer.concat(last.map(encodeEntry)));
   }
   rmSync(markerOf(root, uid), { force: true });
-  const left = faultOf(root, uid);
-  return left === undefined ? { state: "mended", message: wrong } : { state: "broken", message: left };
+  const still = faultOf(root, uid);
+  if (still !== undefined) return { state: "broken", message: still };
+  return {
+    state: "mended",
+    message: damage ? `${wrong}; ${damage.parts} damaged parts are gaps now` : wrong,
+  };
 }
 
 /** Holds what has left this disk against its checksums, where it is now. Changes nothing; rejects while the store cannot be reached. */
