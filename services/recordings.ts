@@ -1,13 +1,15 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { bucketOf } from "./bucket.ts";
 import { Failure } from "./lib/errors.ts";
 import { z } from "./lib/schema.ts";
 import { askRunning } from "./operate.ts";
+import { markerOf } from "./recording/read.ts";
 import { indexed, recordingsElsewhere, reindex } from "./recording/reindex.ts";
 import { repair, type Tended, verify, verifyForwarded } from "./recording/tend.ts";
 import type { Config } from "./settings.ts";
 import type { ObjectStore } from "./storage/store.ts";
+import { isInUse } from "./supervisor/place.ts";
 
 const verbs = { verify, repair } as const;
 /** Recordings in one call to control. */
@@ -29,7 +31,10 @@ export async function runRecordings(config: Config, { verb, uids, json }: TypedR
   if (!Object.hasOwn(verbs, verb))
     throw new Failure("bad_request", `There is no "recordings ${verb}"; say verify, repair or rebuild-index`);
   const tend = verbs[verb as keyof typeof verbs];
+  const runs = isInUse(config.data);
   const all = await forEach(uids.length > 0 ? uids : recordingsIn(folder), json, async (uid) => {
+    // Its origin writes it, and would write over what is cut off or added here.
+    if (runs && existsSync(markerOf(folder, uid))) return { state: "open", message: onAir };
     const tended = tend(folder, uid);
     const elsewhere = tended.state === "broken" ? undefined : await verifyForwarded(folder, uid, store);
     return elsewhere?.state === "broken" ? elsewhere : tended;
@@ -68,15 +73,17 @@ async function rebuildIndex({
   return codeOf(tended);
 }
 
-type Seen = Tended & { readonly uid: string };
+const onAir = "it is on air, or its encoder may come back; its origin looks after it";
+
+type Seen = { readonly uid: string; readonly state: Tended["state"] | "open"; readonly message: string };
 
 async function forEach(
   all: readonly string[],
   quiet: boolean,
-  tend: (uid: string) => Promise<Tended>,
+  tend: (uid: string) => Promise<Omit<Seen, "uid">>,
 ): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
-  const counts = { whole: 0, mended: 0, broken: 0 };
+  const counts = { whole: 0, mended: 0, broken: 0, open: 0 };
   for (const [i, uid] of all.entries()) {
     progress(i, all.length, uid);
     const { state, message } = await tend(uid);
@@ -85,10 +92,9 @@ async function forEach(
     if (state !== "whole" && !quiet) say(`${uid}: ${message}`);
   }
   progress(all.length, all.length, "");
-  if (!quiet)
-    say(
-      `${all.length} recordings: ${counts.whole} whole, ${counts.mended} mended, ${counts.broken} not whole`,
-    );
+  const { whole, mended, broken, open } = counts;
+  const still = open > 0 ? `, ${open} on air` : "";
+  if (!quiet) say(`${all.length} recordings: ${whole} whole, ${mended} mended, ${broken} not whole${still}`);
   return seen;
 }
 

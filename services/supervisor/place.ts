@@ -76,6 +76,16 @@ export function readRunning(data: string): RunningNow | undefined {
   }
 }
 
+/** Whether somebody runs in `data`, whatever its last run said. */
+export function isInUse(data: string): boolean {
+  try {
+    takeLock(data)?.close();
+    return false;
+  } catch (error) {
+    return error instanceof Failure && error.code === "conflict";
+  }
+}
+
 const runningFile = (data: string) => join(data, "running.json");
 
 /** Node has no flock; an exclusive SQLite transaction is a kernel lock that dies with the process, also at kill -9. */

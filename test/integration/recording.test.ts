@@ -32,6 +32,11 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   // Playable under the video's own uid before it ends.
   expect((await fetch(`${http}/${video}/manifest/video.m3u8`)).status).toBe(200);
   expect(await api(`GET /${video}`)).toMatchObject({ status: { state: "live-inprogress" }, duration: -1 });
+  // Nobody writes to it but its origin.
+  expect(await runSluice(["recordings", "repair", "--data", dataDir])).toMatchObject({
+    code: 0,
+    output: expect.stringContaining("0 not whole, 1 on air"),
+  });
   await encoder.ended;
   await witness.done;
   expect(witness.faults).toEqual([]);
