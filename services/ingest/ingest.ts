@@ -355,12 +355,17 @@ class Desk {
         feed.end(this.#feedReason(uid, reason));
         setTimeout(() => this.#feeds.delete(id), afterglowMs).unref();
         const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
-        log.info(
-          { uid, publish: id, peer: session.peer, reason, detail, bytes: session.received, seconds },
-          "publish closed",
-        );
-        const wrong = code && { code, advice: detail };
-        events.send({ type: "publish.ended", uid, publish: id, reason, ...(wrong && { wrong }) });
+        const tell = (): void => {
+          log.info(
+            { uid, publish: id, peer: session.peer, reason, detail, bytes: session.received, seconds },
+            "publish closed",
+          );
+          const wrong = code && { code, advice: detail };
+          events.send({ type: "publish.ended", uid, publish: id, reason, ...(wrong && { wrong }) });
+        };
+        // Others may stop at this moment, and who watches them comes first. What another takes the place of ends before that begins.
+        if (reason === "clean") setImmediate(tell);
+        else tell();
       },
     };
   }

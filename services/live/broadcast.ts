@@ -349,9 +349,8 @@ export class Broadcast {
     // With the last segment, so that whoever is told of the end finds them.
     this.#subtitles?.end();
     const last = this.#packager.end();
-    const written = this.#tape.write(last);
     // At once with the last parts: who waits for one of them has the end with the same answer.
-    await this.#inOrder(this.#tape.end(nowMs) ?? written, () => {
+    await this.#inOrder(this.#tape.end(last, nowMs), () => {
       this.#show(last);
       for (const rendition of this.renditions.values()) rendition.end(this.#tape.lasting);
       this.#divide();

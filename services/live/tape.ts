@@ -20,10 +20,10 @@ export interface Tape {
   /** Whether there is something that stays: a recording, not what only late readers need. */
   readonly lasting: boolean;
   /**
-   * Nothing follows. The promise settles when the operating system has all that was written, or when the disk takes much
+   * Takes the last of what happened; nothing follows. The promise settles when the operating system has all that was written, or when the disk takes much
    * longer than for a part: what is missing in a list with an end stays missing for who has it. Undefined as in `write`.
    */
-  end(nowMs: number): Promise<void> | undefined;
+  end(last: readonly Output[], nowMs: number): Promise<void> | undefined;
   /** Nobody reads it any more through its broadcast: what is temporary goes. */
   clear(): void;
 }

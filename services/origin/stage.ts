@@ -45,8 +45,9 @@ export interface StageOptions {
 const tickMs = 100;
 /** How long the end of a broadcast stays fetchable for players that are behind. */
 const keepMs = 60_000;
-/** How long control and the log wait for the end of a broadcast: others may end at that moment, and those who watch come first. */
+/** How long control and the log wait for the end of a broadcast, and at most while others end: those who watch come first. */
 const afterMs = 200;
+const mostAfterMs = 1_000;
 /** How long rungs are promised that no worker takes: less than a request for one is held. */
 const attendMs = 8_000;
 /** How often the same is asked again: the queue may have lost it. */
@@ -95,6 +96,8 @@ export class Stage implements Running {
   readonly #ticker: NodeJS.Timeout;
   /** No worker took the ladder that was asked for last. */
   #alone = false;
+  /** When a broadcast ended last. */
+  #endedMs = Number.NEGATIVE_INFINITY;
   readonly #done = Promise.withResolvers<void>();
   #closing = false;
 
@@ -238,7 +241,7 @@ export class Stage implements Running {
       const { input, video } = about;
       if (ledger.get(input)?.video !== video) {
         // Its end was on its way to the disk when this process was killed.
-        tape.end(Date.now());
+        void tape.end([], Date.now());
         this.#closed(about, tape);
         continue;
       }
@@ -365,13 +368,15 @@ export class Stage implements Running {
     const end = await readFeed(feed, act.broadcast, signal, log);
     // Whoever aborted it has taken over or is closing.
     if (end.how === "aborted" || signal.aborted) return;
-    log.info({ uid: announcement.uid, publish: announcement.publish, ...end }, "feed closed");
+    const closed = (): void =>
+      log.info({ uid: announcement.uid, publish: announcement.publish, ...end }, "feed closed");
+    if (end.how === "clean") return this.#end(act, closed);
+    closed();
     if (end.how === "refused") {
       await this.#refuse(announcement, end);
       // The encoder may be back by now.
       if (signal.aborted) return;
     }
-    if (end.how === "clean") return this.#end(act);
     act.broadcast.lose();
     act.timeout = setTimeout(() => void this.#end(act), this.#windowMs(announcement.uid));
   }
@@ -408,16 +413,30 @@ export class Stage implements Running {
     }
   }
 
-  async #end(act: Act): Promise<void> {
+  /** `closed` is called when control hears of it. */
+  async #end(act: Act, closed: () => void = () => undefined): Promise<void> {
     const { input, video, cadenceSeconds, subtitles } = act.broadcast;
     clearTimeout(act.timeout);
     const words = subtitles?.said ? (subtitles.language ?? "") : undefined;
     const captions = act.broadcast.captions.length > 0 ? act.broadcast.captions : undefined;
     await act.broadcast.end(Date.now());
-    const late = setTimeout(() => act.after?.(), afterMs);
+    const endedMs = performance.now();
+    this.#endedMs = endedMs;
+    let late: NodeJS.Timeout;
+    // Not all at one moment.
+    const wait = (): void => {
+      late = setTimeout(look, afterMs * (1 + Math.random()));
+    };
+    const look = (): void => {
+      const nowMs = performance.now();
+      if (nowMs - this.#endedMs < afterMs && nowMs - endedMs < mostAfterMs) wait();
+      else act.after?.();
+    };
+    wait();
     act.after = () => {
       act.after = undefined;
       clearTimeout(late);
+      closed();
       this.#keep(input, { ...this.#options.ledger.habit(input), cadenceSeconds, words, captions });
       this.#closed({ input, video }, act.tape);
     };

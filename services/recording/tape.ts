@@ -124,6 +124,11 @@ export class DiskTape implements Tape {
 
   write(outputs: readonly Output[]): Promise<void> | undefined {
     if (this.#over) return undefined;
+    this.#take(outputs);
+    return this.#flush();
+  }
+
+  #take(outputs: readonly Output[]): void {
     for (const output of outputs) {
       if (output.type === "start") this.#start = output;
       else if (output.type === "init") {
@@ -132,7 +137,6 @@ export class DiskTape implements Tape {
       } else if (output.type === "captions") this.#laneOf(output.name).captions = output.channels;
       else this.#step(this.#laneOf(output.name), output.step);
     }
-    return this.#flush();
   }
 
   say({ startMs, endMs, text, pieces = false }: Line, language: string | undefined): void {
@@ -140,24 +144,27 @@ export class DiskTape implements Tape {
     if (this.#said.length > maxSaid) this.#said.shift();
   }
 
-  end(nowMs: number): Promise<void> | undefined {
+  end(last: readonly Output[], nowMs: number): Promise<void> | undefined {
     if (this.#over) return undefined;
+    this.#take(last);
     this.#over = true;
     this.#endedMs = nowMs;
     // Nothing was begun, and nothing is on its way.
-    if (!this.contents.begin && this.#unanswered === 0) {
+    if (!this.contents.begin && this.#unanswered === 0 && this.#items.length === 0) {
       this.#options.gone();
       return undefined;
     }
-    const said = this.#end().then(() => this.summary);
+    let late = false;
+    const said = this.#end().then(() => {
+      late = this.contents.endedMs === undefined;
+    });
     void this.#options.ended().then(async () => {
-      const known = await said;
-      const { seconds, bytes } = this.summary;
-      if (this.lasting) this.#options.over({ late: seconds !== known.seconds || bytes !== known.bytes });
+      await said;
+      if (this.lasting) this.#options.over({ late });
       this.#options.gone();
       this.sealed();
     });
-    return said.then(() => undefined);
+    return said;
   }
 
   /** Asks for the last entry to be written; again after the disk did not take it. */

@@ -2,7 +2,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "
 import { disk, type Files } from "./files.ts";
 import { type Durability, type Job, type Said, Scribe } from "./scribe.ts";
 
-// The recorder's thread. What has queued up is written in one go and answered in one message.
+// The recorder's thread. What has queued up is written in one go and answered in one message, or in several where that takes long.
 
 const { durability, through } = workerData as { durability: Durability; through: string | undefined };
 const port = parentPort as MessagePort;
@@ -18,10 +18,18 @@ function flush(): void {
   said = [];
 }
 
+/** How long what is written waits for what is written after it: when many broadcasts end at once, more comes all the time. */
+const roundMs = 4;
+
 const scribe = new Scribe(files, durability, say);
 port.on("message", (job: Job) => {
+  let fromMs = performance.now();
   for (let next: Job | undefined = job; next; ) {
     scribe.take(next);
+    if (performance.now() - fromMs > roundMs) {
+      flush();
+      fromMs = performance.now();
+    }
     next = (receiveMessageOnPort(port) as { message: Job } | undefined)?.message;
   }
 });

@@ -49,7 +49,10 @@ export async function openFollowers(playbacks: readonly string[]): Promise<Follo
 }
 
 /** Follows `http://host:port/{uid}` as a player with low latency does. */
-async function follow(playback: string, following: () => void): Promise<FollowedEnd> {
+async function follow(
+  playback: string,
+  following: () => void,
+): Promise<Omit<FollowedEnd, "urls"> & { readonly text: string; readonly address: string }> {
   const { origin, pathname } = new URL(playback);
   const http = await openLean(origin);
   try {
@@ -64,10 +67,11 @@ async function follow(playback: string, following: () => void): Promise<Followed
       following();
       const first = Number(/#EXT-X-MEDIA-SEQUENCE:(\d+)/.exec(text)?.[1] ?? 0);
       const complete = text.match(/^#EXTINF:/gm)?.length ?? 0;
-      if (text.includes("#EXT-X-ENDLIST")) {
-        const urls = mediaOf(text, address.href);
-        await http.get(new URL(urls.at(-1)!).pathname);
-        return { atMs: clockMs(), urls, lost: Math.max(0, newest - (first + complete - 1)) };
+      if (text.endsWith("#EXT-X-ENDLIST\n")) {
+        const last = text.slice(0, -"\n#EXT-X-ENDLIST\n".length);
+        await http.get(new URL(last.slice(last.lastIndexOf("\n") + 1), address).pathname);
+        const atMs = clockMs();
+        return { atMs, text, address: address.href, lost: Math.max(0, newest - (first + complete - 1)) };
       }
       const open = text.slice(text.lastIndexOf("#EXTINF:")).match(/^#EXT-X-PART:/gm)?.length ?? 0;
       newest = first + complete - (open > 0 ? 0 : 1);
@@ -94,7 +98,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url) && process.send) {
       }),
     );
     const found = await Promise.all(ends);
-    say({ type: "ended", ends: found, busyMs: performance.eventLoopUtilization(since).active });
+    const busyMs = performance.eventLoopUtilization(since).active;
+    // Nobody waits for it any more.
+    const seen = found.map(({ atMs, lost, text, address }) => ({ atMs, lost, urls: mediaOf(text, address) }));
+    say({ type: "ended", ends: seen, busyMs });
   });
   process.once("disconnect", () => process.exit());
 }
