@@ -1,8 +1,8 @@
-import { readFileSync, renameSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Contents } from "./contents.ts";
-import { type Entry, encodeEntry, isLaterEntry, journalHead, readJournal } from "./journal.ts";
-import { fileName } from "./read.ts";
+import { type Entry, encodeEntry, isLaterEntry, journalHead, type Read, readJournal } from "./journal.ts";
+import { fileName, mediaFile } from "./read.ts";
 import { MediaFiles } from "./recovery.ts";
 
 /** What is wrong with a recording in its middle, with more behind it that is whole. */
@@ -21,7 +21,7 @@ export type Damage =
 interface Torn {
   parts: number;
   readonly renditions: Set<number>;
-  readonly atSeconds: number;
+  atSeconds: number;
   /** The first file whose head is not whole. */
   head: string | undefined;
 }
@@ -30,7 +30,8 @@ interface Torn {
 export function damageOf(folder: string): Damage | undefined {
   const journal = readFileSync(join(folder, "journal"));
   const reads = [...readJournal(journal)];
-  if (isLaterEntry(journal, reads.at(-1)?.end ?? journalHead.length)) return { of: "journal" };
+  if (isLaterEntry(journal, reads.at(-1)?.end ?? journalHead.length) && isLong(folder, reads))
+    return { of: "journal" };
   const contents = new Contents();
   const mended: Entry[] = [];
   /** Damage that nothing whole has followed yet, and up to where everything counts. */
@@ -58,8 +59,9 @@ export function damageOf(folder: string): Damage | undefined {
           mended.push({ ...entry, gap: true, byteLength, crc: crc ?? 0, samples: new Uint8Array() });
         } else if (torn && entry.byteLength > 0) {
           // A moment of another rendition is not worth keeping: that is how an end is torn.
+          if (torn.atSeconds === Number.POSITIVE_INFINITY) torn.atSeconds = atSeconds;
           const later = atSeconds >= torn.atSeconds + contents.begin!.targetDuration;
-          if (later || torn.renditions.has(entry.rendition)) {
+          if (later || (torn.head === undefined && torn.renditions.has(entry.rendition))) {
             if (torn.head !== undefined) return { of: "head", name: torn.head };
             parts += torn.parts;
             torn = undefined;
@@ -87,6 +89,19 @@ export function damageOf(folder: string): Damage | undefined {
   }
   for (const { name, file, fileBytes } of after.reels) lengths.set(fileName(name, file), fileBytes);
   return { of: "media", parts, entries, lengths };
+}
+
+/** Whether there is more in the files than the last moments, which a power cut may leave anyhow, behind what the journal has. */
+function isLong(folder: string, reads: readonly Read[]): boolean {
+  const contents = new Contents();
+  for (const { entry } of reads) if (!contents.apply(entry)) break;
+  let bytes = 0;
+  for (const name of readdirSync(folder))
+    if (mediaFile.test(name)) bytes += statSync(join(folder, name)).size;
+  const { seconds, begin } = contents;
+  // Before the first segment nobody knows how much a second is.
+  const perSecond = seconds > 0 ? contents.bytes / seconds : 0;
+  return bytes - contents.bytes > perSecond * (begin?.targetDuration ?? 0);
 }
 
 /** Makes gaps of damaged media, so that all before and behind them stays. */

@@ -123,8 +123,10 @@ for (const durability of ["segment", "part", "none"] as const)
             ).toBe(0);
           }
         // What is left is closed by whoever comes first.
-        repair(left, video);
-        expect(verify(left, video), name).toMatchObject({ state: "whole" });
+        const { state, message } = repair(left, video);
+        // Without syncs the head of a file may be gone that much stands behind: then nothing is cut off.
+        if (durability === "none" && state === "broken") expect(message, name).toMatch(/from a backup$/);
+        else expect(verify(left, video), name).toMatchObject({ state: "whole" });
       }
       for (const to of [listed, left]) rmSync(to, { recursive: true });
     }

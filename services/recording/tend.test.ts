@@ -17,15 +17,15 @@ let folder: string;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "tend-"));
   const log = createLog("test", "silent", false);
-  const maxFileBytes = 10_000;
+  const maxFileBytes = 24_000;
   const recorder = await Recorder.open({ folder, durability: "none", floorBytes: 0, log, maxFileBytes });
   const broadcast = new Broadcast({
     ...{ ...about, tape: recorder.begin(about), changed: () => undefined },
     profile: profiles.low,
   });
   broadcast.begin(0, 0);
-  for (const { atMs, tag } of publish({ gop: 1, seconds: 5, audio: 48_000 })) broadcast.push(tag, atMs);
-  await broadcast.end(5_000);
+  for (const { atMs, tag } of publish({ gop: 1, seconds: 12, audio: 48_000 })) broadcast.push(tag, atMs);
+  await broadcast.end(12_000);
   await expect.poll(() => verify(folder, video).state, { timeout: 10_000 }).toBe("whole");
   await recorder.close();
 });

@@ -35,17 +35,14 @@ export function repair(root: string, uid: string): Tended {
   if (damage?.of === "head")
     return { state: "broken", message: `the head of ${damage.name} is damaged; restore it from a backup` };
   if (damage?.of === "journal") {
-    const rebuilt =
-      readForwarded(folder).files.size === 0 && rebuildJournal(folder, uid, found.contents.begin);
-    return rebuilt
-      ? {
-          state: "mended",
-          message: `${wrong}; it is written anew from the media: addresses of before may not hold`,
-        }
-      : {
-          state: "broken",
-          message: `${wrong}, with more behind that; restore it from its copy in the bucket`,
-        };
+    const elsewhere = readForwarded(folder).files.size > 0;
+    if (!elsewhere && rebuildJournal(folder, uid, found.contents.begin))
+      return {
+        state: "mended",
+        message: `${wrong}; its journal is written anew, so addresses of before may not hold`,
+      };
+    const where = elsewhere ? "its copy in the bucket" : "a backup";
+    return { state: "broken", message: `${wrong}, with more behind that; restore it from ${where}` };
   }
   if (damage) mendMedia(folder, damage);
   const left = damage ? readRecording(folder, { all: true })! : found;
