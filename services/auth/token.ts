@@ -36,7 +36,8 @@ export interface Token {
 
 /** Whether a piece of a path is meant as a token. */
 export function looksLikeToken(text: string): boolean {
-  return text.length <= maxTokenLength && shape.test(text);
+  // Nearly all that is asked about are uids, several times a request.
+  return text.includes(".") && text.length <= maxTokenLength && shape.test(text);
 }
 
 /** Takes a token apart; undefined when it is none that could ever be accepted. */
