@@ -634,7 +634,7 @@ export class SluicePlayer extends HTMLElement {
         if (this.#statsOpen) this.#lifecycle?.ask();
         break;
       case "pip":
-        if (document.pictureInPictureElement === video) void document.exitPictureInPicture();
+        if (document.pictureInPictureElement === video) void document.exitPictureInPicture().catch(() => {});
         else void video.requestPictureInPicture?.().catch(() => {});
         break;
       case "louder":

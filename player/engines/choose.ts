@@ -47,11 +47,11 @@ export async function chooseEngine(video: HTMLVideoElement, chances: Chances): P
   try {
     const { hlsSupported, openHls } = await loadHls();
     if (hlsSupported()) return openHls;
+    const { nativeSupported, openNative } = await import("./native.ts");
+    return nativeSupported(video) ? openNative : undefined;
   } catch {
     return ({ onEvent }) => failedCode(onEvent);
   }
-  const { nativeSupported, openNative } = await import("./native.ts");
-  return nativeSupported(video) ? openNative : undefined;
 }
 
 /** Undefined when Media over QUIC is not to be had, or not soon enough. An `idle` element is made ready for it meanwhile. */

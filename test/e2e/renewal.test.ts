@@ -179,6 +179,18 @@ test("a browser that plays HLS by itself goes on with a fresh token at the momen
     for (const name of ["WebTransport", "MediaSource", "ManagedMediaSource", "WebKitMediaSource"])
       Reflect.deleteProperty(window, name);
   });
+  // Code that does not arrive is asked for again, as whatever else a network loses.
+  let lost = 0;
+  const broken: string[] = [];
+  page.on("pageerror", ({ message }) => broken.push(message));
+  await page.route(
+    "**/native-*.js",
+    (route) => {
+      lost++;
+      return route.abort();
+    },
+    { times: 1 },
+  );
   await page.goto(`${site.origin}/hls`);
   const plays = await page.evaluate(() =>
     document.createElement("video").canPlayType("application/vnd.apple.mpegurl"),
@@ -186,6 +198,7 @@ test("a browser that plays HLS by itself goes on with a fresh token at the momen
   if (plays === "") skip("this Chromium has no HLS of its own");
   const frame = await frameOf(page);
   await untilState(frame, ["playing"]);
+  expect([lost, broken]).toEqual([1, []]);
   const before = await seen(frame);
   // While it loads anew, the last picture stands where it was.
   await frame.evaluate(() => {
