@@ -15,7 +15,6 @@ export class Feed {
   /** Of what was queued last. */
   #type: string;
   #over = false;
-  /** What is buffered is to go. */
   #isStale = false;
 
   /** `first` is what is probably played first: the decoder is made ready for it. `stepped` is told of all that is buffered. */
@@ -57,6 +56,11 @@ export class Feed {
   /** Undefined while there is no buffer. */
   get buffered(): TimeRanges | undefined {
     return this.#buffer?.buffered;
+  }
+
+  /** What is buffered is to go, and has not gone yet. */
+  get isStale(): boolean {
+    return this.#isStale;
   }
 
   get busy(): boolean {

@@ -1,7 +1,10 @@
 import { Feed } from "./buffer.ts";
 import type { MoqTrack } from "./catalog.ts";
+import type { Stretches } from "./pace.ts";
 
 type Role = MoqTrack["role"];
+
+const nothing: Stretches = { length: 0, start: () => Number.NaN, end: () => Number.NaN };
 
 /** The element's media: a source with a buffer for the picture and one for the sound. */
 export class Media {
@@ -59,8 +62,13 @@ export class Media {
     };
   }
 
+  /** What there is of both picture and sound; nothing while what was there before has not gone. */
+  get buffered(): Stretches {
+    return this.feeds.some(({ isStale }) => isStale) ? nothing : this.#video.buffered;
+  }
+
   holds(at: number): boolean {
-    const { buffered } = this.#video;
+    const { buffered } = this;
     for (let i = 0; i < buffered.length; i++)
       if (at >= buffered.start(i) && at < buffered.end(i)) return true;
     return false;

@@ -17,6 +17,8 @@ const DRY_MS = 250;
 /** Playback that stands still for so long is sought to where it is, and after the second time left for LL-HLS. */
 const STILL_MS = 3_000;
 const STUCK_MS = 8_000;
+/** With less than this before a hole browsers may not begin to play. */
+const SHORT_SECONDS = 0.5;
 
 /** An element that is ready for a broadcast before there is a session with a relay. */
 export interface Prepared {
@@ -85,6 +87,7 @@ class MoqEngine implements Engine {
   readonly #at: number | undefined;
   /** A viewer went back on purpose. */
   #held = false;
+  #paused = false;
   /** Who pauses goes on where he did. */
   readonly #dvr: boolean;
   readonly #past = new Past();
@@ -115,6 +118,13 @@ class MoqEngine implements Engine {
     const { signal } = this.#gone;
     video.addEventListener("waiting", () => this.#stalled(), { signal });
     video.addEventListener("play", () => this.#resumed(), { signal });
+    video.addEventListener(
+      "pause",
+      () => {
+        this.#paused = this.#pace.started;
+      },
+      { signal },
+    );
     video.addEventListener("ended", () => onEvent({ type: "drained" }), { signal });
     video.addEventListener("error", () => this.#fail(video.error?.message || "the decoder failed"), {
       signal,
@@ -426,7 +436,8 @@ class MoqEngine implements Engine {
   #goOn({ begin, edge }: { readonly begin: number; readonly edge: number }): void {
     const video = this.#video;
     if (video.seeking) return this.#jumpHole();
-    const { buffered, currentTime: at } = video;
+    const at = video.currentTime;
+    const { buffered } = this.#media;
     // He was away for longer than is kept.
     const isGone = buffered.length > 0 && at < buffered.start(0) - 0.5;
     if (this.#held && isGone && this.#past.rows.length > 0) return this.#goBack(at);
@@ -478,7 +489,8 @@ class MoqEngine implements Engine {
     if (ms > STILL_MS && !this.#sought) {
       this.#sought = true;
       const at = video.currentTime;
-      const there = this.#media.holds(at) ? at : pastHole(video.buffered, at);
+      const there =
+        pastHole(this.#media.buffered, at, SHORT_SECONDS) ?? (this.#media.holds(at) ? at : undefined);
       if (there !== undefined) video.currentTime = there + 0.01;
     }
     const comes = this.#line.silentMs < LOOK_MS * 10;
@@ -496,17 +508,17 @@ class MoqEngine implements Engine {
     video.currentTime = to;
   }
 
-  /** After a pause. */
+  /** He who begins to play has not stayed behind, he who paused may have. */
   #resumed(): void {
     const live = this.livePosition;
-    if (!this.#dvr || !this.#pace.started || live === undefined) return;
+    if (!this.#dvr || !this.#paused || live === undefined) return;
+    this.#paused = false;
     this.#held ||= this.#pace.isBehind(this.#video.currentTime, live);
   }
 
   /** An encoder that was away leaves a hole. */
   #jumpHole(): void {
-    const { buffered, currentTime } = this.#video;
-    const there = pastHole(buffered, currentTime);
+    const there = pastHole(this.#media.buffered, this.#video.currentTime);
     if (there !== undefined) this.#video.currentTime = there;
   }
 

@@ -90,6 +90,13 @@ describe("past a hole", () => {
     expect(pastHole(stretches([1, 4], [6, 8]), at)).toBe(to);
   });
 
+  test("what is left of a stretch may be too little to wait in", () => {
+    const buffered = stretches([1, 4], [6, 8]);
+    expect(pastHole(buffered, 3.8, 0.5)).toBe(6.001);
+    expect(pastHole(buffered, 3.4, 0.5)).toBeUndefined();
+    expect(pastHole(buffered, 7.8, 0.5)).toBeUndefined();
+  });
+
   test("nothing is done where nothing is buffered", () => {
     expect(pastHole(stretches(), 3)).toBeUndefined();
   });

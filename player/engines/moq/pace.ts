@@ -100,10 +100,13 @@ export class Pace {
   }
 }
 
-/** Where playback at `at` finds media, when there is none: the next stretch. Undefined where it has some, or nothing follows. */
-export function pastHole(buffered: Stretches, at: number): number | undefined {
+/**
+ * Where playback at `at` finds media, when there is none: the next stretch. Undefined where it has as much as `leastSeconds`, or nothing
+ * follows.
+ */
+export function pastHole(buffered: Stretches, at: number, leastSeconds = 0.05): number | undefined {
   for (let i = 0; i < buffered.length; i++) {
-    if (at >= buffered.start(i) && at < buffered.end(i) - 0.05) return undefined;
+    if (at >= buffered.start(i) && at < buffered.end(i) - leastSeconds) return undefined;
     if (buffered.start(i) > at) return buffered.start(i) + 0.001;
   }
   return undefined;
