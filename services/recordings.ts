@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { bucketOf } from "./bucket.ts";
-import { Failure } from "./lib/errors.ts";
+import { Failure, messageOf } from "./lib/errors.ts";
 import { z } from "./lib/schema.ts";
 import { askRunning } from "./operate.ts";
 import { markerOf } from "./recording/read.ts";
@@ -86,7 +86,11 @@ async function forEach(
   const counts = { whole: 0, mended: 0, broken: 0, open: 0 };
   for (const [i, uid] of all.entries()) {
     progress(i, all.length, uid);
-    const { state, message } = await tend(uid);
+    // The others are seen to, whatever one of them is.
+    const { state, message } = await tend(uid).catch((error: unknown) => ({
+      state: "broken" as const,
+      message: `it cannot be read: ${messageOf(error)}`,
+    }));
     counts[state]++;
     seen.push({ uid, state, message });
     if (state !== "whole" && !quiet) say(`${uid}: ${message}`);

@@ -243,7 +243,12 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     if (!trusted)
       throw new Failure("bad_request", "trustedProxies: must be addresses and networks, like 10.0.0.0/8");
     const client: ClientAddress = (peer, forwarded) => clientAddress(peer, forwarded, trusted);
-    const failed = (error: unknown, path: string) => log.error({ err: error, path }, "request failed");
+    const failed = (error: unknown, path: string): void => {
+      // A recording may be deleted while somebody reads it.
+      const gone = error instanceof Failure && error.code === "not_found";
+      if (gone) log.info({ path, why: error.message }, "answer broken off");
+      else log.error({ err: error, path }, "request failed");
+    };
     const momentOf = (video: string): number | undefined => {
       const record = options.records.get(`video:${video}`);
       return record?.kind === "video" ? record.thumbnail : undefined;

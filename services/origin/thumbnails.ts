@@ -87,8 +87,10 @@ export class Thumbnails {
         media: [await initOf(shot), await pictureOf(shot)],
       }));
     const { timescale } = rendition.shown;
-    const from = Math.max(0, at - row.dts / timescale);
-    const seconds = Math.min(duration, end - at);
+    // At the very end, too, it has a picture.
+    const start = Math.min(at, end - 1 / fps);
+    const from = Math.max(0, start - row.dts / timescale);
+    const seconds = Math.min(duration, end - start);
     const moves = { from, seconds, fps };
     return this.#answer(
       exchange,

@@ -181,6 +181,10 @@ test("thumbnails and a storyboard are there while it is on air and after, and wh
     /^gif,17[68],100,5$/,
   );
   const text = await (await fetch(`${http}/${video}/storyboard.vtt`)).text();
+  // Its last moment has a picture, too.
+  const [, seconds] = [...text.matchAll(/--> 00:00:([\d.]+)$/gm)].at(-1)!;
+  const last = (Number(seconds) - 0.001).toFixed(3);
+  expect(await picture(`thumbnails/thumbnail.gif?time=${last}s&height=100`)).toMatch(/^gif,17[68],100,\d+$/);
   const tiles = [...text.matchAll(/^(storyboard\S+)#xywh=(\d+),0,160,90$/gm)];
   expect(tiles.length).toBeGreaterThanOrEqual(2);
   expect(await picture(tiles[0]![1]!)).toBe("mjpeg,800,90,1");
@@ -416,4 +420,17 @@ test("captions that are uploaded are offered in HLS and DASH from then on, at th
   for (const language of ["en", "tr"]) await api(`DELETE /${video}/captions/${language}`);
   expect(await list()).toEqual([]);
   expect(await manifest()).not.toContain("wvtt");
+});
+
+test("who reads a video whose media are gone is cut off, and a clip of media that are gone is refused with the reason", async () => {
+  const body = { clippedFromVideoUID: video, startTimeSeconds: 1, endTimeSeconds: 3 };
+  rmSync(join(sluice.dataDir, "recordings", video, "source-0.mp4"));
+  expect(await ask(sluice.ready, "POST /clip", body)).toMatchObject({
+    status: 503,
+    errors: [{ message: "These media are not there any more." }],
+  });
+  await expect(
+    fetch(`${http}/${video}/downloads/default.mp4`).then((answer) => answer.bytes()),
+  ).rejects.toThrow();
+  await sluice.said(/answer broken off/);
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -66,7 +66,13 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
     output: expect.stringContaining("1 whole, 0 mended"),
   });
   truncateSync(journal, statSync(journal).size - 100);
-  expect(await tend("verify")).toMatchObject({ code: 1, output: expect.stringContaining("torn") });
+  // One that cannot be read at all keeps nobody from the others.
+  const odd = join(folder, "0".repeat(32));
+  mkdirSync(join(odd, "journal"), { recursive: true });
+  const verified = await tend("verify");
+  expect(verified).toMatchObject({ code: 1, output: expect.stringContaining("torn") });
+  expect(verified.output).toMatch(/0{32}: it cannot be read: EISDIR/);
+  rmSync(odd, { recursive: true });
   expect(await tend("repair")).toMatchObject({
     code: 0,
     output: expect.stringContaining("0 whole, 1 mended"),

@@ -31,7 +31,9 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
   const copied = async (about: { video: string; from: number; to: number; uid: string }) => {
     const { video, ...stretch } = about;
     const made = await askOrigin(`/internal/recordings/${video}/clip`, stretch, copyMs);
-    if (made.status !== 200) throw new Failure("unavailable", "The clip cannot be made now; try again");
+    const { data } = z.object({ message: z.string() }).safeParse(made.json);
+    if (made.status !== 200)
+      throw new Failure("unavailable", data?.message ?? "The clip cannot be made now; try again");
     return (made.json as { recorded: Clipped | null }).recorded;
   };
   const downloads = {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import { Failure } from "../../lib/errors.ts";
 import type { z } from "../../lib/schema.ts";
 import { sha256Hex } from "../keys.ts";
 import { dashboardActor } from "../login/sessions.ts";
@@ -128,6 +129,8 @@ export async function openApi(
       );
     if (error.statusCode && error.statusCode < 500)
       return send(reply, refusal(400, codes.badRequest, inSentence(error)));
+    if (error instanceof Failure && error.code === "unavailable")
+      return send(reply, refusal(503, codes.unavailable, inSentence(error)));
     log.error({ err: error, method: request.method, route: request.routeOptions.url }, "API call failed");
     if (records.broken) return send(reply, refusal(503, codes.unavailable, `${records.broken}.`));
     return send(
