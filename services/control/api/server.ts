@@ -130,7 +130,7 @@ export async function openApi(
     if (error.statusCode && error.statusCode < 500)
       return send(reply, refusal(400, codes.badRequest, inSentence(error)));
     if (error instanceof Failure && error.code === "unavailable")
-      return send(reply, refusal(503, codes.unavailable, inSentence(error)));
+      return send(reply, refusal(503, codes.unavailable, `${error.message}.`));
     log.error({ err: error, method: request.method, route: request.routeOptions.url }, "API call failed");
     if (records.broken) return send(reply, refusal(503, codes.unavailable, `${records.broken}.`));
     return send(
