@@ -253,8 +253,12 @@ export class Rendition {
 
   /** The bytes of a complete part in pieces, for as long as its segment's. */
   async part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined> {
-    const part = this.window.part(number, index);
-    if (!part) return this.#behind(number, version, index);
+    const { open } = this.window;
+    const segment = open?.number === number ? open : this.window.segment(number);
+    if (!segment) return this.#behind(number, version, index);
+    // Under one address there is one thing: of another init segment it is another part.
+    const part = segment.version === version ? segment.parts[index] : undefined;
+    if (!part) return undefined;
     return part.gap ? undefined : [part.bytes];
   }
 

@@ -42,13 +42,13 @@ async function stage() {
       this.skipped += ms;
       this.now += ms / 1000;
     },
-    /** Everything that arrives up to this second. */
-    play(second: number) {
+    /** Everything that arrives up to this second, or only what is `kind` of it. */
+    play(second: number, kind?: "audio") {
       this.now = second;
       const limitMs = second * 1000 - this.skipped;
       while (arrivals[0] && arrivals[0].atMs <= limitMs) {
         const { atMs, tag } = arrivals.shift()!;
-        broadcast.push(tag, startMs + atMs + this.skipped);
+        if (!kind || tag.type === kind) broadcast.push(tag, startMs + atMs + this.skipped);
       }
     },
   };
@@ -491,6 +491,8 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     // Sound is a little behind.
     for (let i = 0; i < 30 && (i === 0 || source!.open?.number !== audio!.open?.number); i++)
       set.play(set.now + 0.1);
+    // Of what comes last of an encoder sound is ahead.
+    set.play(set.now + 0.2, "audio");
     const later = startMs + set.now * 1000;
     const path = (name: string, version: number, media: string) =>
       `/${input}/manifest/${video}/${name}/${version}/${media}.m4s`;
@@ -511,7 +513,7 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     broadcast.begin(later + 100, 0);
     // As encoders do: all that is not a frame comes first.
     const order = ({ tag: { type, payload } }: Arrival) => Number(type !== "script" && payload[1] !== 0);
-    const arrivals = publish({ gop: 2, seconds: 8.7, config: otherAvcC, audio: 44100 });
+    const arrivals = publish({ gop: 2, seconds: 8.7, config: otherAvcC, audio: 44100, audioFrom: 0.05 });
     for (const { atMs, tag } of arrivals.toSorted((a, b) => order(a) - order(b))) {
       broadcast.push(tag, later + 100 + atMs);
       look();
@@ -535,6 +537,10 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
     const before = [...hinted].slice(0, -2);
     expect(before.length).toBeGreaterThan(30);
     for (const address of before) expect((await get(address)).status, address).toBe(200);
+    // Sound had come to the end of its segment, and the first part of the next was hinted as before.
+    expect(before).toContain(path("audio", 0, `${number}.0`));
+    expect(isNothing(await get(path("audio", 0, `${number}.0`)))).toEqual(nothing);
+    expect((await get(path("source", 0, `${number}.0`))).status).toBe(404);
   });
 
   test("the end is ENDLIST for who watches and nothing for who comes", async () => {

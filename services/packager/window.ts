@@ -202,12 +202,6 @@ export class RenditionWindow implements Window {
     return find(this.#segments, number);
   }
 
-  /** The part if it is complete and its segment is open or in the playlist. */
-  part(number: number, index: number): Part | undefined {
-    const segment = this.#open?.number === number ? this.#open : this.segment(number);
-    return segment?.parts[index];
-  }
-
   #evict(): void {
     const { windowSeconds, windowSegments, targetDuration } = this.#limits;
     let shown = this.#segments.reduce((sum, segment) => sum + segment.duration, 0);
