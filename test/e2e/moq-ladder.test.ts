@@ -76,6 +76,82 @@ test("a line that becomes slow brings a smaller picture at once, over Media over
   await close();
 });
 
+test("whatever the line does and the viewer does meanwhile, he never stands still for good", {
+  timeout: 4 * MINUTE,
+}, async ({ onTestFailed }) => {
+  onTestFailed(() => console.error(sluice.log(), encoder.log()));
+  const { page, close } = await browser.open("about:blank");
+  onTestFailed(async () => console.error(JSON.stringify(await seen(page))));
+  await sendMoqTo(page, line.port);
+  await page.goto(`${sluice.ready.http}/${sluice.ready.uid}/watch?dvrEnabled=true`);
+  await untilState(page, ["playing"]);
+  await watchFor(page, 2);
+  const tell = (does: "pause" | "play" | "back" | "live") =>
+    page.evaluate((what) => {
+      const player = document.querySelector("sluice-player") as SluicePlayer;
+      if (what === "pause") player.pause();
+      else if (what === "play") void player.play();
+      else if (what === "live") player.goLive();
+      else player.currentTime -= 6;
+    }, does);
+  const steps: readonly (() => Promise<void>)[] = [
+    async () => {
+      line.limit(500);
+      await watchFor(page, 3);
+      await tell("pause");
+      await watchFor(page, 1);
+      await tell("play");
+    },
+    async () => {
+      line.limit(undefined);
+      await tell("back");
+      await watchFor(page, 1);
+      line.limit(700);
+      await watchFor(page, 2);
+      await tell("back");
+    },
+    async () => {
+      await tell("live");
+      line.limit(undefined);
+      await watchFor(page, 1);
+      line.limit(600);
+    },
+    async () => {
+      await tell("pause");
+      line.limit(400);
+      await tell("back");
+      await watchFor(page, 2);
+      await tell("play");
+    },
+  ];
+  for (const step of long ? [...steps, ...steps.toReversed(), ...steps] : steps) {
+    await step();
+    await untilMoving(page);
+  }
+  line.limit(undefined);
+  await tell("live");
+  await untilMoving(page);
+  expect((await seen(page)).stats.errors).toEqual([]);
+  await close();
+});
+
+/** Resolves when playback has gone on for two seconds in a row, of whatever picture. */
+async function untilMoving(page: Page): Promise<void> {
+  await page.evaluate(() => Object.assign(window, { moves: 0, lastAt: -1 }));
+  await page.waitForFunction(
+    () => {
+      const { media } = document.querySelector("sluice-player") as SluicePlayer;
+      const state = window as unknown as { moves: number; lastAt: number };
+      // Jumps to what is live are no standstill.
+      state.moves = !media.seeking && media.currentTime > state.lastAt ? state.moves + 1 : 0;
+      state.lastAt = media.currentTime;
+      return state.moves >= 10;
+    },
+    undefined,
+    { timeout: 25_000, polling: 200 },
+  );
+}
+
 /** Resolves when pictures of this height move. */
 async function untilHeight(page: Page, height: number, timeout: number): Promise<void> {
   await page.evaluate(() => Object.assign(window, { lastAt: 0 }));

@@ -16,11 +16,15 @@ describe("Media over QUIC", () => {
   let way: Way;
   let uid: string;
   let nativePort: number;
+  const next = "https://another.example:8443";
   const viewers: MoqViewer[] = [];
 
   beforeAll(async () => {
     nativePort = await freeUdpPort();
-    sluice = await startSluice({ env: { SLUICE_MOQ: "true", SLUICE_MOQ_NATIVE_PORT: String(nativePort) } });
+    const env = {
+      ...{ SLUICE_MOQ: "true", SLUICE_MOQ_NATIVE_PORT: String(nativePort), SLUICE_RELAY_NEXT: next },
+    };
+    sluice = await startSluice({ env });
     uid = sluice.ready.uid!;
     encoder = publish({ url: `${sluice.ready.rtmp}/${sluice.ready.streamKey}`, gop: 1 });
     way = await wayTo(sluice.ready, uid);
@@ -346,6 +350,14 @@ describe("Media over QUIC", () => {
     const { objects, endOfTrack } = await late.fetch({ namespace: [uid], name: "source.0" }, all);
     expect(endOfTrack).toBe(true);
     expect(new Set(objects.map(({ group }) => group)).size).toBeGreaterThan(5);
+  });
+
+  test("who watches is told where to go on when the relay stops", async () => {
+    const viewer = await open(`/${uid}?CMCD=sid%3D%22ab%22`);
+    await viewer.catalog(uid);
+    await sluice.stop();
+    await viewer.until(() => viewer.closed !== undefined);
+    expect(viewer.sentTo).toBe(`${next}/${uid}?CMCD=sid%3D%22ab%22`);
   });
 });
 

@@ -45,6 +45,8 @@ export class MoqViewer {
   readonly refused = new Map<string, number>();
   readonly done = new Map<string, number>();
   closed: Closed | undefined;
+  /** Where the relay said to go on when it asked to leave. */
+  sentTo: string | undefined;
   readonly #waiting = new Waiters();
 
   /** `setup` is what is said with SETUP. */
@@ -52,6 +54,10 @@ export class MoqViewer {
     this.peer = new Peer({
       ...{ transport, setup, side: "client" },
       on: {
+        goaway: (uri) => {
+          this.sentTo = uri;
+          this.#wake();
+        },
         closed: (how) => {
           this.closed = how;
           this.#wake();
