@@ -124,7 +124,7 @@ test("whatever the line does and the viewer does meanwhile, he never stands stil
       await tell("play");
     },
   ];
-  for (const step of long ? [...steps, ...steps.toReversed(), ...steps] : steps) {
+  for (const step of long ? [...steps, ...steps.toReversed(), ...steps] : steps.slice(0, 2)) {
     await step();
     await untilMoving(page);
   }
