@@ -236,7 +236,9 @@ export class Answering {
     const { draft } = this.#options;
     const limited = draft.types["max-request-id"] !== undefined;
     if (limited && id >= this.#allowed) throw new Violation("tooManyRequests", "There are too many requests");
-    if (limited ? id !== this.#next : id % 2 !== this.#parity || id < this.#next || this.#ahead.has(id))
+    // Where some requests have a stream of their own, one may overtake another.
+    const ordered = draft.ownStream !== "all" && draft.ownStream.length === 0;
+    if (ordered ? id !== this.#next : id % 2 !== this.#parity || id < this.#next || this.#ahead.has(id))
       throw new Violation("invalidRequestId", `Request ${id} came, ${this.#next} is next`);
     if (this.#ahead.size >= maxAhead || id - this.#next > 2 * maxAhead)
       throw new Violation("invalidRequestId", `Request ${id} is too far ahead of ${this.#next}`);

@@ -21,25 +21,37 @@ describe("a session", () => {
     new Peer({
       transport: new PipeSession(b, "server", "moqt-16"),
       side: "server",
-      on: relay.subscriber(() => ({ watch: () => () => {} })),
+      on: {
+        ...relay.subscriber(() => ({ watch: () => () => {} })),
+        closed: ({ reason }) => {
+          said = reason;
+        },
+      },
     });
+    // A pipe carries none.
+    let said = "";
     const transport = new PipeSession(a, "client", "moqt-16");
     const closed = new Promise<Closed>((resolve) =>
       transport.serve({ uni: () => {}, bi: () => {}, closed: resolve }),
     );
     const { send } = transport.openBi();
     for (const message of messages) send.write(encodeMessage(draft16, message));
-    return closed;
+    return { ...(await closed), reason: said };
   }
   const setup: Message = { type: "client-setup", options: { maxRequestId: 10 } };
   const subscribe = (id: number): Message => ({
     ...{ type: "subscribe", id, track: { namespace, name: "v" }, params: {} },
   });
 
+  test("takes requests that overtake one another, as some have a stream of their own", async () => {
+    const { reason } = await answerTo([setup, subscribe(2), subscribe(0), subscribe(0)]);
+    expect(reason).toBe("Request 0 came, 4 is next");
+  });
+
   test.for<{ name: string; messages: readonly Message[]; code: keyof typeof sessionErrors }>([
     { name: "no SETUP first", messages: [subscribe(0)], code: "protocolViolation" },
     { name: "SETUP twice", messages: [setup, setup], code: "protocolViolation" },
-    { name: "a request out of order", messages: [setup, subscribe(2)], code: "invalidRequestId" },
+    { name: "a request twice", messages: [setup, subscribe(0), subscribe(0)], code: "invalidRequestId" },
     {
       name: "a request of the other side's numbers",
       messages: [setup, subscribe(1)],

@@ -14,7 +14,8 @@ import { freeUdpPorts } from "../support/ports.ts";
 import { startSluice } from "../support/sluice.ts";
 
 // A broadcast is pushed to moq-relay (`cargo install moq-relay`, or MOQ_RELAY=/path/to/it) as an output, and has to come out of it with
-// the bytes that our own relay gives: `node infra/launch.mjs test/interop/moq-outward.ts`. Not a part of CI, which has no Rust.
+// the bytes that our own relay gives: `node infra/launch.mjs test/interop/moq-outward.ts`. Without Rust, `pip install moq-rs` and
+// MOQ_RELAY=test/interop/moq-relay.py is the same code as a wheel. Not a part of CI, which has neither.
 
 const program = process.env.MOQ_RELAY ?? "moq-relay";
 const stage = "stage.msf";
@@ -56,7 +57,9 @@ async function hashes(viewer: MoqViewer, namespace: string): Promise<Map<string,
   viewer.subscribe(namespace, "source.0");
   const groups = viewer.tracks.get("source.0")!;
   const all = () => groups.flatMap((group) => group.objects.map((object) => ({ group: group.id, object })));
-  await viewer.until(() => all().length >= objects || viewer.refused.has("source.0"));
+  await viewer.until(
+    () => all().length >= objects || viewer.refused.has("source.0") || viewer.closed !== undefined,
+  );
   return new Map(
     all().map(({ group, object: { object, payload } }) => [
       `${group}.${object}`,
