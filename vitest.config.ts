@@ -34,7 +34,7 @@ export default defineConfig({
           name: "processes",
           include: processes,
           exclude: ["**/node_modules/**", ...clocks],
-          maxWorkers: 2,
+          maxWorkers: 3,
           ...timeouts,
           sequence: { groupOrder: 2 },
         },
