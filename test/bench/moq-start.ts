@@ -114,9 +114,14 @@ async function markSteps(page: Page): Promise<void> {
 
 /** How long the page took to each step, once its player shows its first picture. */
 async function wayOf(page: Page, openedAt: number): Promise<Way> {
-  await page.waitForFunction(() => "marks" in window && "picture" in (window.marks as object), undefined, {
-    polling: 10,
-  });
+  await page.waitForFunction(
+    (all) => {
+      const { marks = {} } = window as { marks?: object };
+      return all.every((step) => step in marks);
+    },
+    steps.filter((step) => step !== "page"),
+    { polling: 10 },
+  );
   const at = await page.evaluate(() => {
     const [entry] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
     const { marks } = window as unknown as { marks: Record<Step, number> };
