@@ -362,6 +362,7 @@ test("Chromium plays the file from its address and seeks in it", async () => {
         new Promise((resolve) => element.addEventListener(name, resolve, { once: true }));
       await element.play();
       await happens("timeupdate");
+      element.pause();
       const moved = happens("seeked");
       element.currentTime = element.duration - 2;
       await moved;
