@@ -40,6 +40,14 @@ export interface JobEnd {
   readonly why: string;
 }
 
+/** What a job that runs is told. */
+export interface Orders {
+  /** To stop. */
+  readonly stop: AbortSignal;
+  /** To begin nothing anew: the job is another's, and what runs goes on only until that one has begun. */
+  readonly leave: AbortSignal;
+}
+
 /** What a job tells about itself while it runs. */
 export interface JobFigures {
   /** From a picture that arrived to the same picture of a rung, in seconds. */
@@ -88,11 +96,15 @@ const paceMs = 250;
 const wordMs = 500;
 
 /**
- * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `signal` is aborted. A crashed
+ * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `stop` is aborted. A crashed
  * ffmpeg and a broken connection are mended here, with a new epoch each time; the outcome is a value, and it never throws for
  * what a peer does.
  */
-export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSignal): Promise<JobEnd> {
+export async function runJob(
+  job: LadderJob,
+  tools: JobTools,
+  { stop: signal, leave }: Orders,
+): Promise<JobEnd> {
   const log = tools.log.child({ video: job.video, publish: job.publish });
   let attempt = 0;
   let mute = 0;
@@ -129,6 +141,8 @@ export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSigna
       continue;
     }
     if (end.how !== "broke") return end;
+    // Whoever has begun instead may be what broke it: asking for the rungs again would take them from him.
+    if (leave.aborted) return { how: "stopped", why: "another worker has it" };
     if (end.pictures > 0) troubledSince = undefined;
     if (end.pictures > 0 && healthy) attempt = 0;
     troubledSince ??= began;

@@ -87,7 +87,7 @@ export async function startWorker(options: {
     hasRoom: (busy) => free(busy) > 0 && performance.now() - barredMs > barMs,
     name,
     log,
-    run: (job, signal) => runJob(job, tools, signal),
+    run: (job, orders) => runJob(job, tools, orders),
     ...(times && { times }),
   });
   const level = (what: string, help: string, read: () => number) => metrics.gauge(what, help, { read });
