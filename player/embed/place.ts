@@ -14,9 +14,12 @@ interface Parameter {
 const colour =
   /^(#[0-9a-f]{3,8}|[a-z]{3,20}|(rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\([a-z0-9\s.,%/+-]{1,60}\))$/i;
 
+/** What an address says for yes; its mere name does too. */
+export const isYes = (value: string): boolean => /^(|1|true|yes)$/i.test(value);
+
 const flag = (attribute: string): Parameter => ({
   attribute,
-  read: (text) => (/^(|1|true|yes)$/i.test(text) ? "" : /^(0|false|no)$/i.test(text) ? "false" : undefined),
+  read: (text) => (isYes(text) ? "" : /^(0|false|no)$/i.test(text) ? "false" : undefined),
 });
 const text = (attribute: string, pattern: RegExp): Parameter => ({
   attribute,

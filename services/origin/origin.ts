@@ -97,6 +97,7 @@ const announcement = z.object({
 });
 
 const claim = z.object({ publish: z.string().min(1).max(64), job: z.string().min(1).max(160) });
+const bid = claim.extend({ writer: z.string().min(1).max(64) });
 const failure = claim.extend({ why: z.string().max(4_096) });
 const degradation = failure.extend({
   rung: z.string().min(1).max(16),
@@ -344,7 +345,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
           await stage.complete(completed);
           sendJson(response, 204);
         } else if (video && rung === "grant")
-          sendJson(response, 200, await stage.grant(video, await read(request, claim)));
+          sendJson(response, 200, await stage.grant(video, await read(request, bid)));
         else if (video && rung === "failed") {
           const said = await read(request, failure);
           stage.giveUp(video, said, said.why);

@@ -32,7 +32,7 @@ function onAir(): Broadcast {
 test("a worker that is silent for two and a half seconds loses its rungs, one that says a word does not", async () => {
   const gate = new RungGate(() => undefined);
   const body = new PassThrough();
-  gate.grant(1);
+  gate.grant(1, "one");
   const taken = gate.take(body as unknown as IncomingMessage, onAir(), "90p", 1);
   const looks = (count: number) => Array.from({ length: count }, () => gate.look());
   expect([gate.busy, looks(25).includes(true)]).toEqual([true, false]);
@@ -46,4 +46,17 @@ test("a worker that is silent for two and a half seconds loses its rungs, one th
   await expect(taken).rejects.toThrow("Another worker encodes this broadcast now");
   // Nobody writes, so nobody is silent.
   expect(looks(50).includes(true)).toBe(false);
+});
+
+test("a writer is granted the rungs again while nobody else has been since, and never after", () => {
+  const gate = new RungGate(() => undefined);
+  gate.grant(1, "one");
+  expect(gate.mayHave("one")).toBe(true);
+  gate.grant(2, "one");
+  gate.revoke();
+  expect(["one", "two"].map((writer) => gate.mayHave(writer))).toEqual([true, true]);
+  gate.grant(3, "two");
+  expect(["one", "two", "three"].map((writer) => gate.mayHave(writer))).toEqual([false, true, true]);
+  gate.grant(4, "three");
+  expect(["one", "two", "three"].map((writer) => gate.mayHave(writer))).toEqual([false, false, true]);
 });

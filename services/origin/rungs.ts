@@ -20,6 +20,9 @@ export class RungGate {
   #epoch = 0;
   #writing = new AbortController();
   #writers = 0;
+  /** Who was granted last, and everyone who ever was. */
+  #writer: string | undefined;
+  readonly #formerly = new Set<string>();
   #revoked = false;
   #silent = 0;
   /** From when on another may be asked while nobody delivers, in ms since 1970. */
@@ -58,9 +61,16 @@ export class RungGate {
     this.#writing.abort();
   }
 
-  /** From now on only `epoch` writes; streams of lower ones are cut off. */
-  grant(epoch: number): void {
+  /** False for a writer that lost the rungs to another: what broke its streams was that, and it must not take them back. */
+  mayHave(writer: string): boolean {
+    return writer === this.#writer || !this.#formerly.has(writer);
+  }
+
+  /** From now on only `epoch` writes, which is `writer`'s; streams of lower ones are cut off. */
+  grant(epoch: number, writer: string): void {
     this.#epoch = epoch;
+    this.#writer = writer;
+    this.#formerly.add(writer);
     this.#revoked = false;
     this.nextMs = Date.now() + beginMs;
     this.#writing.abort();

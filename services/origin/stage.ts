@@ -263,18 +263,20 @@ export class Stage implements Running {
 
   /**
    * The right to write the rungs of this video, to the worker that asks last. `publish` must be the one on air, `job` the
-   * encode that was asked for last: one that the queue revives after its worker was given up comes too late.
+   * encode that was asked for last: one that the queue revives after its worker was given up comes too late. So does a
+   * `writer` that was granted before, when another has been since.
    */
   async grant(
     video: string,
-    { publish, job }: Claim,
+    { publish, job, writer }: Claim & { readonly writer: string },
   ): Promise<{ epoch: number; rungs: readonly { name: string }[] }> {
     const act = this.#actOf(video);
     if (act?.broadcast.state !== "live" || act.announcement?.publish !== publish)
       throw new Failure("not_found", "This publish is not on air any more");
     if (job !== act.job) throw new Failure("conflict", "Another encode of this publish was asked for since");
+    if (!act.gate.mayHave(writer)) throw new Failure("conflict", "Another worker encodes this broadcast now");
     const epoch = await this.#options.ledger.grant(act.broadcast.input, video);
-    act.gate.grant(epoch);
+    act.gate.grant(epoch, writer);
     this.#attended(act);
     return { epoch, rungs: act.broadcast.wanted.map(({ name }) => ({ name })) };
   }

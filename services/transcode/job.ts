@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Failure, messageOf } from "../lib/errors.ts";
 import { openInternal, requestInternal } from "../lib/http.ts";
@@ -38,14 +39,6 @@ import { openUpload, type Upload, type UploadEnd } from "./upload.ts";
 export interface JobEnd {
   readonly how: "done" | "stopped" | "failed";
   readonly why: string;
-}
-
-/** What a job that runs is told. */
-export interface Orders {
-  /** To stop. */
-  readonly stop: AbortSignal;
-  /** To begin nothing anew: the job is another's, and what runs goes on only until that one has begun. */
-  readonly leave: AbortSignal;
 }
 
 /** What a job tells about itself while it runs. */
@@ -96,20 +89,17 @@ const paceMs = 250;
 const wordMs = 500;
 
 /**
- * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `stop` is aborted. A crashed
+ * Encodes the ladder of one publish until that ends, the origin gives its rungs to another, or `signal` is aborted. A crashed
  * ffmpeg and a broken connection are mended here, with a new epoch each time; the outcome is a value, and it never throws for
  * what a peer does.
  */
-export async function runJob(
-  job: LadderJob,
-  tools: JobTools,
-  { stop: signal, leave }: Orders,
-): Promise<JobEnd> {
+export async function runJob(job: LadderJob, tools: JobTools, signal: AbortSignal): Promise<JobEnd> {
   const log = tools.log.child({ video: job.video, publish: job.publish });
   let attempt = 0;
   let mute = 0;
   let stuck = 0;
   let deaf = false;
+  const writer = randomUUID();
   const dropped = new Set<string>();
   let troubledSince: number | undefined;
   for (const rung of job.rungs.filter(isPicture)) {
@@ -118,7 +108,7 @@ export async function runJob(
   }
   while (!signal.aborted) {
     const began = performance.now();
-    const end = await encodeOnce({ job, tools, signal, log, dropped, deaf });
+    const end = await encodeOnce({ job, tools, signal, log, writer, dropped, deaf });
     deaf = end.how === "broke" && end.deaf === true;
     mute = end.how === "broke" && end.mute ? mute + 1 : 0;
     if (end.how === "failed" || mute >= muteTries) {
@@ -141,8 +131,6 @@ export async function runJob(
       continue;
     }
     if (end.how !== "broke") return end;
-    // Whoever has begun instead may be what broke it: asking for the rungs again would take them from him.
-    if (leave.aborted) return { how: "stopped", why: "another worker has it" };
     if (end.pictures > 0) troubledSince = undefined;
     if (end.pictures > 0 && healthy) attempt = 0;
     troubledSince ??= began;
@@ -217,17 +205,19 @@ async function encodeOnce(options: {
   readonly tools: JobTools;
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** Of all that is granted to this job: the origin grants it nothing more once another writer has come. */
+  readonly writer: string;
   /** Rungs that this machine was too slow for. */
   readonly dropped: ReadonlySet<string>;
   /** The source has no sound at this moment. */
   readonly deaf: boolean;
 }): Promise<RunEnd> {
-  const { job, tools, signal, log, dropped, deaf } = options;
+  const { job, tools, signal, log, writer, dropped, deaf } = options;
   const stop = new AbortController();
   const forward = () => stop.abort();
   signal.addEventListener("abort", forward, { once: true });
   try {
-    const grant = await askGrant(job, tools, stop.signal);
+    const grant = await askGrant(job, tools, writer, stop.signal);
     if (grant.how !== "granted") return grant;
     const { epoch } = grant;
     const rungs = job.rungs.filter(
@@ -263,10 +253,15 @@ type Granted = {
   readonly names: readonly string[] | undefined;
 };
 
-async function askGrant(job: LadderJob, tools: JobTools, signal: AbortSignal): Promise<Granted | RunEnd> {
+async function askGrant(
+  job: LadderJob,
+  tools: JobTools,
+  writer: string,
+  signal: AbortSignal,
+): Promise<Granted | RunEnd> {
   const { worker, secret } = tools;
   const { status, json } = await requestInternal(job.origin, `/internal/rungs/${job.video}/grant`, {
-    json: { publish: job.publish, worker, job: job.id },
+    json: { publish: job.publish, worker, job: job.id, writer },
     signal,
     secret,
   });

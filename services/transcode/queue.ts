@@ -3,7 +3,7 @@ import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { pause } from "../lib/retry.ts";
 import type { LadderJob } from "../live/ladder.ts";
-import type { JobEnd, Orders } from "./job.ts";
+import type { JobEnd } from "./job.ts";
 
 /** Where ladders are enqueued, as the origin sees it. */
 export interface LadderQueue extends Running {
@@ -70,8 +70,8 @@ export function openQueue(options: { readonly redis: string; readonly log: Log }
 }
 
 /**
- * Takes jobs while `hasRoom`, leaves them to others while not, and runs each with `run`. A job whose lock is lost
- * goes on until the origin ends it by granting its rungs to the next worker, so that viewers see no hole. One that runs when `close`
+ * Takes jobs while `hasRoom`, leaves them to others while not, and runs each with `run` until its signal says stop. A job whose lock
+ * is lost goes on until the origin ends it by granting its rungs to the next worker, so that viewers see no hole. One that runs when `close`
  * is called is let go first and goes on for a moment for the same reason. Without another worker, `close` stops it at once.
  */
 export function openWorker(options: {
@@ -80,7 +80,7 @@ export function openWorker(options: {
   readonly hasRoom: (busy: number) => boolean;
   /** Unique among workers. */
   readonly name: string;
-  readonly run: (job: LadderJob, orders: Orders) => Promise<JobEnd>;
+  readonly run: (job: LadderJob, signal: AbortSignal) => Promise<JobEnd>;
   readonly times?: LockTimes;
   readonly log: Log;
 }): LadderWorker {
@@ -90,7 +90,6 @@ export function openWorker(options: {
   /** What runs, with the way to stop it. */
   const running = new Map<Promise<void>, AbortController>();
   const leaving = Promise.withResolvers<"leaving">();
-  const left = new AbortController();
   const closed = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
   const workers = new Set<Worker>();
@@ -99,7 +98,7 @@ export function openWorker(options: {
 
   function start(job: LadderJob): { work: Promise<JobEnd>; stop: AbortController } {
     const stop = new AbortController();
-    const work = options.run(job, { stop: stop.signal, leave: left.signal });
+    const work = options.run(job, stop.signal);
     const forget = () => {
       running.delete(entry);
       // Its worker takes seconds to let go of Redis; the next job need not wait for that.
@@ -189,7 +188,6 @@ export function openWorker(options: {
 
   async function leave(): Promise<void> {
     const closes = [...workers].map((worker) => worker.close().catch(() => undefined));
-    left.abort();
     leaving.resolve("leaving");
     const late = new AbortController();
     void pause(handoverMs, late.signal).then(() => {

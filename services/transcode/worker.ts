@@ -87,7 +87,7 @@ export async function startWorker(options: {
     hasRoom: (busy) => free(busy) > 0 && performance.now() - barredMs > barMs,
     name,
     log,
-    run: (job, orders) => runJob(job, tools, orders),
+    run: (job, signal) => runJob(job, tools, signal),
     ...(times && { times }),
   });
   const level = (what: string, help: string, read: () => number) => metrics.gauge(what, help, { read });

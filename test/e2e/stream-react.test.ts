@@ -63,15 +63,18 @@ test.for([
   await untilState(frame, ["playing"]);
   await page.waitForFunction(() => react.heard.includes("onTimeUpdate"));
   const figures = await page.evaluate(() => {
-    const { paused, muted, videoWidth, duration, buffered } = react.api.current;
-    return { paused, muted, videoWidth, duration, buffered: buffered.length };
+    const { paused, muted, videoWidth, duration, buffered, currentTime } = react.api.current;
+    // hls.js may leave a part of the sound out before the place where it begins to play.
+    const ranges = Array.from({ length: buffered.length }, (_, index) => index);
+    const isThere = ranges.some((at) => buffered.start(at) <= currentTime && currentTime <= buffered.end(at));
+    return { paused, muted, videoWidth, duration, isThere };
   });
   expect(figures).toEqual({
     paused: false,
     muted: true,
     videoWidth: 320,
     duration: Number.POSITIVE_INFINITY,
-    buffered: 1,
+    isThere: true,
   });
   expect(
     await frame.locator("sluice-player").evaluate((element) => element.getAttribute("primary-color")),

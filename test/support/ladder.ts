@@ -207,6 +207,7 @@ export interface Written {
 export async function openOrigin(address: string) {
   const live = new Set<string>();
   const granted: { epoch: number; worker: string; at: number }[] = [];
+  const writers: string[] = [];
   const written: Written[] = [];
   const open = new Map<ServerResponse, Written>();
   const unread = new Set<string>();
@@ -268,7 +269,9 @@ export async function openOrigin(address: string) {
       return tell();
     }
     if (rung !== "grant") return take(request, response, rung!, Number(url.searchParams.get("epoch")));
-    const { worker } = (await readJson(request)) as { worker: string };
+    const { worker, writer } = (await readJson(request)) as { worker: string; writer: string };
+    if (writers.includes(writer) && writers.at(-1) !== writer) return refuse(response, 409);
+    writers.push(writer);
     epoch++;
     for (const [other, into] of open) {
       into.whole = false;
@@ -310,6 +313,7 @@ export async function openOrigin(address: string) {
     /** Grants the rungs to somebody who is not there: what writes now is refused. */
     fence() {
       epoch++;
+      writers.push("");
       for (const [response, into] of open) {
         into.whole = false;
         refuse(response, 409);
