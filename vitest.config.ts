@@ -1,11 +1,15 @@
 import { defineConfig } from "vitest/config";
 
 const processes = ["test/integration/**/*.test.ts", "test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"];
-/** Of those, the ones that hold somebody to a time, or take all there is of the processor: one after another, and nothing beside them. */
+/** Of those, the ones that hold somebody to a time and leave half of the machine free: two at once. */
+const pairs = [
+  "test/e2e/{codecs,other-browsers,outside,renewal,stream-react,views,watch}.test.ts",
+  "test/integration/{ladder-sparse,supervisor}.test.ts",
+];
+/** And the ones that take all there is of the processor: one after another, and nothing beside them. */
 const clocks = [
-  "test/integration/{ladder,ladder-codecs,ladder-machines,ladder-on-air,ladder-slow,ladder-sparse}.test.ts",
-  "test/integration/{moq-links,supervisor}.test.ts",
-  "test/e2e/{codecs,drops,ladder,moq,moq-ladder,other-browsers,outside,renewal,stream-react,views,watch}.test.ts",
+  "test/integration/{ladder,ladder-codecs,ladder-machines,ladder-on-air,ladder-slow,moq-links}.test.ts",
+  "test/e2e/{drops,ladder,moq,moq-ladder}.test.ts",
   "test/faults/ladder.test.ts",
 ];
 const timeouts = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 15_000 } } };
@@ -33,10 +37,19 @@ export default defineConfig({
         test: {
           name: "processes",
           include: processes,
-          exclude: ["**/node_modules/**", ...clocks],
+          exclude: ["**/node_modules/**", ...pairs, ...clocks],
           maxWorkers: 3,
           ...timeouts,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: "pairs",
+          include: pairs,
+          maxWorkers: 2,
+          ...timeouts,
+          sequence: { groupOrder: 3 },
         },
       },
       {
@@ -45,7 +58,7 @@ export default defineConfig({
           include: clocks,
           fileParallelism: false,
           ...timeouts,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
         },
       },
     ],
