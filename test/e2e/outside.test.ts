@@ -197,18 +197,24 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
     }
   });
 
+  /** An encoder, and a player that has shown three seconds of it. */
+  async function watches(player: (typeof players)[number]) {
+    const { http, uid, rtmp, streamKey } = sluice.ready;
+    const url = `${rtmp}/${streamKey}`;
+    const first = publish({ url, size: "640x360", gop: 2 });
+    encoders.push(first);
+    await untilLive(`${http}/${uid}`);
+    const opened = await site.open(browser, player, `${http}/${uid}`);
+    pages.push(opened);
+    await untilPlaying(opened);
+    await pause(opened, 3);
+    return { url, first, opened };
+  }
+
   test.runIf(long).for(players)(
     "%s goes on when the encoder comes back at once with another size and sound",
     async (player) => {
-      const { http, uid, rtmp, streamKey } = sluice.ready;
-      const url = `${rtmp}/${streamKey}`;
-      const first = publish({ url, size: "640x360", gop: 2 });
-      encoders.push(first);
-      await untilLive(`${http}/${uid}`);
-      const opened = await site.open(browser, player, `${http}/${uid}`);
-      pages.push(opened);
-      await untilPlaying(opened);
-      await pause(opened, 3);
+      const { url, first, opened } = await watches(player);
       await first.kill();
       encoders.push(publish({ url, gop: 2, audio: ["-c:a", "aac", "-b:a", "64k", "-ac", "1"] }));
       await opened.page.waitForFunction(
@@ -226,15 +232,7 @@ describe("players that others wrote", { timeout: 2 * MINUTE }, () => {
   );
 
   test.runIf(long).for(dash)("%s goes on when the encoder does, after a while", async (player) => {
-    const { http, uid, rtmp, streamKey } = sluice.ready;
-    const url = `${rtmp}/${streamKey}`;
-    const first = publish({ url, size: "640x360", gop: 2 });
-    encoders.push(first);
-    await untilLive(`${http}/${uid}`);
-    const opened = await site.open(browser, player, `${http}/${uid}`);
-    pages.push(opened);
-    await untilPlaying(opened);
-    await pause(opened, 3);
+    const { url, first, opened } = await watches(player);
     await first.kill();
     await pause(opened, 3);
     const during = await figuresOf(opened);

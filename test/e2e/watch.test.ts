@@ -174,6 +174,23 @@ describe("a person watches", { timeout: 2 * MINUTE }, () => {
     expect(errors).toEqual([]);
   });
 
+  test("whose line was away for a while goes on at the live edge", async () => {
+    onAir();
+    const { page: viewer } = await open(page("watch"));
+    await untilState(viewer, ["playing"]);
+    await watchFor(viewer, 4);
+    await viewer.context().setOffline(true);
+    const { after: cut } = await watchFor(viewer, 9);
+    expect(cut.state).not.toBe("playing");
+    await viewer.context().setOffline(false);
+    await untilState(viewer, ["playing"]);
+    // To catch up by speed would take two minutes.
+    await expect.poll(async () => (await seen(viewer)).latency).toBeLessThan(3);
+    const { before, after } = await watchFor(viewer, 4);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(3);
+    expect(after).toMatchObject({ state: "playing", stats: { errors: [] } });
+  });
+
   test("the keyboard does what the buttons do", async () => {
     onAir();
     const { page: viewer } = await open(page("watch"));

@@ -69,9 +69,13 @@ const config: Partial<HlsConfig> = {
 
 /** How long after the first frame playback may still jump to where it should have begun. */
 const SETTLE_MS = 3000;
+/** Seconds of buffer that are none. */
+const DRY = 0.05;
 /** What a stall that is no gap adds to the latency that is aimed at, and how far that may go. */
 const STEP_SECONDS = 0.25;
 const MOST_SECONDS = 2;
+/** Who stood still at the edge, and is further than this from where live playback sits, goes on there: by speed it takes minutes. */
+const LOST_SECONDS = 3;
 /** Further back than this from where live playback sits, a stall says nothing about the distance from the edge. */
 const BACK_SECONDS = 5;
 
@@ -110,6 +114,12 @@ export function openHls(options: EngineOptions): Engine {
   mendSeams(hls, video);
   const gone = new AbortController();
   let troubled = false;
+  /** He watches what is live, as far as the last picture says. */
+  let atEdge = false;
+  const whereHeIs = () => {
+    const to = hls.liveSyncPosition;
+    if (to !== null && bufferedAhead(video) > DRY) atEdge = to - video.currentTime < LOST_SECONDS;
+  };
 
   const step = () => {
     const details = hls.latestLevelDetails;
@@ -120,7 +130,8 @@ export function openHls(options: EngineOptions): Engine {
       // The encoder was away: no rung is to blame, none is to be avoided.
       for (const level of hls.levels) level.loadError = level.fragmentError = 0;
       return;
-    } else if (isBehind(video, details)) video.currentTime = hls.liveSyncPosition ?? details.edge;
+    } else if (isBehind(video, details) || (atEdge && isLost(video, hls.liveSyncPosition)))
+      video.currentTime = hls.liveSyncPosition ?? details.edge;
     jumpHole(video);
   };
   hls.on(Events.ERROR, (_, data) => {
@@ -161,6 +172,7 @@ export function openHls(options: EngineOptions): Engine {
   hls.on(Events.LEVEL_UPDATED, step);
   hls.on(Events.BUFFER_APPENDED, step);
   video.addEventListener("waiting", step, { signal: gone.signal });
+  video.addEventListener("timeupdate", whereHeIs, { signal: gone.signal });
 
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -203,6 +215,7 @@ export function openHls(options: EngineOptions): Engine {
     choose: (name) => choices.choose(name),
     seek(at) {
       video.removeEventListener("timeupdate", settle);
+      atEdge = false;
       video.currentTime = at;
     },
     recover: () => hls.recoverMediaError(),
@@ -242,9 +255,14 @@ function stepOver(video: HTMLVideoElement, details: LevelDetails, gone: AbortSig
   return true;
 }
 
+/** True when playback has run dry far behind the edge. */
+function isLost(video: HTMLVideoElement, to: number | null): boolean {
+  return to !== null && to - video.currentTime > LOST_SECONDS && bufferedAhead(video) < DRY;
+}
+
 /** True when playback ran dry before the window begins: an origin that lost its window leaves no gap to step over. */
 function isBehind(video: HTMLVideoElement, details: LevelDetails): boolean {
-  const behind = video.currentTime < details.fragmentStart - 0.5 && bufferedAhead(video) < 0.05;
+  const behind = video.currentTime < details.fragmentStart - 0.5 && bufferedAhead(video) < DRY;
   return behind && stretchesOf(details).at(-1)?.gap === false;
 }
 
@@ -252,7 +270,7 @@ function isBehind(video: HTMLVideoElement, details: LevelDetails): boolean {
 function nothingLeft(video: HTMLVideoElement, details: LevelDetails): boolean {
   const dry = video.currentTime + bufferedAhead(video);
   return (
-    dry - video.currentTime < 0.05 && !stretchesOf(details).some(({ gap, end }) => !gap && end > dry + 0.25)
+    dry - video.currentTime < DRY && !stretchesOf(details).some(({ gap, end }) => !gap && end > dry + 0.25)
   );
 }
 
@@ -268,7 +286,7 @@ function stretchesOf({ fragments, partList }: LevelDetails): Stretch[] {
 
 /** Goes to the next buffered range when this one has ended: a hole that no gap of the playlist explains. */
 function jumpHole(video: HTMLVideoElement): void {
-  if (video.seeking || bufferedAhead(video) > 0.05) return;
+  if (video.seeking || bufferedAhead(video) > DRY) return;
   const { buffered, currentTime } = video;
   for (let i = 0; i < buffered.length; i++) {
     if (buffered.start(i) > currentTime) {
