@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, onTestFailed, test } from "vitest";
 import { type FlvTag, writeScript } from "../../services/packager/flv.ts";
+import { apiOf } from "../support/api.ts";
 import { type OpenBrowser, type OpenPage, openBrowser, seen, untilState } from "../support/browser.ts";
 import { popOn, withCaptions } from "../support/captions.ts";
 import { audioEncoders, encode, tagsOf, videoEncoders } from "../support/encoded.ts";
@@ -73,18 +74,27 @@ test("captions in the pictures are declared, are in every rung as ffmpeg reads t
   expect(viewer.judge.violations).toEqual([]);
 });
 
-// Media over QUIC has none: its player goes over to playlists.
-const ways = long ? ["LL-HLS", "Media over QUIC"] : ["LL-HLS"];
+const ways = [
+  { way: "LL-HLS", profile: "low" as const },
+  ...(long
+    ? [
+        // Media over QUIC has none: its player goes over to playlists.
+        { way: "Media over QUIC", profile: "low" as const },
+        { way: "HLS", profile: "safe" as const },
+      ]
+    : []),
+];
 
 test.for(ways)(
-  "captions that begin while somebody watches by %s, whose list said that there are none, are offered and shown",
+  "captions that begin while somebody watches by $way, whose list said that there are none, are offered and shown",
   {
     timeout: 2 * minute,
   },
-  async (way) => {
+  async ({ way, profile }) => {
     const own = await startSluice({ env: { SLUICE_MOQ: String(way === "Media over QUIC") } });
     onTestFailed(() => console.error(own.log()));
     try {
+      await apiOf(() => own.ready)(`PUT /live_inputs/${own.ready.uid}`, { profile });
       const coded = await encode({
         seconds: 16,
         size: "640x360",

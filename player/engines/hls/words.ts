@@ -7,16 +7,20 @@ interface Tracks {
 }
 type Constructor = new (hls: Hls) => Tracks;
 
+/** How often the multivariant playlist is read again where no other list says that there is news. */
+const againMs = 10_000;
+
 /**
  * Takes up words that a broadcast has only begun to have. hls.js reads the multivariant playlist once; but every media playlist
- * reports on all the others (rfc8216bis 4.4.5.4), so one that nobody has named yet is a reason to read it again. The version of
- * hls.js is pinned.
+ * of low latency reports on all the others (rfc8216bis 4.4.5.4), so one that nobody has named yet is a reason to read it again.
+ * Plain lists report on none. The version of hls.js is pinned.
  */
 class Words extends (Hls.DefaultConfig.subtitleTrackController as unknown as Constructor) {
   readonly #hls: Hls;
   /** Names of lists that were looked for. */
   readonly #asked = new Set<string>();
   #reader: Hls | undefined;
+  #readMs = performance.now();
 
   constructor(hls: Hls) {
     super(hls);
@@ -25,15 +29,26 @@ class Words extends (Hls.DefaultConfig.subtitleTrackController as unknown as Con
     hls.on(Events.DESTROYING, () => this.#reader?.destroy());
   }
 
-  #look({ renditionReports = [] }: LevelDetails): void {
+  #look({ live, canBlockReload, renditionReports = [] }: LevelDetails): void {
     const { levels, allAudioTracks, url } = this.#hls;
     if (this.#reader || !url || this.allSubtitleTracks.length > 0) return;
+    if (!canBlockReload) {
+      if (live && performance.now() - this.#readMs > againMs) this.#read(url, () => {});
+      return;
+    }
     const known = [...levels.map(({ uri }) => uri), ...allAudioTracks.map((track) => track.url)].map(nameOf);
     const news = renditionReports
       .map((report) => nameOf(report.URI ?? ""))
       .filter((name) => !known.includes(name) && !this.#asked.has(name));
     if (news.length === 0) return;
     for (const name of news) this.#asked.add(name);
+    this.#read(url, () => {
+      for (const name of news) this.#asked.delete(name);
+    });
+  }
+
+  #read(url: string, failed: () => void): void {
+    this.#readMs = performance.now();
     const reader = new Hls({ ...this.#hls.userConfig, autoStartLoad: false });
     const end = () => {
       this.#reader = undefined;
@@ -41,12 +56,12 @@ class Words extends (Hls.DefaultConfig.subtitleTrackController as unknown as Con
     };
     reader.on(Events.MANIFEST_PARSED, (event, { subtitleTracks }) => {
       // They are offered when a list is loaded next. The reader empties its own list when it ends.
-      this.onManifestParsed(event, { subtitleTracks: [...subtitleTracks] });
+      if (subtitleTracks.length > 0) this.onManifestParsed(event, { subtitleTracks: [...subtitleTracks] });
       end();
     });
     reader.on(Events.ERROR, (_, { fatal }) => {
       if (!fatal) return;
-      for (const name of news) this.#asked.delete(name);
+      failed();
       end();
     });
     this.#reader = reader;
