@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   startup: async () => (await import("./startup.ts")).startup,
   latency: async () => (await import("./latency.ts")).latency,
   moq: async () => (await import("./moq.ts")).moq,
+  "moq-glass": async () => (await import("./moq.ts")).moqGlass,
   "moq-relay": async () => (await import("./moq-relay.ts")).moqRelay,
   "moq-tree": async () => (await import("./moq-tree.ts")).moqTree,
   "moq-start": async () => (await import("./moq-start.ts")).moqStart,
