@@ -26,6 +26,8 @@ let janitor: Janitor;
 let removed: string[];
 /** Whether whoever has the files answers. */
 let there: boolean;
+/** A recording whose files take longer than anybody waits. */
+let slow: string | undefined;
 beforeEach(async () => {
   // The clock is moved by hand; what waits for the database does not wait for it.
   vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"], now: began });
@@ -33,11 +35,12 @@ beforeEach(async () => {
   records = await Records.open({ file: join(folder, "sluice.db") });
   removed = [];
   there = true;
+  slow = undefined;
   janitor = new Janitor({
     records,
     log: createLog("test", "silent", false),
     remove: async (video) => {
-      if (!there) throw new Failure("unavailable", "the origin is away");
+      if (!there || video === slow) throw new Failure("unavailable", "the origin does not answer");
       removed.push(video);
     },
   });
@@ -123,4 +126,15 @@ test("while nobody can remove its files it is shown to nobody, and it goes when 
   vi.useRealTimers();
   await expect.poll(() => removed, { timeout: 10_000 }).toEqual(["v"]);
   await expect.poll(() => records.doomed()).toEqual([]);
+});
+
+test("a recording that takes its time to remove holds up no other", async () => {
+  for (const video of ["a", "b"]) await recording(video, 30);
+  slow = "a";
+  await later(31 * day);
+  expect([removed, await records.doomed()]).toEqual([["b"], ["a"]]);
+  slow = undefined;
+  janitor.wake();
+  vi.useRealTimers();
+  await expect.poll(() => removed, { timeout: 10_000 }).toEqual(["b", "a"]);
 });

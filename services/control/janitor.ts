@@ -14,6 +14,8 @@ export interface JanitorOptions {
 
 /** No timer of Node's is longer than 24 days. */
 const longestMs = 86_400_000;
+/** Removals of one round that may fail. */
+const mostFaults = 3;
 
 /** Takes recordings away whose time has come, and those that were deleted, until their files are really gone. */
 export class Janitor implements Running {
@@ -62,12 +64,21 @@ export class Janitor implements Running {
     const { records, remove, log } = this.#options;
     const next = await records.nextDeletion();
     if (next !== undefined && Date.parse(next) <= Date.now()) await records.write((tx) => tx.doomDue());
+    const faults: unknown[] = [];
     for (const video of await records.doomed()) {
       if (this.#stop.signal.aborted) return;
-      await remove(video);
+      try {
+        await remove(video);
+      } catch (error) {
+        // One that takes its time holds up no other; whoever has them all may be away.
+        faults.push(error);
+        if (faults.length < mostFaults) continue;
+        break;
+      }
       await records.write((tx) => tx.forget(video));
       log.info({ video }, "recording removed");
     }
+    if (faults.length > 0) throw faults[0];
   }
 }
 

@@ -32,7 +32,7 @@ afterEach(async () => {
 async function open(where = folder): Promise<Recorder> {
   const recorder = await Recorder.open({
     ...{ folder: where, durability: "segment", floorBytes: 0, log: createLog("test", "silent", false) },
-    ...{ patienceMs: 30_000, maxFileBytes: 30_000, storeAgainMs: [20, 100] },
+    ...{ patienceMs: 30_000, maxFileBytes: 30_000, storeAgainMs: [20, 100], storeLateMs: 600 },
     store: openS3({ ...fake, prefix: "r/", pathStyle: true, idleMs: 500 }),
   });
   recorders.push(recorder);
@@ -191,3 +191,29 @@ test("a removal waits for a storage that is down, and says so", async () => {
   await vi.waitFor(() => recorder.remove(video));
   expect(objects()).toEqual([]);
 });
+
+test.for([
+  { name: "answered late", mute: false },
+  { name: "never answered", mute: true },
+])(
+  "a recording that is removed while it is uploaded leaves nothing, here or there: an upload that is $name",
+  async ({ mute }) => {
+    const recorder = await open();
+    const broadcast = on(recorder.begin(about));
+    fake.rules.push({ method: "PUT", fault: { how: "late", ms: 300, mute } });
+    broadcast.begin(0, 0);
+    await play(broadcast, 20);
+    await broadcast.end(20_000);
+    await expect.poll(() => fake.late.size, { timeout: 10_000 }).toBeGreaterThan(0);
+    const uploads = () => fake.requests.filter((line) => line.startsWith("PUT")).length;
+    const before = uploads();
+    // Asked again before it is done, as whoever waited for too long does.
+    await Promise.all([recorder.remove(video), recorder.remove(video)]);
+    expect(fake.late.size).toBe(0);
+    expect(objects()).toEqual([]);
+    // At most the one that was on its way.
+    expect(uploads()).toBeLessThanOrEqual(before + 1);
+    expect(readdirSync(folder)).not.toContain(video);
+    expect(recorder.spooledBytes).toBe(0);
+  },
+);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Failure, messageOf } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
-import { backoffMs } from "../lib/retry.ts";
+import { backoffMs, pause } from "../lib/retry.ts";
 import { checksumsOf, faultOfObject } from "../storage/confirm.ts";
 import { type Body, isSame, type ObjectStore } from "../storage/store.ts";
 import { type Contents, contentsOf } from "./contents.ts";
@@ -20,6 +20,8 @@ export interface ForwarderOptions {
   readonly living: (video: string) => Contents | undefined;
   /** First and longest pause after a failure. */
   readonly againMs?: readonly [first: number, longest: number];
+  /** How long an upload that nobody answered may still turn up as an object. */
+  readonly lateMs?: number;
 }
 
 /** Recordings that are forwarded at a time: one that is slow holds the others up no more than that. */
@@ -31,11 +33,16 @@ const keptSeconds = 80;
 const smallJournal = 1 << 20;
 
 const defaultAgainMs = [500, 30_000] as const;
+const defaultLateMs = 5_000;
 
 interface Journey {
   /** Of the pass that is under way. */
   running: Promise<void> | undefined;
   readonly stop: AbortController;
+  /** The recording is to go: nothing more of it is begun. */
+  left: boolean;
+  /** The last upload broke off, so the other side may have it yet. */
+  unanswered: boolean;
   /** Something came while it ran. */
   again: boolean;
   failures: number;
@@ -52,6 +59,8 @@ export class Forwarder implements Running {
   readonly #options: ForwarderOptions;
   readonly #journeys = new Map<string, Journey>();
   readonly #queue: string[] = [];
+  /** Recordings that are being removed. */
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #done = Promise.withResolvers<void>();
   #running = 0;
   #closing = false;
@@ -86,6 +95,8 @@ export class Forwarder implements Running {
       journey = {
         running: undefined,
         stop: new AbortController(),
+        left: false,
+        unanswered: false,
         again: false,
         failures: 0,
         timer: undefined,
@@ -93,18 +104,45 @@ export class Forwarder implements Running {
       };
       this.#journeys.set(video, journey);
     }
+    if (journey.left) return;
     if (journey.running || journey.timer) journey.again = true;
     else if (!this.#queue.includes(video)) this.#queue.push(video);
     this.#pump();
   }
 
-  /** Removes what there is of this recording elsewhere. Rejects while the store cannot be reached. */
-  async forget(video: string): Promise<void> {
+  /** Nothing more of this recording is begun; what is on its way goes on. */
+  leave(video: string): void {
     const journey = this.#journeys.get(video);
-    this.#journeys.delete(video);
-    clearTimeout(journey?.timer);
-    journey?.stop.abort();
+    if (!journey) return;
+    journey.left = true;
+    journey.waiting = 0;
+    clearTimeout(journey.timer);
+  }
+
+  /** Removes what there is of this recording elsewhere, once nothing of it is on its way. Rejects while the store cannot be reached. */
+  forget(video: string): Promise<void> {
+    let leaving = this.#leaving.get(video);
+    if (!leaving) {
+      leaving = this.#forget(video).finally(() => this.#leaving.delete(video));
+      this.#leaving.set(video, leaving);
+    }
+    return leaving;
+  }
+
+  async #forget(video: string): Promise<void> {
+    this.leave(video);
+    const journey = this.#journeys.get(video);
+    // Not broken off: whoever has all of an upload may make an object of it after everything else was removed.
     await journey?.running;
+    await this.#clear(video);
+    if (journey?.unanswered) {
+      await pause(this.#options.lateMs ?? defaultLateMs, journey.stop.signal);
+      await this.#clear(video);
+    }
+    this.#journeys.delete(video);
+  }
+
+  async #clear(video: string): Promise<void> {
     const { store } = this.#options;
     for await (const { key } of store.list(`${video}/`)) await store.remove(key);
   }
@@ -130,13 +168,13 @@ export class Forwarder implements Running {
       const video = this.#queue.shift();
       const journey = video === undefined ? undefined : this.#journeys.get(video);
       if (video === undefined) return;
-      if (!journey) continue;
+      if (!journey || journey.left) continue;
       this.#running++;
       journey.again = false;
       journey.running = this.#travel(video, journey).finally(() => {
         this.#running--;
         journey.running = undefined;
-        if (journey.again && !journey.timer && this.#journeys.get(video) === journey) this.look(video);
+        if (journey.again && !journey.timer) this.look(video);
         this.#pump();
       });
     }
@@ -149,9 +187,9 @@ export class Forwarder implements Running {
       if (this.#failing) log.info("storage can be written again");
       this.#failing = false;
       journey.failures = 0;
-      if (over && !journey.again && this.#journeys.get(video) === journey) this.#journeys.delete(video);
+      if (over && !journey.again && !journey.left) this.#journeys.delete(video);
     } catch (error) {
-      if (journey.stop.signal.aborted) return;
+      if (journey.stop.signal.aborted || journey.left) return;
       if (!this.#failing)
         log.warn(
           { video, error: messageOf(error) },
@@ -172,7 +210,6 @@ export class Forwarder implements Running {
   /** One pass over a recording; true when it has ended and nothing is left to do. */
   async #carry(video: string, journey: Journey): Promise<boolean> {
     const folder = join(this.#options.folder, video);
-    const { signal } = journey.stop;
     const living = this.#options.living(video);
     // Its last entry waits for the disk; it is looked at when that has come.
     if (living?.endedMs !== undefined) return false;
@@ -185,8 +222,9 @@ export class Forwarder implements Running {
     const left = here.filter((name) => !known.files.has(name));
     journey.waiting = sizes.reduce((sum, size) => sum + size, 0);
     for (const name of left) {
+      if (journey.left) return true;
       const sums = await checksumsOf(createReadStream(join(folder, name), { highWaterMark: 256 << 10 }));
-      await this.#put(`${video}/${name}`, { ...sums, from: { file: join(folder, name) } }, signal);
+      await this.#put(`${video}/${name}`, { ...sums, from: { file: join(folder, name) } }, journey);
       await noteForwarded(folder, [...missingInits(contents, name, known, folder), { file: name, ...sums }]);
       known = readForwarded(folder);
     }
@@ -200,7 +238,7 @@ export class Forwarder implements Running {
       // What the copy says must be true of this disk, too, also after a power cut.
       await sync(join(folder, "journal"));
       const sums = await checksumsOf([journal]);
-      await this.#put(`${video}/journal`, { ...sums, from: journal }, signal);
+      await this.#put(`${video}/journal`, { ...sums, from: journal }, journey);
       await noteForwarded(folder, [{ journal: sums.bytes, sha256: sums.sha256, md5: sums.md5 }]);
     }
     for (const name of gone) {
@@ -212,12 +250,15 @@ export class Forwarder implements Running {
   }
 
   /** Puts an object and has its store show that it is the same. */
-  async #put(key: string, body: Body, signal: AbortSignal): Promise<void> {
+  async #put(key: string, body: Body, journey: Journey): Promise<void> {
     const { store } = this.#options;
+    const { signal } = journey.stop;
     // It may have come in an earlier run.
     const before = await store.head(key, signal);
     if (before && isSame(before, body)) return;
+    journey.unanswered = true;
     await store.put(key, body, signal);
+    journey.unanswered = false;
     const wrong = await faultOfObject(store, key, body, signal);
     if (wrong !== undefined) throw new Failure("unavailable", `${wrong}, after it was taken`);
   }

@@ -41,6 +41,8 @@ export interface RecorderOptions {
   readonly store?: ObjectStore | undefined;
   /** First and longest pause after the store has failed. */
   readonly storeAgainMs?: readonly [first: number, longest: number];
+  /** How long an upload that nobody answered may still turn up there. */
+  readonly storeLateMs?: number;
   /** Told of a recording that had to pause or that was not begun, with a sentence for its owner. */
   readonly failed?: (about: TapeAbout, why: string) => void;
   /** Told when it goes on. */
@@ -111,7 +113,7 @@ export class Recorder implements Running, Recordings {
   private constructor(options: RecorderOptions, worker: Worker) {
     this.#options = options;
     this.folder = options.folder;
-    const { store, log, folder, storeAgainMs: againMs } = options;
+    const { store, log, folder, storeAgainMs: againMs, storeLateMs: lateMs } = options;
     this.#forwarder =
       store &&
       new Forwarder({
@@ -120,6 +122,7 @@ export class Recorder implements Running, Recordings {
         log,
         living: (video) => this.#living(video),
         ...(againMs && { againMs }),
+        ...(lateMs !== undefined && { lateMs }),
       });
     this.#reader = store && new Reader({ store, log });
     this.#movies = new Movies((video) => this.#place(video));
@@ -397,6 +400,7 @@ export class Recorder implements Running, Recordings {
   async remove(video: string): Promise<void> {
     // Whoever asked for the clip does not wait for it any more, but it may still be in the making.
     await this.#clips.get(video);
+    this.#forwarder?.leave(video);
     this.#forget(video);
     for (const tape of [...this.#tapes.values()]) if (tape.video === video) tape.abandon("it was removed");
     await rm(join(this.folder, video), { recursive: true, force: true, maxRetries: 3 });

@@ -154,7 +154,19 @@ async function derived(video: string): Promise<void> {
     expect((await fetch(url)).status, url).toBe(200);
   await api(`DELETE /${made.uid}`);
   await expect.poll(objects, { timeout: 10_000 }).toBe(0);
+
+  // Deleted while it is on its way there, and what is on its way arrives.
+  fake.rules.push({ method: "PUT", fault: { how: "late", ms: 1_000 } });
+  const next = await api<{ uid: string }>("POST /clip", part);
+  await expect.poll(() => fake.late.size, { timeout: 10_000 }).toBe(1);
+  await api(`DELETE /${next.uid}`);
+  await expect.poll(() => sluice.log(), { timeout: 20_000 }).toMatch(removalOf(next.uid));
+  fake.rules.length = 0;
+  expect([fake.late.size, [...fake.objects.keys()].filter((key) => key.includes(next.uid))]).toEqual([0, []]);
+  expect(readdirSync(join(dataDir, "recordings"))).not.toContain(next.uid);
 }
+
+const removalOf = (uid: string): RegExp => new RegExp(`${uid}.*recording removed|recording removed.*${uid}`);
 
 async function decodes(name: string, bytes: Uint8Array): Promise<void> {
   const path = join(dataDir, name);

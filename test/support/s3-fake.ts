@@ -12,6 +12,8 @@ export type Fault =
   /** The connection ends before an answer; with a body under way, in the middle of it. */
   | { readonly how: "reset" }
   | { readonly how: "slow"; readonly ms: number }
+  /** Takes all of it and has it only later, also where whoever sent it has gone; `mute`: it breaks the connection in place of an answer. */
+  | { readonly how: "late"; readonly ms: number; readonly mute?: boolean }
   /** Never answers. */
   | { readonly how: "hang" }
   /** Less of the bytes than was asked for or sent, as if that were all. */
@@ -40,6 +42,8 @@ export interface S3Fake {
   readonly requests: string[];
   /** What each refused request was refused for. */
   readonly refused: string[];
+  /** Uploads that it has all of and has not made objects of yet. */
+  readonly late: Set<string>;
   close(): Promise<void>;
 }
 
@@ -76,6 +80,7 @@ export async function startS3({ plainTags = false }: FakeOptions = {}): Promise<
     rules: [] as Rule[],
     requests: [] as string[],
     refused: [] as string[],
+    late: new Set<string>(),
   };
   const kept = new Map<string, Kept>();
 
@@ -99,6 +104,12 @@ export async function startS3({ plainTags = false }: FakeOptions = {}): Promise<
       return void response.writeHead(200).end(errorXml("InternalError", "We encountered an internal error."));
     if (bucket !== fake.bucket) throw new Refused(404, "NoSuchBucket", "The specified bucket does not exist");
     if (signed.region !== fake.region) throw new Error("not reached");
+    if (fault?.how === "late") {
+      fake.late.add(key);
+      if (fault.mute) request.socket.destroy();
+      await new Promise((resolve) => setTimeout(resolve, fault.ms));
+      fake.late.delete(key);
+    }
     switch (request.method) {
       case "PUT":
         return put(request, response, key, body, fault);
