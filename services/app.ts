@@ -365,6 +365,11 @@ function recordingFacts(
     },
     settled: ({ input: uid, video }, { seconds, bytes }) =>
       events.send({ type: "recording.settled", uid, video, seconds, bytes }),
+    mended: ({ uid: video, input: uid, seconds, bytes, gaps }) => {
+      events.send({ type: "recording.mended", uid, video, seconds, bytes });
+      for (const { rendition, from, to, at: atSeconds, seconds } of gaps)
+        events.send({ type: "recording.gap", uid, video, rendition, from, to, atSeconds, seconds });
+    },
     gap: ({ input: uid, video }, { rendition, from, to, at, seconds }) =>
       events.send({ type: "recording.gap", uid, video, rendition, from, to, atSeconds: at, seconds }),
   };

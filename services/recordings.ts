@@ -1,19 +1,21 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { bucketOf } from "./bucket.ts";
 import { Failure, messageOf } from "./lib/errors.ts";
 import { z } from "./lib/schema.ts";
+import type { FoundRecording } from "./live/recordings.ts";
 import { askRunning } from "./operate.ts";
-import { markerOf } from "./recording/read.ts";
+import { markerOf, mendedMarkOf } from "./recording/read.ts";
 import { indexed, recordingsElsewhere, reindex } from "./recording/reindex.ts";
-import { repair, type Tended, verify, verifyForwarded } from "./recording/tend.ts";
+import { mendedIn, repair, type Tended, verify, verifyForwarded } from "./recording/tend.ts";
 import type { Config } from "./settings.ts";
 import type { ObjectStore } from "./storage/store.ts";
 import { isInUse } from "./supervisor/place.ts";
 
 const verbs = { verify, repair } as const;
-/** Recordings in one call to control. */
-const batch = 500;
+/** Recordings in one call to control, and gaps: a body has its limit. */
+const atOnce = 500;
+const gapsAtOnce = 20_000;
 
 /** What was typed after `sluice recordings`. */
 export interface TypedRecordings {
@@ -39,8 +41,51 @@ export async function runRecordings(config: Config, { verb, uids, json }: TypedR
     const elsewhere = tended.state === "broken" ? undefined : await verifyForwarded(folder, uid, store);
     return elsewhere?.state === "broken" ? elsewhere : tended;
   });
-  if (json) say(JSON.stringify({ recordings: all }));
+  const told = verb === "repair" ? await tellMended(config, folder) : {};
+  if (json) say(JSON.stringify({ recordings: all, ...told }));
+  else if (told.later) say(`${told.later} of them are told to the store when Sluice starts`);
   return codeOf(all);
+}
+
+/** The store hears what was mended, now or where it is away when the origin starts. */
+async function tellMended(
+  config: Config,
+  folder: string,
+): Promise<{ readonly told?: number; readonly later?: number }> {
+  const uids = mendedIn(folder);
+  if (uids.length === 0) return {};
+  try {
+    await index(await askRunning(config), folder, uids);
+    return { told: uids.length };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return { later: uids.length };
+  }
+}
+
+/** Tells control of these recordings as their files are. Answers with how many there are, and of how many it knew otherwise. */
+async function index(
+  ask: Awaited<ReturnType<typeof askRunning>>,
+  folder: string,
+  uids: readonly string[],
+): Promise<{ readonly found: number; readonly restored: number }> {
+  let [found, restored] = [0, 0];
+  for (let at = 0; at < uids.length; ) {
+    progress(at, uids.length, "");
+    const recordings: FoundRecording[] = [];
+    for (let gaps = 0; at < uids.length && recordings.length < atOnce && gaps < gapsAtOnce; at++) {
+      const one = indexed(folder, uids[at]!);
+      if (!one) continue;
+      recordings.push(one);
+      gaps += one.gaps.length;
+    }
+    const answer = await ask("POST", "/v1/videos/index", { recordings });
+    restored += z.object({ restored: z.int() }).parse(answer).restored;
+    found += recordings.length;
+    for (const { uid } of recordings) rmSync(mendedMarkOf(folder, uid), { force: true });
+  }
+  progress(uids.length, uids.length, "");
+  return { found, restored };
 }
 
 /** Journals and lists from what there is of media, here and in the bucket; then the rows of the store from them. */
@@ -60,16 +105,9 @@ async function rebuildIndex({
   const tended = await forEach(all, json, (uid) =>
     reindex(folder, uid, { store, objects: elsewhere.get(uid) ?? [] }),
   );
-  const recordings = all.flatMap((uid) => indexed(folder, uid) ?? []);
-  const ask = await askRunning(config);
-  let restored = 0;
-  for (let at = 0; at < recordings.length; at += batch) {
-    const answer = await ask("POST", "/v1/videos/index", { recordings: recordings.slice(at, at + batch) });
-    restored += z.object({ restored: z.int() }).parse(answer).restored;
-    progress(Math.min(at + batch, recordings.length), recordings.length, "");
-  }
+  const { found, restored } = await index(await askRunning(config), folder, all);
   if (json) say(JSON.stringify({ recordings: tended, restored }));
-  else say(`${recordings.length} recordings in the files, ${restored} of them put back into the store`);
+  else say(`${found} recordings in the files, ${restored} of them put back into the store`);
   return codeOf(tended);
 }
 

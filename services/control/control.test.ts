@@ -437,3 +437,20 @@ test("what is on air cannot be told while no origin is known", async () => {
   expect((await ask("POST", `/v1/live_inputs/${control.ready.uid}/complete`)).status).toBe(503);
   expect((await ask("POST", "/v1/live_inputs/none/complete")).status).toBe(404);
 });
+
+test("as many recordings as a disk has are put back at once, with what they lack", async () => {
+  const uidOf = (i: number) => i.toString(16).padStart(32, "0");
+  const gapsOf = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      ...{ rendition: "source", from: 2 * i, to: 2 * i, at: 4 * i, seconds: 2.0000000000001 },
+    }));
+  const recordings = Array.from({ length: 500 }, (_, i) => ({
+    ...{ uid: uidOf(i + 1), input: uidOf(0), startedMs: 1_790_000_000_000, endedMs: 1_790_000_100_000 },
+    ...{ seconds: 99.99999999999, bytes: 123_456_789, gaps: gapsOf(i === 0 ? 20_000 : 1) },
+  }));
+  const answer = await ask("POST", "/v1/videos/index", { recordings });
+  expect([answer.status, answer.json.result]).toEqual([200, { restored: 500 }]);
+  const gaps = await ask("GET", `/v1/videos/${uidOf(1)}/gaps`);
+  expect(gaps.json.result.length).toBe(20_000);
+  expect((await ask("POST", "/v1/videos/index", { recordings })).json.result).toEqual({ restored: 0 });
+});

@@ -65,6 +65,14 @@ const sentFact = z.discriminatedUnion("type", [
   }),
   z.object({
     ...head,
+    type: z.literal("recording.mended"),
+    uid,
+    video: uid,
+    seconds: z.number().min(0),
+    bytes: z.int().min(0),
+  }),
+  z.object({
+    ...head,
     type: z.literal("recording.gap"),
     uid,
     video: uid,

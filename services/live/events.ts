@@ -88,6 +88,14 @@ export type Fact =
       readonly seconds: number;
       readonly bytes: number;
     }
+  /** A recording was mended while nobody could be told: its length and size, and its gaps are those that are told from here on. */
+  | {
+      readonly type: "recording.mended";
+      readonly uid: string;
+      readonly video: string;
+      readonly seconds: number;
+      readonly bytes: number;
+    }
   /** Segments of a recording that nothing can be seen of: their numbers, both included, and seconds from its start. */
   | {
       readonly type: "recording.gap";

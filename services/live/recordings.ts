@@ -18,12 +18,22 @@ export interface Unfinished {
   readonly tape: Tape;
 }
 
+/** Segments that a rendition lists without media: their numbers, both included, and where they lie, in seconds from the broadcast's start. */
+export interface Gap {
+  readonly rendition: string;
+  readonly from: number;
+  readonly to: number;
+  readonly at: number;
+  readonly seconds: number;
+}
+
 /** A recording as its files say. */
 export interface FoundRecording extends Summary {
   readonly uid: string;
   readonly input: string;
   readonly startedMs: number;
   readonly endedMs: number;
+  readonly gaps: readonly Gap[];
 }
 
 /** Which stretch of a recording, in seconds from its beginning; all of it by default. */

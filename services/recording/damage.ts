@@ -37,6 +37,8 @@ export function damageOf(folder: string): Damage | undefined {
   /** Damage that nothing whole has followed yet, and up to where everything counts. */
   let torn: Torn | undefined;
   let [parts, good] = [0, 0];
+  /** Renditions whose pictures need one that is not there, up to the next that needs none. */
+  const blind = new Set<number>();
   const media = new MediaFiles(folder, reads);
   try {
     for (const { entry } of reads) {
@@ -57,6 +59,7 @@ export function damageOf(folder: string): Damage | undefined {
           const crc = media.crcOf(fileName(name, file), fileBytes, entry.byteLength);
           const byteLength = crc === undefined ? 0 : entry.byteLength;
           mended.push({ ...entry, gap: true, byteLength, crc: crc ?? 0, samples: new Uint8Array() });
+          if (inits.at(-1)!.track.kind === "video") blind.add(entry.rendition);
         } else if (torn && entry.byteLength > 0) {
           // A moment of another rendition is not worth keeping: that is how an end is torn.
           if (torn.atSeconds === Number.POSITIVE_INFINITY) torn.atSeconds = atSeconds;
@@ -68,7 +71,11 @@ export function damageOf(folder: string): Damage | undefined {
           }
         }
       }
-      if (!(entry.type === "part" && wrong)) mended.push(entry);
+      if (entry.type === "part" && !wrong) {
+        if (entry.independent) blind.delete(entry.rendition);
+        const shown = !blind.has(entry.rendition);
+        mended.push(shown ? entry : { ...entry, gap: true, samples: new Uint8Array() });
+      } else if (entry.type !== "part") mended.push(entry);
       if (!contents.apply(entry)) break;
       if (!torn) good = mended.length;
     }

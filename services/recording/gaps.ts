@@ -1,18 +1,10 @@
+import type { Gap } from "../live/recordings.ts";
 import type { Segment } from "../packager/track.ts";
 import type { Contents, Reel } from "./contents.ts";
 import { withoutHoles } from "./rows.ts";
 
-/** Segments that a rendition lists without media: their numbers, both included, and where they lie, in seconds from the broadcast's start. */
-export interface Gap {
-  readonly rendition: string;
-  readonly from: number;
-  readonly to: number;
-  readonly at: number;
-  readonly seconds: number;
-}
-
 /** Every gap of a recording as it would be listed now. */
-function gapsOf(contents: Contents): Gap[] {
+export function gapsOf(contents: Contents): Gap[] {
   return contents.reels.flatMap((reel) => runsOf(reel, withoutHoles(reel, contents.reels)));
 }
 

@@ -28,6 +28,11 @@ export function markerOf(folder: string, video: string): string {
   return join(folder, "open", video);
 }
 
+/** A file that exists while the store is not told of what was mended about a recording. */
+export function mendedMarkOf(folder: string, video: string): string {
+  return join(folder, "mended", video);
+}
+
 /** The bytes of a segment, or of one of its parts; undefined when they are not there. */
 export async function readRow(
   place: Place,

@@ -1,46 +1,22 @@
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  statSync,
-  truncateSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import { configOf, trackOf } from "../packager/codec/codec.ts";
-import { Fmp4Reader } from "../packager/fmp4.ts";
-import type { Track } from "../packager/track.ts";
 import { type Entry, encodeEntry, journalHead } from "./journal.ts";
-import { mediaFile } from "./read.ts";
-import { chunkTime, mapSamples, readSamples } from "./samples.ts";
-
-/** A chunk in its file; ticks are of the rendition. */
-interface Found {
-  readonly file: number;
-  readonly offset: number;
-  readonly bytes: number;
-  readonly dts: number;
-  readonly duration: number;
-  readonly lead: number;
-  readonly key: boolean;
-}
-
-interface MediaFile {
-  readonly file: number;
-  readonly init: Uint8Array;
-  readonly track: Track;
-  readonly chunks: readonly Found[];
-}
+import { type Found, type MediaFile, mediaOf, read } from "./salvage.ts";
+import { mapSamples } from "./samples.ts";
 
 interface Part {
   readonly number: number;
   readonly discontinuity: number;
+  /** In ticks: where its first chunk begins, or would where that is damaged. */
+  readonly at: number;
   readonly chunks: Found[];
+}
+
+interface Start {
+  readonly number: number;
+  readonly discontinuity: number;
+  readonly at: number;
 }
 
 const no = "0".repeat(32);
@@ -48,13 +24,13 @@ const no = "0".repeat(32);
 const minSeconds = 1;
 /** A segment has an end, also where no keyframe comes. */
 const maxSeconds = 10;
-const headBytes = 1 << 20;
-const chunkBytes = 64 << 20;
+/** Numbers that one hole takes: more than half a day of them are none. */
+const mostMissing = 40_000;
 
 /**
  * Writes the journal of a recording anew from its media files alone. Segments are cut again at keyframes, so their numbers
- * are those of before only where nothing was missing; what a file ends with that is no whole chunk is cut off. `known` is how
- * it began, where that can still be read. False when there are no media.
+ * are those of before only where nothing was missing. What is no whole chunk is a gap, and cut off where a file ends with it.
+ * `known` is how it began, where that can still be read. False when there are no media.
  */
 export function rebuildJournal(
   folder: string,
@@ -67,15 +43,12 @@ export function rebuildJournal(
   if (!reference || timescale === undefined) return false;
   const segments = cut(reference, timescale);
   if (segments.length === 0) return false;
-  const starts = segments.map(({ chunks, discontinuity }) => ({
-    at: chunks[0]!.dts / timescale,
-    discontinuity,
-  }));
-  const longest = Math.max(...segments.map(({ chunks }) => secondsOf(chunks, timescale)));
+  const starts = startsOf(segments, timescale);
   const [first, last] = [segments[0]!, segments.at(-1)!];
   const seconds = last.chunks.at(-1)!.dts / timescale - first.chunks[0]!.dts / timescale;
   const endMs = Math.round(statSync(join(folder, fileOf(renditions, reference, last))).mtimeMs);
   const startedMs = Math.max(0, Math.round(endMs - seconds * 1000));
+  const longest = segments.reduce((most, { chunks }) => Math.max(most, secondsOf(chunks, timescale)), 0);
   const target = Math.max(1, Math.round(longest));
   const journal = new JournalFile(join(folder, "journal"));
   journal.put({
@@ -118,25 +91,37 @@ function put(
     const fd = openSync(join(folder, `${name}-${file}.mp4`), "r");
     for (; parts[next]?.chunks[0]?.file === file; next++) {
       const { number, discontinuity: breaks, chunks } = parts[next]!;
-      const [head, tail] = [chunks[0]!, chunks.at(-1)!];
-      const bytes = read(fd, head.offset, tail.offset + tail.bytes - head.offset);
-      const independent = head.key;
-      const { dts } = head;
+      const { key, dts, lead } = chunks[0]!;
       journal.put({
-        ...{ type: "open", rendition, number, discontinuity: breaks, dts, independent, gap: false },
+        ...{ type: "open", rendition, number, discontinuity: breaks, dts, independent: key, gap: false },
         version: versionOf(files, file),
       });
-      const samples = mapSamples(bytes) ?? new Uint8Array();
-      const duration = tail.dts + tail.duration - dts;
-      journal.put({
-        ...{ type: "part", rendition, duration, independent, gap: false, samples },
-        byteLength: bytes.length,
-        crc: crc32(bytes),
-      });
-      journal.put({ type: "close", rendition, lead: head.lead });
+      for (const run of runsOf(chunks)) {
+        const [head, tail] = [run[0]!, run.at(-1)!];
+        const bytes = read(fd, head.offset, tail.offset + tail.bytes - head.offset);
+        const { lost: gap, key: independent } = head;
+        journal.put({
+          ...{ type: "part", rendition, duration: tail.dts + tail.duration - head.dts, independent, gap },
+          samples: (gap ? undefined : mapSamples(bytes)) ?? new Uint8Array(),
+          ...{ byteLength: bytes.length, crc: crc32(bytes) },
+        });
+      }
+      journal.put({ type: "close", rendition, lead });
     }
     closeSync(fd);
   }
+}
+
+/** What of a segment is there, and what is not, by turns. */
+function runsOf(chunks: readonly Found[]): Found[][] {
+  const runs: Found[][] = [];
+  for (const chunk of chunks) {
+    const run = runs.at(-1);
+    // Damage is read a piece at a time.
+    if (run && !chunk.lost && !run[0]!.lost) run.push(chunk);
+    else runs.push([chunk]);
+  }
+  return runs;
 }
 
 /** Files with the same init are of one version. */
@@ -147,43 +132,95 @@ function versionOf(files: readonly MediaFile[], file: number): number {
 
 /** Cuts the rendition that has the numbers. */
 function cut(files: readonly MediaFile[], timescale: number): Part[] {
+  const chunks = files.flatMap((file) => file.chunks);
+  const lengths = partsOf(chunks, { timescale, usual: maxSeconds })
+    .filter((part) => part.chunks.every(({ lost }) => !lost))
+    .map((part) => secondsOf(part.chunks, timescale))
+    .sort((a, b) => a - b);
+  return partsOf(chunks, { timescale, usual: lengths[lengths.length >> 1] || maxSeconds });
+}
+
+/** `usual` are the seconds of a segment: where nobody knows where they were cut, they are taken to have been as long. */
+function partsOf(
+  chunks: readonly Found[],
+  { timescale, usual }: { timescale: number; usual: number },
+): Part[] {
   const parts: Part[] = [];
   let discontinuity = 0;
-  let before: Found | undefined;
-  for (const chunk of files.flatMap(({ chunks }) => chunks)) {
+  let number = 0;
+  const begin = (chunk: Found, at = chunk.dts): void => {
+    parts.push({ number: ++number, discontinuity, at, chunks: [chunk] });
+  };
+  for (let i = 0; i < chunks.length; i++) {
+    const chunk = chunks[i]!;
     const open = parts.at(-1);
+    const before = chunks[i - 1];
+    const start = open ? open.chunks[0]!.dts : chunk.dts;
+    const seconds = (chunk.dts - start) / timescale;
     const broken = before !== undefined && before.dts + before.duration !== chunk.dts;
-    if (broken) discontinuity++;
-    const seconds = open ? (chunk.dts - open.chunks[0]!.dts) / timescale : 0;
+    if (broken) {
+      discontinuity++;
+      number += Math.min(mostMissing, Math.max(1, Math.round(seconds / usual))) - 1;
+    }
+    const elsewhere = broken || before?.file !== chunk.file;
+    if (chunk.lost) {
+      // Up to the next picture that needs none, with what the segment began with.
+      const stop = chunks.findIndex(
+        ({ lost, key, file }, at) => at > i && (file !== chunk.file || (key && !lost)),
+      );
+      const damaged = chunks.slice(i, stop < 0 ? chunks.length : stop);
+      const all = elsewhere || !open ? damaged : [...open.chunks, ...damaged];
+      if (!elsewhere && open) number = parts.pop()!.number - 1;
+      const last = all.at(-1)!;
+      const ticks = last.dts + last.duration - all[0]!.dts;
+      const slots = Math.max(1, Math.round(ticks / timescale / usual));
+      let slot = -1;
+      for (const one of all) {
+        const at = Math.floor(((one.dts - all[0]!.dts) * slots) / ticks) || 0;
+        if (at > slot) begin(one, all[0]!.dts + (at * ticks) / slots);
+        else parts.at(-1)!.chunks.push(one);
+        slot = Math.max(slot, at);
+      }
+      i += damaged.length - 1;
+      continue;
+    }
     const ends =
-      !open ||
-      broken ||
-      before?.file !== chunk.file ||
-      (chunk.key && seconds >= minSeconds) ||
-      seconds >= maxSeconds;
-    if (ends) parts.push({ number: parts.length + 1, discontinuity, chunks: [chunk] });
+      !open || elsewhere || before?.lost || (chunk.key && seconds >= minSeconds) || seconds >= maxSeconds;
+    if (ends) begin(chunk);
     else open.chunks.push(chunk);
-    before = chunk;
   }
   return parts;
 }
 
+/** Where every number begins, in seconds: of those that have nothing, in even steps. */
+function startsOf(parts: readonly Part[], timescale: number): Start[] {
+  return parts.flatMap(({ number, discontinuity, at }, i) => {
+    const next = parts[i + 1];
+    const count = next ? next.number - number : 1;
+    const step = next ? (next.at - at) / count : 0;
+    return Array.from({ length: count }, (_, k) => ({
+      ...{ number: number + k, discontinuity },
+      at: (at + k * step) / timescale,
+    }));
+  });
+}
+
 /** Cuts another rendition where that one was: each chunk goes where its middle lies. */
-function fitted(
-  files: readonly MediaFile[],
-  starts: readonly { at: number; discontinuity: number }[],
-): Part[] {
+function fitted(files: readonly MediaFile[], starts: readonly Start[]): Part[] {
   const parts: Part[] = [];
   let at = 0;
   for (const { chunks, track, file } of files)
     for (const chunk of chunks) {
       const middle = (chunk.dts + chunk.duration / 2) / track.timescale;
       while (starts[at + 1] && starts[at + 1]!.at <= middle) at++;
+      const { number, discontinuity } = starts[at]!;
       const open = parts.at(-1);
-      if (open?.number === at + 1 && open.chunks[0]!.file === file) open.chunks.push(chunk);
-      // A number is used once: what begins a file in mid-segment is not listed.
-      else if (open?.number !== at + 1)
-        parts.push({ number: at + 1, discontinuity: starts[at]!.discontinuity, chunks: [chunk] });
+      if (open && open.chunks[0]!.file === file && open.number >= number) open.chunks.push(chunk);
+      // A number is used once: what begins a file in mid-segment is of the next one.
+      else {
+        const own = Math.max(number, (open?.number ?? 0) + 1);
+        parts.push({ number: own, discontinuity, at: chunk.dts, chunks: [chunk] });
+      }
     }
   return parts;
 }
@@ -200,89 +237,6 @@ function fileOf(
 ): string {
   const [name] = [...renditions].find(([, found]) => found === files)!;
   return `${name}-${part.chunks[0]!.file}.mp4`;
-}
-
-/** Every media file that has a head, by rendition, in the order of their numbers. Ends that are torn are cut off. */
-function mediaOf(folder: string): Map<string, MediaFile[]> {
-  const found: { name: string; file: number }[] = [];
-  for (const entry of readdirSync(folder)) {
-    const [, name, number] = mediaFile.exec(entry) ?? [];
-    if (name !== undefined) found.push({ name, file: Number(number) });
-  }
-  found.sort((a, b) => a.name.localeCompare(b.name) || a.file - b.file);
-  const renditions = new Map<string, MediaFile[]>();
-  for (const { name, file } of found) {
-    const media = mediaFileOf(join(folder, `${name}-${file}.mp4`), file);
-    if (media) renditions.set(name, [...(renditions.get(name) ?? []), media]);
-  }
-  return renditions;
-}
-
-function mediaFileOf(path: string, file: number): MediaFile | undefined {
-  const fd = openSync(path, "r");
-  try {
-    const { size } = fstatSync(fd);
-    let at = 0;
-    for (let type = ""; type !== "moov"; ) {
-      const box = boxAt(fd, at, size);
-      if (!box || box.end > headBytes) return undefined;
-      ({ type } = box);
-      at = box.end;
-    }
-    const init = read(fd, 0, at);
-    const chunks: Found[] = [];
-    for (;;) {
-      const moof = boxAt(fd, at, size);
-      const mdat = moof?.type === "moof" ? boxAt(fd, moof.end, size) : undefined;
-      if (mdat?.type !== "mdat" || mdat.end - at > chunkBytes) break;
-      const bytes = read(fd, at, mdat.end - at);
-      const map = mapSamples(bytes);
-      const samples = map && readSamples(map);
-      const dts = chunkTime(bytes);
-      if (!samples?.[0] || dts === undefined) break;
-      const duration = samples.reduce((sum, sample) => sum + sample.duration, 0);
-      const lead = Math.min(...samples.map(({ shift }) => shift));
-      chunks.push({ file, offset: at, bytes: bytes.length, dts, duration, lead, key: samples[0].key });
-      at = mdat.end;
-    }
-    const firstChunk = chunks[0];
-    if (!firstChunk) return undefined;
-    if (at < size) truncateSync(path, at);
-    const track = trackIn(init, read(fd, firstChunk.offset, firstChunk.bytes));
-    return track && { file, init, track, chunks };
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** The track of a file, from its head and, where that does not say enough, from its first frame. */
-function trackIn(init: Uint8Array, chunk: Uint8Array): Track | undefined {
-  try {
-    const reader = new Fmp4Reader();
-    const events = [...reader.push(init), ...reader.push(chunk)];
-    for (const event of events) {
-      if (event.type !== "sample") continue;
-      const { entry, config, timescale } = event.sample.track;
-      const own = config.length > 0 ? config : configOf(entry, event.sample.data, undefined);
-      return own && ({ ...trackOf(entry, own, {}), timescale } as Track);
-    }
-    return undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function boxAt(fd: number, at: number, size: number): { type: string; end: number } | undefined {
-  if (at + 8 > size) return undefined;
-  const head = read(fd, at, 8);
-  const end = at + head.readUInt32BE(0);
-  return end >= at + 8 && end <= size ? { type: head.toString("latin1", 4, 8), end } : undefined;
-}
-
-function read(fd: number, at: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  readSync(fd, bytes, 0, length, at);
-  return bytes;
 }
 
 /** A journal that is there whole when it is closed, and not before. */

@@ -8,9 +8,9 @@ import { type Arrival, publish } from "../../test/support/simulate.ts";
 import { createLog } from "../lib/log.ts";
 import { Broadcast } from "../live/broadcast.ts";
 import type { Readable } from "../live/programme.ts";
+import type { Gap } from "../live/recordings.ts";
 import type { Restored, Tape } from "../live/tape.ts";
 import { profiles } from "../packager/profiles.ts";
-import type { Gap } from "./gaps.ts";
 import { Recorder, type RecorderOptions } from "./recorder.ts";
 import { readRecording } from "./recovery.ts";
 

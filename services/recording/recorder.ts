@@ -6,7 +6,16 @@ import { Failure } from "../lib/errors.ts";
 import type { Running } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Programme } from "../live/programme.ts";
-import type { Clipped, Movie, Recordings, Stretch, TapeAbout, Unfinished } from "../live/recordings.ts";
+import type {
+  Clipped,
+  FoundRecording,
+  Gap,
+  Movie,
+  Recordings,
+  Stretch,
+  TapeAbout,
+  Unfinished,
+} from "../live/recordings.ts";
 import type { Summary } from "../live/tape.ts";
 import { Reader } from "../storage/reader.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -14,14 +23,15 @@ import { copyClip } from "./clip.ts";
 import { type Contents, contentsOf } from "./contents.ts";
 import { disk } from "./files.ts";
 import { Forwarder } from "./forwarder.ts";
-import type { Gap } from "./gaps.ts";
 import { Movies } from "./movies.ts";
-import { markerOf, type Place } from "./read.ts";
+import { markerOf, mendedMarkOf, type Place } from "./read.ts";
 import { beginOf, hasMedia, readRecording, truncateRecording } from "./recovery.ts";
+import { indexed } from "./reindex.ts";
 import { restoredFrom } from "./restore.ts";
 import type { Durability, Job, Said } from "./scribe.ts";
+import { Shelf } from "./shelf.ts";
 import { DiskTape, type Posted } from "./tape.ts";
-import { recorded } from "./vod.ts";
+import { mendedIn } from "./tend.ts";
 
 export interface RecorderOptions {
   readonly folder: string;
@@ -49,6 +59,8 @@ export interface RecorderOptions {
   readonly resumed?: (about: TapeAbout) => void;
   /** Told of every gap in a recording when it is complete; of those of an earlier run again. */
   readonly gap?: (about: TapeAbout, gap: Gap) => void;
+  /** Told of a recording that `repair` has changed while this process was not there. */
+  readonly mended?: (found: FoundRecording) => void;
   /** Told of a recording that is over, where the disk has got more of it than was there at its end. */
   readonly settled?: (about: TapeAbout, summary: Summary) => void;
   /** Free bytes where recordings are, in place of what the disk says. */
@@ -76,10 +88,6 @@ const defaultAgainMs = 5_000;
 /** Bytes on their way to a disk that takes nothing; past this, recordings pause. */
 const maxWaitingBytes = 128 * 1024 * 1024;
 const freeCheckMs = 5_000;
-/** Recordings whose lists are kept in memory. */
-const mostFound = 64;
-/** And their segments: half a day of a ladder has a hundred thousand, each a quarter of a kilobyte. */
-const mostRows = 500_000;
 const unfinishedClip = "clip-";
 
 /** The recordings of one origin: its thread, and the tapes that are being written. */
@@ -90,10 +98,7 @@ export class Recorder implements Running, Recordings {
   readonly #tapes = new Map<number, DiskTape>();
   readonly #waiting: Waiting[] = [];
   readonly #ended = new Map<number, () => void>();
-  /** Recordings that somebody watches. */
-  readonly #found = new Map<string, { readonly programme: Programme; readonly rows: number }>();
-  /** Those that are being read. */
-  readonly #asked = new Map<string, Promise<Programme | undefined>>();
+  readonly #shelf: Shelf;
   readonly #owners = new Map<string, string>();
   readonly #forwarder: Forwarder | undefined;
   readonly #reader: Reader | undefined;
@@ -126,6 +131,12 @@ export class Recorder implements Running, Recordings {
       });
     this.#reader = store && new Reader({ store, log });
     this.#movies = new Movies((video) => this.#place(video));
+    this.#shelf = new Shelf({
+      place: (video) => this.#place(video),
+      contents: (video) => this.#contents(video),
+      isLiving: (video) => this.#living(video) !== undefined,
+      changed: (video) => this.#movies.forget(video),
+    });
     this.#worker = worker;
     worker.on("message", (said: readonly Said[]) => {
       for (const one of said) this.#hear(one);
@@ -237,46 +248,20 @@ export class Recorder implements Running, Recordings {
     }
     // Only now is every file as its journal says.
     this.#forwarder?.start();
+    this.#tellMended();
     return found;
   }
 
-  find(video: string): Promise<Programme | undefined> {
-    const known = this.#found.get(video);
-    if (known) {
-      // The one that was asked for last goes last.
-      this.#found.delete(video);
-      this.#found.set(video, known);
-      return Promise.resolve(known.programme);
+  #tellMended(): void {
+    for (const video of mendedIn(this.folder)) {
+      const found = indexed(this.folder, video);
+      if (found) this.#options.mended?.(found);
+      rmSync(mendedMarkOf(this.folder, video), { force: true });
     }
-    let asked = this.#asked.get(video);
-    if (!asked) {
-      const mine: Promise<Programme | undefined> = this.#read(
-        video,
-        () => this.#asked.get(video) === mine,
-      ).finally(() => {
-        if (this.#asked.get(video) === mine) this.#asked.delete(video);
-      });
-      asked = mine;
-      this.#asked.set(video, mine);
-    }
-    return asked;
   }
 
-  /** Keeps what it finds where that does not change any more and is `wanted` still. */
-  async #read(video: string, wanted: () => boolean): Promise<Programme | undefined> {
-    const contents = await this.#contents(video);
-    if (!contents) return undefined;
-    const programme = recorded(this.#place(video), contents);
-    if (contents.endedMs === undefined || !wanted()) return programme;
-    const rows = contents.reels.reduce((sum, reel) => sum + reel.rows.length, 0);
-    this.#found.set(video, { programme, rows });
-    let kept = [...this.#found.values()].reduce((sum, one) => sum + one.rows, 0);
-    for (const [oldest, one] of this.#found) {
-      if (oldest === video || (this.#found.size <= mostFound && kept <= mostRows)) break;
-      this.#found.delete(oldest);
-      kept -= one.rows;
-    }
-    return programme;
+  find(video: string): Promise<Programme | undefined> {
+    return this.#shelf.find(video);
   }
 
   #living(video: string): Contents | undefined {
@@ -298,7 +283,8 @@ export class Recorder implements Running, Recordings {
     return contents && { seconds: contents.seconds, bytes: contents.bytes };
   }
 
-  movie(video: string, stretch?: Stretch): Promise<Movie | undefined> {
+  async movie(video: string, stretch?: Stretch): Promise<Movie | undefined> {
+    await this.#shelf.look(video);
     return this.#movies.movie(video, stretch);
   }
 
@@ -407,13 +393,13 @@ export class Recorder implements Running, Recordings {
     // Somebody may have asked for it meanwhile.
     this.#forget(video);
     await rm(markerOf(this.folder, video), { force: true });
+    await rm(mendedMarkOf(this.folder, video), { force: true });
     this.#reader?.forget(`${video}/`);
     await this.#forwarder?.forget(video);
   }
 
   #forget(video: string): void {
-    this.#found.delete(video);
-    this.#asked.delete(video);
+    this.#shelf.forget(video);
     this.#owners.delete(video);
     this.#movies.forget(video);
   }

@@ -4,11 +4,12 @@ import type { FoundRecording } from "../live/recordings.ts";
 import { checksumsOf } from "../storage/confirm.ts";
 import type { Checksums, ObjectStore } from "../storage/store.ts";
 import { noteForwarded, readForwarded } from "./forwarded.ts";
+import { gapsOf } from "./gaps.ts";
 import { isJournal } from "./journal.ts";
 import { markerOf, mediaFile } from "./read.ts";
 import { rebuildJournal } from "./rebuild.ts";
 import { readRecording } from "./recovery.ts";
-import { repair, type Tended } from "./tend.ts";
+import { repair, type Tended, verify } from "./tend.ts";
 
 /** The recordings of a store elsewhere: what is there of each, by its uid. */
 export async function recordingsElsewhere(
@@ -62,7 +63,9 @@ export async function reindex(
     if (state === "broken") return { state, message };
     done.push(message);
   }
-  return done.length > 0 ? { state: "mended", message: done.join("; ") } : { state: "whole", message: "" };
+  if (done.length === 0) return { state: "whole", message: "" };
+  const { state, message } = verify(root, uid);
+  return state === "whole" ? { state: "mended", message: done.join("; ") } : { state, message };
 }
 
 /** What a recording is in the words of the store; undefined while it is on air, and for what nobody keeps. */
@@ -70,7 +73,8 @@ export function indexed(root: string, uid: string): FoundRecording | undefined {
   const contents = readRecording(join(root, uid))?.contents;
   const { begin, endedMs, seconds, bytes } = contents ?? {};
   if (!begin || begin.temporary || endedMs === undefined) return undefined;
-  return { uid, input: begin.input, startedMs: begin.startedMs, endedMs, seconds: seconds!, bytes: bytes! };
+  const { input, startedMs } = begin;
+  return { uid, input, startedMs, endedMs, seconds: seconds!, bytes: bytes!, gaps: gapsOf(contents!) };
 }
 
 /** Lists the files that are elsewhere and not here. */

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { TapeAbout } from "../live/recordings.ts";
+import type { Gap, TapeAbout } from "../live/recordings.ts";
 import type { Summary, Tape, TapeReel } from "../live/tape.ts";
 import { joined } from "../packager/codec/bits.ts";
 import type { Output, RenditionName } from "../packager/outlet.ts";
@@ -8,7 +8,7 @@ import type { Step } from "../packager/segmenter.ts";
 import type { Line } from "../packager/subtitles.ts";
 import type { Segment, Track } from "../packager/track.ts";
 import { Contents, type Reel, rowOf } from "./contents.ts";
-import { type Gap, GapWatch } from "./gaps.ts";
+import { GapWatch } from "./gaps.ts";
 import type { Draft } from "./journal.ts";
 import { fileName, type Place, readRow } from "./read.ts";
 import { withoutHoles } from "./rows.ts";

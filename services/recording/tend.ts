@@ -1,12 +1,12 @@
-import { appendFileSync, existsSync, readdirSync, rmSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { faultOfObject } from "../storage/confirm.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { damageOf, mendMedia } from "./damage.ts";
 import { listName, readForwarded } from "./forwarded.ts";
 import { encodeEntry } from "./journal.ts";
 import { freshPlanName, planName } from "./plans.ts";
-import { fileName, markerOf, mediaFile } from "./read.ts";
+import { fileName, markerOf, mediaFile, mendedMarkOf } from "./read.ts";
 import { rebuildJournal } from "./rebuild.ts";
 import { readRecording, truncateRecording } from "./recovery.ts";
 
@@ -34,6 +34,8 @@ export function repair(root: string, uid: string): Tended {
   // What is whole behind it is worth more than a recording that looks so.
   if (damage?.of === "head")
     return { state: "broken", message: `the head of ${damage.name} is damaged; restore it from a backup` };
+  // Whoever is killed from here on has not told of it.
+  markMended(root, uid);
   if (damage?.of === "journal") {
     const elsewhere = readForwarded(folder).files.size > 0;
     if (!elsewhere && rebuildJournal(folder, uid, found.contents.begin))
@@ -59,6 +61,18 @@ export function repair(root: string, uid: string): Tended {
     state: "mended",
     message: damage ? `${wrong}; ${damage.parts} damaged parts are gaps now` : wrong,
   };
+}
+
+function markMended(root: string, uid: string): void {
+  const mark = mendedMarkOf(root, uid);
+  mkdirSync(dirname(mark), { recursive: true, mode: 0o700 });
+  writeFileSync(mark, "", { mode: 0o600 });
+}
+
+/** Recordings that were mended and of which the store is not told. */
+export function mendedIn(root: string): string[] {
+  const folder = dirname(mendedMarkOf(root, "all"));
+  return existsSync(folder) ? readdirSync(folder) : [];
 }
 
 /** Holds what has left this disk against its checksums, where it is now. Changes nothing; rejects while the store cannot be reached. */

@@ -12,6 +12,11 @@ const states = [
   ...["pendingupload", "downloading", "queued", "inprogress", "error"],
   ...["ready", "live-inprogress"],
 ] as const;
+/** Of a recording that breaks off every second for half a day. */
+const mostGaps = 45_000;
+/** Of such a one behind as many as go together. */
+const indexBytes = 16 * 1024 * 1024;
+
 const foundRecording = z.strictObject({
   uid: z.string().regex(/^[0-9a-f]{32}$/),
   input: z.string().regex(/^[0-9a-f]{32}$/),
@@ -19,6 +24,17 @@ const foundRecording = z.strictObject({
   endedMs: z.int().min(0).max(8.64e15),
   seconds: z.number().min(0),
   bytes: z.int().min(0),
+  gaps: z
+    .array(
+      z.strictObject({
+        rendition: z.string().min(1).max(100),
+        from: z.int().min(0),
+        to: z.int().min(0),
+        at: z.number(),
+        seconds: z.number().min(0),
+      }),
+    )
+    .max(mostGaps),
 });
 
 /** The calls about videos: broadcasts on air and what is recorded. */
@@ -161,13 +177,14 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
     call({
       method: "POST",
       path: "/v1/videos/index",
-      summary: "Put recordings back that the store has lost",
+      summary: "Tell what recordings are on disk",
       detail:
-        "What `sluice recordings rebuild-index` found on disk. A recording whose live input is not known needs a signed token from then on.",
+        "What `sluice recordings rebuild-index` and `repair` found: recordings that the store has lost, and length, size and gaps of those that it has otherwise. A recording whose live input is not known needs a signed token from then on.",
       scope: "admin",
       params: z.object({}),
       query: z.object({}),
       body: z.strictObject({ recordings: z.array(foundRecording).max(1_000) }),
+      bodyBytes: indexBytes,
       result: z.object({ restored: z.number() }),
       async handle({ body, actor }) {
         const { result: restored } = await records.write(async (tx) => {

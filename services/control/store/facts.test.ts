@@ -124,6 +124,36 @@ onEachStore((store) => {
     expect(await records.gaps("v")).toEqual([]);
   });
 
+  test("what was mended about a recording is what is known of it, and its gaps are those of now", async () => {
+    const gap = (rendition: string, from: number): Fact => ({
+      ...{ type: "recording.gap", uid: "u", video: "v", rendition, from, to: from },
+      ...{ atSeconds: from, seconds: 1 },
+    });
+    const recorded = { seconds: 20, bytes: 9 };
+    await apply(event(onAir("v")), event(gap("source", 4)), event({ ...offAir("v"), recorded } as Fact));
+    const mended: Fact = { type: "recording.mended", uid: "u", video: "v", seconds: 18, bytes: 7 };
+    await apply(event(mended), event(gap("source", 9)), event(gap("audio", 2)));
+    expect(await records.video("v")).toMatchObject({ recorded: 1, seconds: 18, bytes: 7 });
+    const told = async () => (await records.gaps("v")).map(({ rendition, first }) => [rendition, first]);
+    expect(await told()).toEqual([
+      ["audio", 2],
+      ["source", 9],
+    ]);
+    const found = { uid: "v", input: "u", startedMs: 0, endedMs: 1, seconds: 18, bytes: 7 };
+    const restore = async (gaps: readonly { rendition: string; from: number }[]) => {
+      const all = gaps.map((one) => ({ ...one, to: one.from, at: one.from, seconds: 1 }));
+      return (await records.write((tx) => tx.restore({ ...found, gaps: all }))).result;
+    };
+    // As a command says them, all at once.
+    const known = [
+      { rendition: "source", from: 9 },
+      { rendition: "audio", from: 2 },
+    ];
+    expect(await restore(known)).toBe(false);
+    expect(await restore(known.slice(1))).toBe(true);
+    expect(await told()).toEqual([["audio", 2]]);
+  });
+
   test("what was wrong with the media of a refused publish is advice until the next one", async () => {
     const wrong = { code: "unsupported_video_codec", advice: "set the encoder to H.264" } as const;
     await apply(event(start("1")), event(end("1", "refused", wrong)));

@@ -143,6 +143,14 @@ async function applyFact(tx: Writer, event: SentFact): Promise<void> {
         .where("uid", "=", event.video)
         .execute();
       return;
+    case "recording.mended":
+      await tx
+        .updateTable("videos")
+        .set({ seconds: event.seconds, bytes: event.bytes })
+        .where("uid", "=", event.video)
+        .execute();
+      await tx.deleteFrom("video_gaps").where("video", "=", event.video).execute();
+      return;
     case "recording.gap":
       // Told again after a restart, perhaps longer than before.
       await tx

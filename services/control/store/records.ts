@@ -8,6 +8,7 @@ import type { GateRecord } from "../../live/snapshot.ts";
 import type { Tally } from "../../live/tally.ts";
 import type { ProfileName } from "../../packager/profiles.ts";
 import { captionOf, captionRecords, captionsOf, removeCaptions } from "./captions.ts";
+import { gapsOf, replaceGaps } from "./gaps.ts";
 import { gateRecords, restoreVideo } from "./grants.ts";
 import { migrate } from "./migrations.ts";
 import type { Endpoint, Notice } from "./outbox.ts";
@@ -345,15 +346,8 @@ export class Records {
   }
 
   /** What a recording lacks, in the order of its time. */
-  async gaps(video: string): Promise<readonly Selectable<GapRow>[]> {
-    const rows = await this.#db
-      .selectFrom("video_gaps")
-      .selectAll()
-      .where("video", "=", video)
-      .orderBy("at_seconds")
-      .orderBy("rendition")
-      .execute();
-    return rows.map((row) => ({ ...row, first: Number(row.first), last: Number(row.last) }));
+  gaps(video: string): Promise<readonly Selectable<GapRow>[]> {
+    return gapsOf(this.#db, video);
   }
 
   /** What origins counted of viewers. */
@@ -605,13 +599,14 @@ export class Inputs {
 
   /** There is this recording, whatever the store knew of it. False when it knew, or when it is to go. */
   async restore(found: FoundRecording): Promise<boolean> {
-    const { uid, input, seconds, bytes } = found;
+    const { uid, input, seconds, bytes, gaps } = found;
     const [started, ended] = [new Date(found.startedMs).toISOString(), new Date(found.endedMs).toISOString()];
     const known = await this.tx.selectFrom("videos").selectAll().where("uid", "=", uid).executeTakeFirst();
     if (known) {
+      if (known.recorded === doomed || known.state === "live-inprogress") return false;
       const same = known.seconds === seconds && Number(known.bytes) === bytes;
-      if (known.recorded === doomed || known.state === "live-inprogress" || (known.recorded === 1 && same))
-        return false;
+      const told = await replaceGaps(this.tx, uid, gaps);
+      if (known.recorded === 1 && same) return told;
       await this.tx
         .updateTable("videos")
         .set({ state: "ready", recorded: 1, seconds, bytes, ended: known.ended ?? ended, modified: now() })
@@ -619,6 +614,7 @@ export class Inputs {
         .execute();
       return true;
     }
+    await replaceGaps(this.tx, uid, gaps);
     // What protected it is not known any more where its live input is not: then nobody is let in without a token.
     const owner = await this.find(input);
     await restoreVideo(this, {
