@@ -1,6 +1,17 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { execFile } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createMpdJudge } from "../conformance/mpd-rules.ts";
 import { apiOf, ask } from "../support/api.ts";
@@ -78,6 +89,37 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
     output: expect.stringContaining("0 whole, 1 mended"),
   });
   expect(await tend("verify")).toMatchObject({ code: 0 });
+  // What is left is what the store and the playlists say.
+  expect(await checkRecording({ ...what, seen: new Map() })).toEqual([]);
+
+  const media = join(folder, video, "source-0.mp4");
+  const damage = (share: number): void => {
+    const bytes = readFileSync(media);
+    const moof = bytes.indexOf("moof", Math.floor(bytes.length * share));
+    writeFileSync(media, bytes.fill(0, moof - 4, moof + 4));
+  };
+  damage(0.3);
+  expect(await tend("repair")).toMatchObject({ code: 0, output: expect.stringContaining("are gaps now") });
+  const first = await holed(video, 1);
+  // While nobody can be told: control hears of it from the origin.
+  await sluice.stop();
+  damage(0.6);
+  expect(await tend("repair")).toMatchObject({
+    code: 0,
+    output: expect.stringContaining("told to the store when Sluice starts"),
+  });
+  sluice = await startSluice({ dataDir, args: [...ports, "--timeout-seconds", "6"] });
+  const second = await holed(video, 2);
+  expect(second).toEqual(expect.arrayContaining(first));
+  // From the media alone: behind what is damaged it goes on, under the same numbers.
+  rmSync(journal);
+  expect(await tend("rebuild-index")).toMatchObject({
+    code: 0,
+    // It comes out as it was, so the store knows all of it.
+    output: expect.stringMatching(/written anew[\s\S]*0 of them put back/),
+  });
+  expect(await holed(video, 2)).toEqual(second);
+  expect(await tend("verify")).toMatchObject({ code: 0 });
 
   // Deleted: nobody is shown it, and its files go.
   await api(`DELETE /${video}`);
@@ -85,3 +127,27 @@ test("the end of a broadcast is its recording: whole at once, under every URL th
   await expect.poll(() => readdirSync(folder)).not.toContain(video);
   expect((await fetch(`${sluice.ready.http}/${video}/manifest/video.m3u8`)).status).not.toBe(200);
 });
+
+/** Numbers that the source of this video lacks, once the API and its list say the same of so many; all else of it plays, and its file decodes. */
+async function holed(video: string, count: number): Promise<number[]> {
+  const { http } = sluice.ready;
+  const list = `${http}/${video}/manifest/${video}/source.m3u8`;
+  const listed = async (): Promise<number[]> => {
+    const segments = (await (await fetch(list)).text()).split(/^#EXTINF:.*$/m);
+    return segments.slice(0, -1).flatMap((before, i) => (before.includes("#EXT-X-GAP") ? [i + 1] : []));
+  };
+  const told = async (): Promise<number[]> => {
+    const gaps = await api<{ rendition: string; from: number; to: number }[]>(`GET /v1/videos/${video}/gaps`);
+    return gaps
+      .filter(({ rendition }) => rendition === "source")
+      .flatMap(({ from, to }) => Array.from({ length: to - from + 1 }, (_, i) => from + i));
+  };
+  await expect.poll(listed, { timeout: 5_000 }).toHaveLength(count);
+  await expect.poll(told, { timeout: 5_000 }).toEqual(await listed());
+  const file = `${http}/${video}/downloads/default.mp4`;
+  const { stderr } = await promisify(execFile)("ffmpeg", [
+    ...["-v", "error", "-xerror", "-i", file, "-f", "null", "-"],
+  ]);
+  expect(stderr).toBe("");
+  return listed();
+}
