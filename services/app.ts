@@ -293,7 +293,7 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
         ...{ snapshot, events, log, metrics },
         ingest: address(config, "ingest"),
         secret: config.internalSecret,
-        relayed: await relayedOf(config),
+        relayed: await relayedOf(config, log),
         allowPrivateTargets: config.allowPrivateTargets,
       }),
     );
@@ -312,10 +312,10 @@ const roles: Readonly<Record<RoleName, (wiring: Wiring) => Promise<Started>>> = 
 };
 
 /** How broadcasts get to relays of others; undefined without one of our own. */
-async function relayedOf({ moq, relayAddress: relay, internalSecret: secret }: Config) {
+async function relayedOf({ moq, relayAddress: relay, internalSecret: secret }: Config, log: Log) {
   if (!moq || !relay) return undefined;
   const { outward } = await import("./moq/outward.ts");
-  return outward({ relay, secret });
+  return outward({ relay, secret, log });
 }
 
 /** How machines without control get at the certificate; undefined where there is none to have. */

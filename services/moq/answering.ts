@@ -59,6 +59,7 @@ export interface AnsweringOptions {
   /** The request is over on this side. */
   readonly finish: (id: number) => void;
   readonly wire: Pick<Wire, "openUni" | "queued">;
+  readonly broke: Wire["broke"];
   /** Draft 14 8.25: says a namespace as a request of ours. Returns its end. */
   readonly announce: (namespace: readonly string[]) => () => void;
   /** Draft 14 8.25: an announcement that this side has asked for, or its end; false for one that it has not. */
@@ -105,6 +106,7 @@ export class Answering {
         return options.wire.queued;
       },
       release: (id) => this.#release(id),
+      broke: options.broke,
     };
   }
 

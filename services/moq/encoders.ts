@@ -1,7 +1,7 @@
 import type { Log } from "../lib/log.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { contribution } from "./contribution.ts";
-import { Peer, type PeerEvents, protocolOf, protocols } from "./session.ts";
+import { Peer, type PeerEvents, protocolOf, protocols, tellsOfFault } from "./session.ts";
 import type { Incoming } from "./transport.ts";
 
 /** Where encoders ask for a session: `/publish/KEY`, or the key as `?key=` or as a token of SETUP. */
@@ -31,7 +31,11 @@ export class Encoders {
     const session = incoming.accept(protocol);
     if (!protocol)
       return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);
-    new Peer({ transport: session, side: "server", on: laterEvents((peer) => this.events(peer, incoming)) });
+    new Peer({
+      transport: session,
+      side: "server",
+      on: laterEvents(this.#options.log, (peer) => this.events(peer, incoming)),
+    });
   }
 
   /** For an encoder that has named this path. */
@@ -70,8 +74,9 @@ function decoded(text: string): string {
 }
 
 /** What `choose` says of a peer once its SETUP has come, before which it can ask for nothing. */
-export function laterEvents(choose: (peer: Peer) => PeerEvents): PeerEvents {
+export function laterEvents(log: Log, choose: (peer: Peer) => PeerEvents): PeerEvents {
   const events: { -readonly [Name in keyof PeerEvents]: PeerEvents[Name] } = {
+    broke: tellsOfFault(log),
     ready: (peer) => {
       const chosen = choose(peer);
       Object.assign(events, chosen);

@@ -1,5 +1,7 @@
 import { draft14, draft16, draft18 } from "./codec/drafts.ts";
-import { type Connection, connectQuic, type ListenOptions, listenQuic, type Trust } from "./quic.ts";
+import { sessionErrors } from "./codec/wire.ts";
+import type { Connection } from "./connection.ts";
+import { connectQuic, type ListenOptions, listenQuic, type Trust } from "./quic.ts";
 import type { BiStream, Closed, Listener, ReceiveStream, SendStream, Session } from "./transport.ts";
 
 /** What the binding does not say of a connection is which of these was agreed on: its first stream shows it, as below. */
@@ -28,6 +30,7 @@ export function listenNative(options: NativeOptions): Listener {
         clearTimeout(late);
         session?.end({ code: 0, reason });
       };
+      connection.onBroken = () => (session ?? connection).close(sessionErrors.internal, "");
       connection.onStream = (_id, receive, send) => {
         if (!session) {
           clearTimeout(late);

@@ -14,7 +14,7 @@ import {
   routesFrom,
   winnerOf,
 } from "./routes.ts";
-import { Peer, protocols } from "./session.ts";
+import { Peer, protocols, tellsOfFault } from "./session.ts";
 import { connectWebTransport } from "./webtransport.ts";
 
 /** Where other relays ask for a session. */
@@ -192,7 +192,7 @@ export class Network implements Running {
       this.#changed();
     };
     const { identity } = this.#others.get(node) ?? {};
-    const link = new Link({ node, path, identity, leaves }, (why) => {
+    const link = new Link({ node, path, identity, leaves, log }, (why) => {
       if (this.#left.delete(link)) return log.info({ relay: node, why }, "link to relay closed");
       if (this.#links.get(node) !== link) return;
       this.#links.delete(node);
@@ -224,11 +224,13 @@ class Link {
       path,
       identity,
       leaves,
+      log,
     }: {
       readonly node: string;
       readonly path: string;
       readonly identity: Identity | undefined;
       readonly leaves: () => void;
+      readonly log: Log;
     },
     closed: (why: string) => void,
   ) {
@@ -250,6 +252,7 @@ class Link {
             resolve(peer);
           },
           goaway: leaves,
+          broke: tellsOfFault(log),
           closed: ({ reason }) => {
             clearInterval(this.#idle);
             closed(reason);

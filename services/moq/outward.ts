@@ -1,5 +1,6 @@
 import { Failure, messageOf } from "../lib/errors.ts";
 import { upgradeInternal } from "../lib/http.ts";
+import type { Log } from "../lib/log.ts";
 import { resolveOutside } from "../lib/outside.ts";
 import { keyPlace, type OpenRelayed, type OutputEnded, type RelayedPush } from "../live/output.ts";
 import type { SetupOptions } from "./codec/messages.ts";
@@ -10,7 +11,7 @@ import { PipeSession } from "./pipe.ts";
 import { notSpoken } from "./quic.ts";
 import { Relay } from "./relay.ts";
 import { keyOf } from "./routes.ts";
-import { Peer, type PeerEvents, protocols } from "./session.ts";
+import { Peer, type PeerEvents, protocols, tellsOfFault } from "./session.ts";
 import type { Source } from "./track.ts";
 import type { Session } from "./transport.ts";
 import { connectWebTransport } from "./webtransport.ts";
@@ -27,7 +28,12 @@ const cacheBytes = 32 << 20;
 const queuedBytes = 8 << 20;
 
 /** Offers broadcasts of the relay at `relay`, an internal address, to relays of others. */
-export function outward(own: { readonly relay: string; readonly secret: string | undefined }): OpenRelayed {
+export function outward(own: {
+  readonly relay: string;
+  readonly secret: string | undefined;
+  readonly log: Log;
+}): OpenRelayed {
+  const broke = tellsOfFault(own.log);
   return async (options) => {
     const { place, input, streamKey, allowed, attempt, signal } = options;
     const { host, hostname } = place.url;
@@ -54,7 +60,9 @@ export function outward(own: { readonly relay: string; readonly secret: string |
       const { port, addresses } = await resolveOutside(place.url, allowed);
       const offer = new Offer(inner, { input, namespace: place.namespace ?? [input], broadcast });
       const address = addresses[attempt % addresses.length]!;
-      const outer = await keep(openOuter({ place, streamKey, address, port, on: offer.events }));
+      const outer = await keep(
+        openOuter({ place, streamKey, address, port, on: { ...offer.events, broke } }),
+      );
       const refused = await Promise.race([offer.announce(outer), late]);
       if (refused) throw new Failure("unauthorized", `${host} refuses the broadcast (${refused})`);
       return offer.push(clean, host);

@@ -23,7 +23,7 @@ import {
 import { PipeSession } from "./pipe.ts";
 import { epochParams } from "./relay.ts";
 import type { FetchAsked, FetchReply, Outgoing, StatusAsked, SubscribeAsked } from "./requests.ts";
-import { Peer } from "./session.ts";
+import { Peer, tellsOfFault } from "./session.ts";
 
 export interface PublisherOptions {
   readonly directory: Directory;
@@ -76,11 +76,10 @@ export class Publisher implements Running {
         const socket = await upgradeInternal(relay, "/internal/moqt", {
           ...{ protocol: pipeProtocol, secret, signal },
         });
-        const link = new Link(
-          new PipeSession(socket, "client", pipeProtocol),
-          this.#options.directory,
-          this.#published,
-        );
+        const link = new Link({
+          ...{ transport: new PipeSession(socket, "client", pipeProtocol), published: this.#published },
+          ...{ directory: this.#options.directory, log },
+        });
         this.#link = link;
         const end = () => link.close();
         signal.addEventListener("abort", end, { once: true });
@@ -131,7 +130,13 @@ class Link {
   readonly #unlisten: () => void;
   readonly #published: (more: number) => void;
 
-  constructor(transport: PipeSession, directory: Directory, published: (more: number) => void) {
+  constructor(options: {
+    readonly transport: PipeSession;
+    readonly directory: Directory;
+    readonly published: (more: number) => void;
+    readonly log: Log;
+  }) {
+    const { transport, directory, published, log } = options;
     const done = Promise.withResolvers<void>();
     this.closed = done.promise;
     this.#directory = directory;
@@ -143,6 +148,7 @@ class Link {
         subscribe: (asked) => this.#subscribe(asked),
         fetch: (asked) => void this.#fetch(asked),
         trackStatus: (asked) => void this.#status(asked),
+        broke: tellsOfFault(log),
         closed: () => {
           this.#unlisten();
           for (const feed of [...this.#feeds]) feed.stop(doneCodes.internal);

@@ -151,6 +151,11 @@ export class Reader {
     this.#left();
   }
 
+  /** Reading has failed: his session ends. */
+  broke(error: unknown): void {
+    this.#outgoing.broke(error);
+  }
+
   /** What is two groups old and still waits is of no use: a reset, and never an end in the middle of an object. */
   #giveUp(group: number): void {
     for (const [run, stream] of [...this.#streams])

@@ -7,7 +7,7 @@ import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
 import type { Outgoing, SubscribeAsked } from "./requests.ts";
 import { Peer, type PeerEvents } from "./session.ts";
-import type { Closed, Session } from "./transport.ts";
+import type { Closed, SendStream, Session } from "./transport.ts";
 
 const namespace = ["a".repeat(32)];
 const bytes = (text: string) => Buffer.from(text);
@@ -133,6 +133,28 @@ class Viewer {
       },
     );
   }
+}
+
+/** The viewer's end of a session with a relay that does `on` with it, and `changed` with the streams that it opens. */
+function over(
+  on: PeerEvents,
+  changed = (stream: SendStream): SendStream => stream,
+  queued = () => 0,
+): Session {
+  const [a, b] = duplexPair();
+  const transport = new PipeSession(b, "server", spoken);
+  const own: Session = {
+    ...{ protocol: transport.protocol, remote: transport.remote },
+    get queued() {
+      return queued();
+    },
+    openUni: () => changed(transport.openUni()),
+    openBi: () => transport.openBi(),
+    serve: (to) => transport.serve(to),
+    close: (code, reason) => transport.close(code, reason),
+  };
+  new Peer({ transport: own, side: "server", on });
+  return new PipeSession(a, "client", spoken);
 }
 
 async function onAir() {
@@ -268,32 +290,20 @@ describe.for([
     brisk.subscribe("video");
     await brisk.until("ok nothing");
     // A session whose network takes nothing while `stuck`.
-    const [a, b] = duplexPair();
-    const transport = new PipeSession(b, "server", spoken);
     let stuck = false;
-    const slow: Session = {
-      protocol: transport.protocol,
-      remote: transport.remote,
-      get queued() {
-        return stuck ? 5000 : 0;
-      },
-      openUni: () => {
-        const stream = transport.openUni();
-        return {
-          write: (bytes, fin) => stream.write(bytes, fin),
-          reset: (code) => stream.reset(code),
-          room: () => stream.room(),
-          get queued() {
-            return stuck ? 5000 : 0;
-          },
-        };
-      },
-      openBi: () => transport.openBi(),
-      serve: (on) => transport.serve(on),
-      close: (code, reason) => transport.close(code, reason),
-    };
-    new Peer({ transport: slow, side: "server", on: relay.subscriber(() => always) });
-    const viewer = new Viewer(relay, undefined, new PipeSession(a, "client", spoken));
+    const slow = over(
+      relay.subscriber(() => always),
+      (stream) => ({
+        write: (bytes, fin) => stream.write(bytes, fin),
+        reset: (code) => stream.reset(code),
+        room: () => stream.room(),
+        get queued() {
+          return stuck ? 5000 : 0;
+        },
+      }),
+      () => (stuck ? 5000 : 0),
+    );
+    const viewer = new Viewer(relay, undefined, slow);
     viewer.subscribe("video");
     await viewer.until("ok nothing");
     const one = origin.group(1, ["a"], { whole: false });
@@ -307,6 +317,40 @@ describe.for([
     await brisk.until("end 2");
     expect(viewer.heard).not.toContain("1.1 b");
     expect(brisk.heard).toEqual(["ok nothing", "1.0 a", "1.1 b", "end 1", "2.0 c", "end 2"]);
+  });
+
+  test("whoever it fails at is ended with an internal error, and neither others nor the publisher notice", async () => {
+    const { relay, origin, viewer: brisk, open } = await watched();
+    const faults: string[] = [];
+    const broke = (error: unknown) => faults.push(String(error));
+    const fault = () => {
+      throw new Error("a fault of ours");
+    };
+    // At what it asks, and at what is sent to it in the publisher's turn.
+    const asking = new Viewer(relay, undefined, over({ ...relay.subscriber(fault), broke }));
+    asking.subscribe("video");
+    await asking.until("closed 1");
+    let fails = false;
+    const reading = new Viewer(
+      relay,
+      undefined,
+      over({ ...relay.subscriber(() => always), broke }, (stream) => ({
+        write: (bytes, fin) => (fails ? fault() : stream.write(bytes, fin)),
+        reset: (code) => stream.reset(code),
+        room: () => stream.room(),
+        queued: 0,
+      })),
+    );
+    reading.subscribe("video");
+    await reading.until("2.0 c");
+    fails = true;
+    open.write(encodeObject(bytes("d")), true);
+    await reading.until("closed 1");
+    await brisk.until("end 2");
+    origin.group(3, ["e"]);
+    await brisk.until("end 3");
+    expect(faults).toEqual(["Error: a fault of ours", "Error: a fault of ours"]);
+    expect(origin.peer.closed).toBe(false);
   });
 
   test("says what it has not, and what nobody may see", async () => {

@@ -89,6 +89,8 @@ export interface Wire {
   readonly queued: number;
   /** The request is over. */
   release(id: number): void;
+  /** Whoever answers a request has failed: the session ends. */
+  broke(error: unknown): void;
 }
 
 /** A request of the peer for a track, waiting for an answer. */
@@ -250,6 +252,11 @@ export class Outgoing {
     this.#close(resetCodes.cancelled);
     this.#wire.release(this.id);
     this.#leave();
+  }
+
+  /** Whoever writes on it has failed: the session ends. */
+  broke(error: unknown): void {
+    this.#wire.broke(error);
   }
 
   /** The session is gone. */

@@ -21,7 +21,7 @@ import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
-import { Peer, type PeerEvents, protocolOf, protocols } from "./session.ts";
+import { Peer, type PeerEvents, protocolOf, protocols, tellsOfFault } from "./session.ts";
 import type { Incoming, Listener, Session } from "./transport.ts";
 import { listenWebTransport } from "./webtransport.ts";
 
@@ -119,7 +119,10 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
     let { nativePort } = options;
     const listen = (port: number): Listener => {
       shown = certificates.current();
-      const common = { ...shown, maxConnections, maxPerAddress, loopback: isLoopback(options.host) };
+      const common = {
+        ...{ ...shown, maxConnections, maxPerAddress, loopback: isLoopback(options.host) },
+        broke: tellsOfFault(log),
+      };
       const house = { relay, admission, audience, peers, log, left };
       const web = listenWebTransport({
         ...{ ...common, port },
@@ -236,6 +239,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
             side: "server",
             on: {
               ...events,
+              broke: tellsOfFault(log),
               closed: (how) => {
                 publishers.delete(peer);
                 events.closed?.(how);
@@ -316,6 +320,7 @@ function serveRelay(
     side: "server",
     on: {
       ...events,
+      broke: tellsOfFault(log),
       closed: (how) => {
         others.delete(peer);
         left();
@@ -350,14 +355,16 @@ function serve(incoming: Incoming, house: House): void {
   const named = texts[0];
   const why = named === undefined ? undefined : house.admission.refuse(named, client);
   if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
-  const on = laterEvents((peer) => viewerEvents(peer, { path: incoming.path, texts, client }, house));
+  const on = laterEvents(house.log, (peer) =>
+    viewerEvents(peer, { path: incoming.path, texts, client }, house),
+  );
   new Peer({ transport: session, side: "server", on });
 }
 
 /** Whoever comes without WebTransport: what he wants and names comes with SETUP. */
 function serveNative(session: Session, house: House, encoders: Encoders): void {
   const { remote } = session;
-  const chosen = laterEvents((peer) => {
+  const chosen = laterEvents(house.log, (peer) => {
     const { path = "", authority = "", implementation: agent = "" } = peer.setup;
     if (path.startsWith(publishPath)) return encoders.events(peer, { path, remote, agent });
     const texts = textsOf(path);

@@ -1,3 +1,4 @@
+import type { Log } from "../lib/log.ts";
 import { Answering, type Answers } from "./answering.ts";
 import { Asking } from "./asking.ts";
 import { Carriage } from "./carriage.ts";
@@ -25,6 +26,13 @@ export const protocolOf = ({ offered }: Pick<Incoming, "offered">) =>
 
 const setupMs = 5_000;
 
+/** Says in the log that this side failed at a session of `host`, and what to do. */
+export const tellsOfFault = (log: Log) => (error: unknown, remote: Session["remote"]) =>
+  log.error(
+    { err: error, ...(remote.host !== "" && { peer: remote.host }) },
+    "a session was ended as it could not be handled, all others go on: this is a fault of Sluice, report it with this line",
+  );
+
 export interface PeerOptions {
   readonly transport: Session;
   readonly side: "client" | "server";
@@ -39,6 +47,8 @@ export interface PeerEvents extends Answers {
   /** It wants to end the session soon; `uri` is where to go instead, empty for the same place. */
   readonly goaway?: ((uri: string) => void) | undefined;
   readonly closed?: ((how: Closed) => void) | undefined;
+  /** What it said made this side fail: the session has ended for that. Without it that is thrown on. */
+  readonly broke?: ((error: unknown, remote: Session["remote"]) => void) | undefined;
 }
 
 /** One peer that speaks MoQT (draft-ietf-moq-transport), as client or server, over any transport and in the draft that this names. */
@@ -74,7 +84,7 @@ export class Peer {
     const pushes = () => on.publish !== undefined;
     this.#asking = new Asking({ draft, side, send, finish, pushes, guard });
     this.#answering = new Answering({
-      ...{ draft, side, on, send, finish, wire: transport },
+      ...{ draft, side, on, send, finish, wire: transport, broke: (error) => this.#fail(error) },
       announce: (namespace) => this.publishNamespace(namespace).end,
       follows: (namespace, here) => this.#asking.follows(namespace, here),
       pushed: this.#asking,
@@ -209,9 +219,17 @@ export class Peer {
     try {
       run();
     } catch (error) {
-      if (!(error instanceof Violation)) throw error;
-      this.close(error.code, error.message);
+      if (error instanceof Violation) return this.close(error.code, error.message);
+      this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): void {
+    const { broke } = this.#on;
+    if (!broke) throw error;
+    if (this.#closed) return;
+    broke(error, this.transport.remote);
+    this.close("internal", "");
   }
 
   #take(message: Message): void {

@@ -204,7 +204,7 @@ export class Track {
     if (this.#target !== undefined && this.#target !== way.target) {
       for (const run of this.#runs) this.#break(run);
       this.#forgetAll();
-      for (const reader of this.#readers) reader.restart();
+      this.#each((reader) => reader.restart());
     }
     this.#target = way.target;
     this.#distance = way.distance;
@@ -378,7 +378,7 @@ export class Track {
     run.from.add(upstream);
     if (!known) {
       this.#runs.push(run);
-      for (const reader of this.#readers) reader.begin(run);
+      this.#each((reader) => reader.begin(run));
     }
     return {
       object: (object) => {
@@ -414,7 +414,7 @@ export class Track {
         };
         run.objects.push(one);
         run.bytes += wire.length;
-        for (const reader of this.#readers) reader.object(run, one);
+        this.#each((reader) => reader.object(run, one));
         isNew = false;
         other = undefined;
         this.#limits.kept(wire.length);
@@ -422,7 +422,7 @@ export class Track {
       end: () => {
         if (run.state !== "growing") return;
         run.state = "whole";
-        for (const reader of this.#readers) reader.end(run);
+        this.#each((reader) => reader.end(run));
       },
       gone: () => {
         run.from.delete(upstream);
@@ -434,11 +434,21 @@ export class Track {
     };
   }
 
+  /** What goes wrong with one reader ends his session: the publisher, whose turn this is, and the others do not notice. */
+  #each(tell: (reader: Reader) => void): void {
+    for (const reader of this.#readers)
+      try {
+        tell(reader);
+      } catch (error) {
+        reader.broke(error);
+      }
+  }
+
   /** The rest of it will not come. */
   #break(run: Run): void {
     if (run.state !== "growing") return;
     run.state = "broken";
-    for (const reader of this.#readers) reader.end(run);
+    this.#each((reader) => reader.end(run));
   }
 
   #end(code: number, reason: string): void {
@@ -447,7 +457,7 @@ export class Track {
     this.#stop();
     this.#limits.over();
     this.#settle();
-    for (const reader of [...this.#readers]) reader.done(code, reason);
+    this.#each((reader) => reader.done(code, reason));
     this.#forgetAll();
   }
 

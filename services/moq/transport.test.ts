@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { makeSelfSigned } from "../../infra/x509.ts";
 import { Waiters } from "../../test/support/waiters.ts";
+import { connectNative, listenNative } from "./native.ts";
 import { PipeSession } from "./pipe.ts";
 import { connectQuic, listenQuic } from "./quic.ts";
 import type { BiStream, Closed, Incoming, ReceiveStream, Session } from "./transport.ts";
@@ -278,6 +279,60 @@ describe("the WebTransport listener", () => {
     one.close(0, "");
     two.close(0, "");
   });
+});
+
+describe("whoever fails at a session", () => {
+  /** Says again what comes, unless that is not to be had. */
+  const echo = (session: Session) =>
+    session.serve({
+      uni: (stream) =>
+        void all(stream).then((what) => {
+          if (what !== "gone") session.openUni().write(bytes(what.text), true);
+        }),
+      bi: ({ receive }) =>
+        receive.listen({
+          data: () => {
+            throw new Error("a fault of ours");
+          },
+          gone: () => {},
+        }),
+      closed: () => {},
+    });
+
+  test.for(["WebTransport", "QUIC alone"])(
+    "over %s ends that one with an internal error, is told of once, and disturbs no other",
+    async (over) => {
+      const faults: string[] = [];
+      const broke = (error: unknown) => faults.push(String(error));
+      const common = { ...pair, port: 0, loopback: true, maxConnections: 10, maxPerAddress: 10, broke };
+      const web = over === "WebTransport";
+      const listener = web
+        ? listenWebTransport({ ...common, onSession: (one) => echo(one.accept(undefined)) })
+        : listenNative({ ...common, onSession: echo });
+      cleanups.push(() => listener.close());
+      const to = { host: "127.0.0.1", port: listener.port };
+      const [bad, good] = await Promise.all(
+        [1, 2].map(async () => {
+          const session = web
+            ? await connectWebTransport({ ...to, path: "/", protocols: [] })
+            : await connectNative({ ...to, protocol: "moqt-18" });
+          cleanups.push(() => session.close(0, ""));
+          return new End(session);
+        }),
+      );
+      const { send } = bad!.session.openBi();
+      send.write(bytes("this"));
+      const more = setInterval(() => send.write(bytes("and this")), 1);
+      await bad!.until(() => bad!.closed !== undefined);
+      clearInterval(more);
+      expect(faults).toEqual(["Error: a fault of ours"]);
+      // QUIC alone says it with a code that the binding does not hand on.
+      if (web) expect(bad!.closed).toEqual({ code: 1, reason: "" });
+      const answer = good!.next();
+      good!.session.openUni().write(bytes("hello"), true);
+      expect(await answer).toEqual({ text: "hello", bytes: 5 });
+    },
+  );
 });
 
 test("a server that answers what nobody can read is one that is not to be had, and ends nothing else", async () => {

@@ -1,6 +1,7 @@
-import { cutShort, joined, Reader, Writer } from "./codec/wire.ts";
+import { cutShort, joined, Reader, sessionErrors, Writer } from "./codec/wire.ts";
+import type { Connection } from "./connection.ts";
 import { decodeFields, encodeFields } from "./qpack.ts";
-import { type Connection, connectQuic, type ListenOptions, listenQuic, type Trust } from "./quic.ts";
+import { connectQuic, type ListenOptions, listenQuic, type Trust } from "./quic.ts";
 import {
   type BiStream,
   type Closed,
@@ -22,6 +23,7 @@ const closeCapsule = 0x2843;
 const errors = {
   none: 0x100,
   general: 0x101,
+  internal: 0x102,
   streamCreation: 0x103,
   criticalStream: 0x104,
   frameUnexpected: 0x105,
@@ -109,6 +111,10 @@ class Http3 {
     connection.onClosed = (reason) => {
       clearTimeout(this.#late);
       this.#session?.end({ code: 0, reason });
+    };
+    connection.onBroken = () => {
+      if (this.#session) this.#session.close(sessionErrors.internal, "");
+      else this.#fail(errors.internal, "");
     };
     openControl(connection);
   }
