@@ -61,6 +61,8 @@ const queuedBytes = 8 << 20;
 const graceMs = 3_000;
 /** Whoever is here is asked to leave so long before the certificate is changed, or the relay stops, under him. */
 const leaveMs = 500;
+/** Who has somewhere to go takes what plays over from there at its next group. */
+const moveMs = 2_000;
 const dayMs = 86_400_000;
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
@@ -267,7 +269,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
         if (all().length === 0) return;
         const done = Promise.withResolvers<void>();
         emptied = done.resolve;
-        const timer = setTimeout(done.resolve, leaveMs);
+        const timer = setTimeout(done.resolve, next === undefined ? leaveMs : moveMs);
         await done.promise;
         clearTimeout(timer);
       },

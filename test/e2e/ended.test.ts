@@ -1,17 +1,28 @@
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SluicePlayer } from "../../player/player.ts";
-import { openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
+import { ask } from "../support/api.ts";
+import { type OpenBrowser, openBrowser, seen, untilState, watchFor } from "../support/browser.ts";
 import { makeFlv } from "../support/flv.ts";
 import { startSender } from "../support/sender.ts";
-import { startSluice } from "../support/sluice.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
 import { openViewer } from "../support/viewer.ts";
+
+const MINUTE = 60_000;
+let sluice: Sluice;
+let browser: OpenBrowser;
+
+beforeAll(async () => {
+  [sluice, browser] = await Promise.all([startSluice(), openBrowser()]);
+}, MINUTE);
+afterAll(async () => {
+  await browser?.close();
+  await sluice?.stop();
+}, MINUTE);
 
 test("who joined in the middle can seek to the beginning when the broadcast is over, on the same page", {
   timeout: 120_000,
 }, async () => {
   const { tags } = await makeFlv({ seconds: 10, width: 320, height: 180, kbps: 300 });
-  const sluice = await startSluice();
-  const browser = await openBrowser();
   const { rtmp, http, uid, streamKey } = sluice.ready;
   const sender = await startSender(`${rtmp}/${streamKey}`, tags);
   try {
@@ -44,7 +55,33 @@ test("who joined in the middle can seek to the beginning when the broadcast is o
     expect((await seen(page)).stats.errors).toEqual([]);
   } finally {
     await sender.close();
-    await browser.close();
-    await sluice.stop();
   }
+});
+
+test("captions that are uploaded for the video are offered by its player, and shown at their time", {
+  timeout: MINUTE,
+}, async () => {
+  const { http, uid } = sluice.ready;
+  const { videoUID: video } = (await (await fetch(`${http}/${uid}/lifecycle`)).json()) as {
+    videoUID: string;
+  };
+  const form = new FormData();
+  const cues = "00:00.000 --> 00:02.000\nAt the <i>beginning</i>\n\n00:02.000 --> 00:20.000\nLater";
+  form.set("file", new File([`WEBVTT\n\n${cues}\n`], "captions.vtt"));
+  expect((await ask(sluice.ready, `PUT /${video}/captions/en`, form)).status).toBe(200);
+  const { page, errors } = await browser.open(`${http}/${video}/iframe?autoplay=true&muted=true`);
+  await untilState(page, ["playing"]);
+  await page.getByRole("button", { name: "Captions (c)" }).waitFor({ state: "attached" });
+  await page.keyboard.press("c");
+  const shown = () =>
+    page.evaluate(() => {
+      const { media } = document.querySelector("sluice-player") as SluicePlayer;
+      const [track] = [...media.textTracks].filter(({ mode }) => mode === "showing");
+      const [cue] = track?.activeCues ?? [];
+      return `${track?.label}: ${(cue as VTTCue | undefined)?.getCueAsHTML().textContent}`;
+    });
+  await expect.poll(shown, { timeout: 10_000 }).toBe("English: Later");
+  await page.keyboard.press("Home");
+  await expect.poll(shown, { timeout: 5_000 }).toBe("English: At the beginning");
+  expect(errors).toEqual([]);
 });

@@ -159,17 +159,7 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     // Half a minute is kept from it otherwise.
     await page.evaluate(() => sessionStorage.setItem("sluice.moq-avoid-ms", "4000"));
     await watchFor(page, 2);
-    await page.evaluate(() => {
-      const player = document.querySelector("sluice-player") as SluicePlayer;
-      const shown: Shown[] = [];
-      Object.assign(window, { shown });
-      setInterval(() => {
-        const { readyState, seeking, currentTime } = player.media;
-        // Until another picture is there the last one of the engine before is what is seen.
-        if (readyState >= 2 && !seeking && currentTime > 0)
-          shown.push({ at: currentTime, engine: player.stats.engine ?? "" });
-      }, 40);
-    });
+    await noteShown(page);
     for (const pid of descendants(sluice.pid, "role relay")) process.kill(pid, "SIGKILL");
     // A peer that is killed says nothing: the stall is what tells.
     await onEngine(page, /LL-HLS/);
@@ -184,19 +174,48 @@ describe("Media over QUIC before a browser", { timeout: 2 * MINUTE }, () => {
     expect(back.after.currentTime - back.before.currentTime).toBeGreaterThan(2);
     expect(back.after.stats).toMatchObject({ engine: "Media over QUIC", errors: [] });
     expect(back.after.latency).toBeLessThan(3);
-    const shown = await page.evaluate(() => (window as unknown as { shown: Shown[] }).shown);
-    const runs: { engine: string; from: number; to: number }[] = [];
-    for (const { at, engine } of shown) {
-      const run = runs.at(-1);
-      if (run?.engine === engine) run.to = at;
-      else runs.push({ engine, from: at, to: at });
-    }
+    const runs = await runsOf(page);
     expect(runs, JSON.stringify(runs)).toHaveLength(3);
     const [first, second] = [runs[1]!.from - runs[0]!.to, runs[2]!.from - runs[1]!.to];
     // Hardly more than a part is left out, and nothing shown twice; on the way back as far as the relay still has it.
     expect(Math.abs(first), JSON.stringify(runs)).toBeLessThan(1);
     expect(second).toBeGreaterThan(-0.3);
     expect(second).toBeLessThan(2.5);
+    await close();
+    way = await wayTo(sluice.ready, sluice.ready.uid!);
+  });
+
+  test("a relay that dies under a viewer who went back leaves him there: LL-HLS goes on where he was", async ({
+    onTestFailed,
+  }) => {
+    onTestFailed(() => console.error(sluice.log()));
+    const { page, close } = await browser.open(
+      `${sluice.ready.http}/${sluice.ready.uid}/watch?dvrEnabled=true`,
+    );
+    onTestFailed(async () => console.error(JSON.stringify(await seen(page))));
+    await untilState(page, ["playing"]);
+    const to = await page.evaluate(() => {
+      const player = document.querySelector("sluice-player") as SluicePlayer;
+      const at = player.timeline!.end - 12;
+      player.currentTime = at;
+      return at;
+    });
+    await page.waitForFunction((from) => {
+      const { media } = document.querySelector("sluice-player") as SluicePlayer;
+      return !media.seeking && media.currentTime > from + 0.5 && media.currentTime < from + 3;
+    }, to);
+    expect((await seen(page)).stats.engine).toBe("Media over QUIC");
+    await noteShown(page);
+    for (const pid of descendants(sluice.pid, "role relay")) process.kill(pid, "SIGKILL");
+    await onEngine(page, /LL-HLS/);
+    await untilState(page, ["playing"]);
+    const { before, after } = await watchFor(page, 2);
+    expect(after.currentTime - before.currentTime).toBeGreaterThan(1.5);
+    expect(after.stats.errors).toEqual([]);
+    const runs = await runsOf(page);
+    expect(runs, JSON.stringify(runs)).toHaveLength(2);
+    // Nothing is left out, and hardly anything comes twice.
+    expect(Math.abs(runs[1]!.from - runs[0]!.to), JSON.stringify(runs)).toBeLessThan(1);
     await close();
     way = await wayTo(sluice.ready, sluice.ready.uid!);
   });
@@ -373,6 +392,33 @@ interface Shown {
   /** Media seconds. */
   readonly at: number;
   readonly engine: string;
+}
+
+/** Has the page remember what is on its screen from now on. */
+async function noteShown(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const player = document.querySelector("sluice-player") as SluicePlayer;
+    const shown: Shown[] = [];
+    Object.assign(window, { shown });
+    setInterval(() => {
+      const { readyState, seeking, currentTime } = player.media;
+      // Until another picture is there the last one of the engine before is what is seen.
+      if (readyState >= 2 && !seeking && currentTime > 0)
+        shown.push({ at: currentTime, engine: player.stats.engine ?? "" });
+    }, 40);
+  });
+}
+
+/** From where to where each engine has played since `noteShown`. */
+async function runsOf(page: Page): Promise<{ engine: string; from: number; to: number }[]> {
+  const shown = await page.evaluate(() => (window as unknown as { shown: Shown[] }).shown);
+  const runs: { engine: string; from: number; to: number }[] = [];
+  for (const { at, engine } of shown) {
+    const run = runs.at(-1);
+    if (run?.engine === engine) run.to = at;
+    else runs.push({ engine, from: at, to: at });
+  }
+  return runs;
 }
 
 async function onEngine(page: Page, name: RegExp): Promise<void> {

@@ -4,8 +4,8 @@ import { type Sluice, startSluice } from "./sluice.ts";
 export interface RelayRow {
   /** Where each relay takes viewers (UDP, loopback). */
   readonly ports: readonly number[];
-  /** Starts a machine of the row, also again; the first one first. */
-  start(index: 0 | 1 | 2): Promise<Sluice>;
+  /** Starts a machine of the row, also again; the first one first. `more` is what is particular about it. */
+  start(index: 0 | 1 | 2, more?: { readonly dataDir?: string; readonly next?: string }): Promise<Sluice>;
 }
 
 /**
@@ -18,8 +18,9 @@ export async function openRelayRow(redisUrl: string): Promise<RelayRow> {
   const costs = ["", `${nodes[0]}=1`, `${nodes[0]}=1000,${nodes[1]}=1`];
   return {
     ports,
-    start: (index) =>
+    start: (index, { dataDir, next } = {}) =>
       startSluice({
+        ...(dataDir !== undefined && { dataDir }),
         args: ["--moq-port", `${ports[index]}`],
         env: {
           SLUICE_MOQ: "true",
@@ -28,6 +29,7 @@ export async function openRelayRow(redisUrl: string): Promise<RelayRow> {
           SLUICE_INTERNAL_SECRET: "a long text that every machine knows",
           SLUICE_RELAY_NODE: nodes[index]!,
           ...(index > 0 && { SLUICE_RELAY_COSTS: costs[index]!, SLUICE_ROLES: "relay" }),
+          ...(next !== undefined && { SLUICE_RELAY_NEXT: next }),
         },
       }),
   };

@@ -168,6 +168,11 @@ export function openHls(options: EngineOptions): Engine {
     else if (late > 0.5 && bufferedAhead(video) > late + 0.5) video.currentTime = to;
   };
   if (at === undefined) video.addEventListener("timeupdate", settle, { signal: gone.signal });
+  // hls.js takes an element that stands at 0, before what is listed, to what is live: wherever it was told to begin.
+  else
+    hls.once(Events.MEDIA_ATTACHED, () => {
+      video.currentTime = at;
+    });
 
   hls.on(Events.LEVEL_UPDATED, step);
   hls.on(Events.BUFFER_APPENDED, step);

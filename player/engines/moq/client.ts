@@ -41,6 +41,8 @@ export interface MoqClient {
   onLeave: ((address: string | undefined) => void) | undefined;
 }
 
+/** Streams that break may do so a moment before the session is known to be lost. */
+const LOSS_MS = 20;
 /** What `dial` offers to speak. */
 const draft = draft18;
 const setupStream = 0x2f00;
@@ -189,7 +191,10 @@ class Client implements MoqClient {
     this.#nextId += 2;
     const bytes = encodeMessage(draft, message(id));
     const ended = new AbortController();
-    void this.#talk({ id, kind, bytes, on, signal: ended.signal }).catch(() => on.over());
+    void this.#talk({ id, kind, bytes, on, signal: ended.signal }).catch(() =>
+      // Where all of the session goes, that is the loss.
+      setTimeout(() => this.#closed || on.over(), LOSS_MS),
+    );
     return () => ended.abort();
   }
 

@@ -91,6 +91,19 @@ test("one that leaves with nowhere to go is lost in good order, and others are n
   expect(other.heard).toEqual([{ reason: "it is cut", asked: false }]);
 });
 
+test("one that goes while another is sought is lost only if that cannot be had", async () => {
+  for (const next of [end(), undefined]) {
+    const first = end();
+    const { heard, addresses } = lineOver(first, [next]);
+    first.onLeave?.("https://elsewhere:8443/playback");
+    first.onLost?.("it stops");
+    expect(heard).toEqual([]);
+    await pass(5_000);
+    expect(heard).toEqual(next ? ["moved"] : [{ reason: "it stops", asked: true }]);
+    expect(addresses).toHaveLength(1);
+  }
+});
+
 test("a relay from which nothing comes is asked, and given up when it does not answer", async () => {
   const first = end();
   const { line, heard } = lineOver(first);

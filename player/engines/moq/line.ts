@@ -37,6 +37,8 @@ export class Line {
   #asking: ReturnType<typeof setInterval> | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
   #moving = false;
+  /** Why the session was lost while another is sought. */
+  #gone: string | undefined;
   #asked = false;
   #over = false;
 
@@ -97,6 +99,11 @@ export class Line {
 
   #lose(reason: string): void {
     if (this.#over) return;
+    // Another may be here in a moment.
+    if (this.#moving) {
+      this.#gone = reason;
+      return;
+    }
     this.close();
     this.#on.lost({ reason, asked: this.#asked });
   }
@@ -107,11 +114,12 @@ export class Line {
     try {
       client = await this.#reconnect(address);
     } catch {
-      if (!this.#over) this.#again = setTimeout(() => this.renew(address), AGAIN_MS);
-      return;
-    } finally {
       this.#moving = false;
+      if (this.#gone !== undefined) this.#lose(this.#gone);
+      else if (!this.#over) this.#again = setTimeout(() => this.renew(address), AGAIN_MS);
+      return;
     }
+    this.#moving = false;
     if (this.#over) return client.close();
     // Of two in a row the older is given up: what still came over it is taken over at the next group as well.
     this.settle();
@@ -119,6 +127,7 @@ export class Line {
     this.#former.onLost = this.#former.onLeave = undefined;
     this.#client = client;
     this.#asked = false;
+    this.#gone = undefined;
     this.#listen(client);
     this.#on.moved(client);
   }
