@@ -16,7 +16,8 @@ import { passwordSetting } from "./login/password.ts";
 import { dashboardUrl, makeLink } from "./login/sessions.ts";
 import { newInput, type PublicUrls } from "./resources.ts";
 import { forgetEvents } from "./store/facts.ts";
-import { type LiveInput, Records } from "./store/records.ts";
+import type { LiveInput } from "./store/inputs.ts";
+import { Records } from "./store/records.ts";
 import { foldWatched } from "./store/watched.ts";
 import { startWebhooks } from "./webhooks.ts";
 

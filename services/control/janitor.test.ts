@@ -7,7 +7,8 @@ import { Failure } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { Janitor } from "./janitor.ts";
 import { editVideo } from "./store/grants.ts";
-import { type InputSettings, Records } from "./store/records.ts";
+import type { InputSettings } from "./store/inputs.ts";
+import { Records } from "./store/records.ts";
 
 const day = 86_400_000;
 const began = Date.UTC(2026, 0, 1);
@@ -82,8 +83,7 @@ async function settled(): Promise<void> {
   }
 }
 
-const shown = async () =>
-  (await records.videos({ limit: 10, oldestFirst: true })).videos.map(({ uid }) => uid);
+const shown = async () => (await records.videos({ limit: 10, oldestFirst: true })).map(({ uid }) => uid);
 
 test("a recording goes when its input says, and no earlier; one of an input that says nothing stays", async () => {
   await recording("short", 30);

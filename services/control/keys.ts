@@ -13,7 +13,8 @@ import { keyFromSeed, publicHalf, type SigningKey } from "../auth/keys.ts";
 import { replaceFile } from "../lib/durable.ts";
 import { Failure } from "../lib/errors.ts";
 import type { GateRecord } from "../live/snapshot.ts";
-import type { LiveInput, Records } from "./store/records.ts";
+import type { LiveInput } from "./store/inputs.ts";
+import type { Records } from "./store/records.ts";
 
 /** What is derived from the master secret and never stored, so that a stolen store opens nothing. */
 export interface Keys {

@@ -4,7 +4,7 @@ import type { Log } from "../lib/log.ts";
 import type { OutputTarget } from "../live/output.ts";
 import type { GateRecord, IngestInput, OriginInput } from "../live/snapshot.ts";
 import { type Keys, sha256Hex } from "./keys.ts";
-import type { Change, Parts } from "./store/records.ts";
+import type { Change, Parts } from "./store/inputs.ts";
 
 /** What a role learns of everything, or of a change. */
 export type Slice = (parts: Parts) => readonly (IngestInput | OriginInput | GateRecord | OutputTarget)[];
@@ -51,6 +51,7 @@ interface Link {
   readonly response: ServerResponse;
   /** Changes that came while the whole was being read; undefined once it is written. */
   early: Change[] | undefined;
+  /** The last version of which it was told, and the last that it has on disk. */
   sent: number;
   acked: number;
   /** When it broke (monotonic ms): its role may still serve by an older copy. */
@@ -163,19 +164,19 @@ export class Links {
     const behind: string[] = [];
     for (const [key, link] of this.#links) {
       if (link.lostAt !== undefined && performance.now() - link.lostAt > lostMs) this.#links.delete(key);
-      else if (link.acked < version) behind.push(link.name);
+      else if (link.early || link.acked < Math.min(version, link.sent)) behind.push(link.name);
     }
     return behind;
   }
 
   #tell(link: Link, change: Change): void {
-    if (change.version <= link.sent) return;
-    this.#say(link, {
-      version: change.version,
-      set: byUid(link.slice(change.set)),
-      remove: change.remove,
-    });
-    link.sent = change.version;
+    const { version, remove } = change;
+    if (version <= link.sent) return;
+    const set = link.slice(change.set);
+    // Nothing of its slice: it need not write, nor say so, and nobody waits for it.
+    if (set.length + remove.length === 0) return;
+    this.#say(link, { version, set: byUid(set), remove });
+    link.sent = version;
   }
 
   #say(link: Link, line: object): void {

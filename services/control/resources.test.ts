@@ -2,7 +2,7 @@ import { createSecretKey } from "node:crypto";
 import { expect, test } from "vitest";
 import { keysFrom } from "./keys.ts";
 import { inputBody, merged, newInput, serverUrl, viewInput } from "./resources.ts";
-import type { LiveInput } from "./store/records.ts";
+import type { LiveInput } from "./store/inputs.ts";
 
 const deep = JSON.parse(`${"[".repeat(9_000)}${"]".repeat(9_000)}`) as unknown;
 

@@ -2,7 +2,8 @@ import { z } from "../lib/schema.ts";
 import { ladderChoice } from "../live/ladder.ts";
 import { profileNames } from "../packager/profiles.ts";
 import type { Keys } from "./keys.ts";
-import type { InputSettings, LiveInput, Recording, Status, Video } from "./store/records.ts";
+import type { InputSettings, LiveInput, Recording } from "./store/inputs.ts";
+import type { Owner, Status, Video } from "./store/records.ts";
 
 /** Where people reach this installation: base URLs, each absent when that door is shut. */
 export interface PublicUrls {
@@ -338,7 +339,7 @@ export function summarize(input: LiveInput): z.infer<typeof inputSummary> {
 /** A video with its addresses; `input` is its live input, when that still exists. */
 export function viewVideo(
   video: Video,
-  input: LiveInput | undefined,
+  input: Owner | undefined,
   urls: PublicUrls,
 ): z.infer<typeof videoView> {
   const live = video.state === "live-inprogress";

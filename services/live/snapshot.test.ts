@@ -234,6 +234,20 @@ test("the same records again are no change", async () => {
   expect(changes).toEqual([["a"]]);
 });
 
+test("a change that is none here is acknowledged and not written, behind what is", async () => {
+  await listen();
+  const snapshot = follow();
+  const link = await links.next();
+  say(link, { version: 1, whole: { inputs: { a } } });
+  await acks.next();
+  say(link, { version: 2, set: { a }, remove: ["z"] });
+  expect(await acks.next()).toEqual(ack(2));
+  expect([snapshot.version, (await saved()).version]).toEqual([2, 1]);
+  say(link, { version: 3, set: { a, b } }, { version: 4, remove: ["z"] });
+  expect(await acks.next()).toEqual(ack(4));
+  expect(await saved()).toEqual({ version: 3, inputs: { a, b } });
+});
+
 test("a line with nothing new is contact and no acknowledgement", async () => {
   await listen();
   const snapshot = follow();

@@ -95,6 +95,12 @@ interface Line<Input> extends Delta<Input> {
   readonly whole?: { readonly inputs: Record<string, Input> };
 }
 
+/** One link to control, and the version that it was last told is kept here. */
+interface Heard {
+  readonly signal: AbortSignal;
+  acknowledged: number | undefined;
+}
+
 /** More changes than these that wait for the disk are written as the whole that they make. */
 const maxUnwritten = 1_000;
 
@@ -200,6 +206,7 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     const { control: address, node, role, secret } = this.#options;
     const link = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, link.signal]);
+    const heard: Heard = { signal, acknowledged: undefined };
     const path = `/internal/slice?role=${encodeURIComponent(role)}&node=${encodeURIComponent(node)}`;
     let written: Promise<void> | undefined;
     try {
@@ -208,8 +215,8 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
         // What is in force never waits for a disk: a revocation would, behind the change before it.
         const news = this.#take(lines, first);
         if (!news && !written) await this.#touch();
-        if (this.#unwritten.length > 0)
-          written ??= this.#write(signal)
+        if (heard.acknowledged !== this.#version)
+          written ??= this.#write(heard)
             .catch((error: unknown) => link.abort(error))
             .finally(() => {
               written = undefined;
@@ -245,8 +252,7 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
         this.#unwritten = "whole";
         news = true;
       } else if (line.version > this.#version) {
-        this.#apply(line, changed);
-        this.#note(line);
+        this.#note(this.#apply(line, changed));
         news = true;
       } else if (line.version < this.#version || line.set || line.remove) {
         throw new Failure("conflict", "control's versions went backwards within one link");
@@ -259,22 +265,33 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     return news;
   }
 
-  /** Makes what is in force last, and only then tells control so; what comes meanwhile goes with the next write, whatever became of the link. */
-  async #write(signal: AbortSignal): Promise<void> {
+  /**
+   * Makes what is in force last, and only then tells control so; what comes meanwhile goes with the next write, whatever became of the
+   * link. A version that changes nothing here needs no disk.
+   */
+  async #write(heard: Heard): Promise<void> {
+    const { signal } = heard;
     let failed: unknown;
-    await mkdir(dirname(this.#options.file), { recursive: true, mode: 0o700 });
-    while (this.#unwritten.length > 0) {
-      const unwritten = this.#unwritten;
-      this.#unwritten = [];
+    const unheard = () => !failed && !signal.aborted && heard.acknowledged !== this.#version;
+    while (this.#unwritten.length > 0 || unheard()) {
       const version = this.#version;
-      const held = { version, inputs: this.#inputs };
-      await this.#kept.write(held, unwritten === "whole" ? undefined : unwritten);
-      if (failed || signal.aborted) continue;
+      if (this.#unwritten.length > 0) await this.#keep();
+      if (!unheard()) continue;
+      heard.acknowledged = version;
       await this.#acknowledge(version, signal).catch((error: unknown) => {
         failed = error;
       });
     }
     if (failed) throw failed;
+  }
+
+  async #keep(): Promise<void> {
+    const unwritten = this.#unwritten;
+    this.#unwritten = [];
+    const held = { version: this.#version, inputs: this.#inputs };
+    if (unwritten !== "whole") return this.#kept.write(held, unwritten);
+    await mkdir(dirname(this.#options.file), { recursive: true, mode: 0o700 });
+    await this.#kept.write(held);
   }
 
   async #acknowledge(version: number, signal: AbortSignal): Promise<void> {
@@ -301,18 +318,21 @@ class Copy<Input extends { readonly uid: string }> implements Snapshot<Input> {
     this.#inputs = fresh;
   }
 
-  #apply({ set = {}, remove = [] }: Line<Input>, changed: Set<string>): void {
-    for (const uid of remove) if (this.#inputs.delete(uid)) changed.add(uid);
-    for (const [uid, input] of Object.entries(set)) {
-      if (isDeepStrictEqual(input, this.#inputs.get(uid))) continue;
-      this.#inputs.set(uid, input);
-      changed.add(uid);
-    }
+  /** What of a change is one here, if anything is. */
+  #apply({ version, set = {}, remove = [] }: Line<Input>, changed: Set<string>): Delta<Input> | undefined {
+    const removed = remove.filter((uid) => this.#inputs.delete(uid));
+    const fresh = Object.entries(set).filter(
+      ([uid, input]) => !isDeepStrictEqual(input, this.#inputs.get(uid)),
+    );
+    for (const [uid, input] of fresh) this.#inputs.set(uid, input);
+    for (const uid of [...removed, ...fresh.map(([uid]) => uid)]) changed.add(uid);
+    if (removed.length + fresh.length === 0) return undefined;
+    return { version, set: Object.fromEntries(fresh), remove: removed };
   }
 
-  #note({ version, set, remove }: Line<Input>): void {
-    if (this.#unwritten === "whole") return;
+  #note(delta: Delta<Input> | undefined): void {
+    if (!delta || this.#unwritten === "whole") return;
     if (this.#unwritten.length >= maxUnwritten) this.#unwritten = "whole";
-    else this.#unwritten.push({ version, ...(set && { set }), ...(remove && { remove }) });
+    else this.#unwritten.push(delta);
   }
 }

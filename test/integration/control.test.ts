@@ -193,6 +193,30 @@ test("a role that does not confirm is named within two seconds, and the change i
   hung();
 });
 
+test("nobody waits for a role that a change says nothing to", async () => {
+  const control = await start();
+  const { uid, apiToken } = control.ready;
+  const about = { role: "outputs", node: "hung" };
+  // Confirms what it is told first and nothing then.
+  const hung = await new Promise<() => void>((resolve, reject) => {
+    const socketPath = address().slice("unix:".length);
+    const path = `/internal/slice?${new URLSearchParams(about)}`;
+    const sent = request({ socketPath, path }, (response) => {
+      response.once("data", async (line) => {
+        const { version } = JSON.parse(String(line));
+        await requestInternal(address(), "/internal/ack", { json: { ...about, version } });
+        resolve(() => sent.destroy());
+      });
+    });
+    sent.on("error", reject).end();
+  });
+  expect((await askAs(apiToken, `PUT /live_inputs/${uid}`, { meta: { name: "B" } })).messages).toEqual([]);
+  const output = { url: "rtmp://a.example/live", streamKey: "k" };
+  const made = await askAs(apiToken, `POST /live_inputs/${uid}/outputs`, output);
+  expect(made.messages).toMatchObject([{ code: 20001, message: expect.stringContaining("outputs (hung)") }]);
+  hung();
+});
+
 test("facts take effect once, in order, over duplicates and an absence of control", async () => {
   let control = await start();
   const { uid, apiToken } = control.ready;

@@ -70,13 +70,14 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
         const jwk = base64(JSON.stringify({ use: "sig", alg: "RS256", kid, ...privateJwk }));
         const { result, version } = await records.write(async (tx) => {
           const added = await addKey(tx, { kid, alg: "RS256", jwk: publicJwk });
-          if (!added) return undefined;
+          if (typeof added === "string") return added;
           await tx.audit(actor, "key.create", kid);
           const made = { id: kid, pem: base64(pem), jwk, created: added.created };
           await keep(tx, made);
           return made;
         });
-        return result ? { status: 200, result, notes: await kept(version) } : full;
+        if (typeof result === "string") return refused(result, kid);
+        return { status: 200, result, notes: await kept(version) };
       },
     }),
     call({
@@ -135,20 +136,17 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
         try {
           const { jwk, alg } = readPublicKey(body.publicKey);
           const kid = body.id ?? newUid();
-          const taken = {
-            status: 409,
-            errors: [{ code: codes.conflict, message: `There is a key ${kid} already.` }],
-          };
-          if ((await records.signingKey(kid)) || kid === keys.own.kid) return taken as Refusal;
+          if (kid === keys.own.kid) return refused("taken", kid);
           const { result, version } = await records.write(async (tx) => {
             const added = await addKey(tx, { kid, alg, jwk });
-            if (!added) return undefined;
+            if (typeof added === "string") return added;
             await tx.audit(actor, "key.upload", kid);
             const made = { id: kid, alg, created: added.created };
             await keep(tx, made);
             return made;
           });
-          return result ? { status: 200, result, notes: await kept(version) } : full;
+          if (typeof result === "string") return refused(result, kid);
+          return { status: 200, result, notes: await kept(version) };
         } catch (error) {
           if (error instanceof Failure) return wrong("/publicKey", `publicKey ${error.message}.`);
           throw error;
@@ -247,12 +245,13 @@ export function accessCalls({ records, keys, settled }: Deps): readonly Call[] {
   }
 }
 
-const full: Refusal = {
-  status: 409,
-  errors: [
-    { code: codes.conflict, message: `There are ${maxKeys} signing keys; delete one that is not used.` },
-  ],
-};
+function refused(why: "full" | "taken", kid: string): Refusal {
+  const message =
+    why === "full"
+      ? `There are ${maxKeys} signing keys; delete one that is not used.`
+      : `There is a key ${kid} already.`;
+  return { status: 409, errors: [{ code: codes.conflict, message }] };
+}
 
 function wrong(pointer: string, message: string): Refusal {
   return { status: 400, errors: [{ code: codes.badRequest, message, source: { pointer } }] };

@@ -3,7 +3,8 @@ import type { z } from "../../lib/schema.ts";
 import type { LadderName } from "../../live/ladder.ts";
 import type { Keys } from "../keys.ts";
 import type { PublicUrls } from "../resources.ts";
-import type { Inputs, Records } from "../store/records.ts";
+import type { Inputs } from "../store/inputs.ts";
+import type { Records } from "../store/records.ts";
 
 /** What the calls work with. */
 export interface Deps {

@@ -12,7 +12,7 @@ import {
   viewInput,
 } from "../resources.ts";
 import { keepPolicies } from "../store/grants.ts";
-import type { LiveInput } from "../store/records.ts";
+import type { LiveInput } from "../store/inputs.ts";
 import { behindNotes, type Call, call, codes, type Deps, type Note, notFound } from "./call.ts";
 import { listQuery, yes } from "./queries.ts";
 import { repeatHours } from "./repeats.ts";
@@ -93,17 +93,18 @@ export function inputCalls({ records, keys, urls, defaults, settled }: Deps): re
         total: z.number().optional(),
       }),
       async handle({ query }) {
-        const { inputs, total } = await records.inputs({
-          limit: query.limit,
-          oldestFirst: query.asc === "true",
+        const filter = {
           creator: query.creator,
           search: query.search,
           enabled: query.enabled && query.enabled === "true",
           after: query.after ?? query.start,
           before: query.before ?? query.end,
-        });
-        const counts = query.include_counts === "true" && { range: inputs.length, total };
-        return { status: 200, result: { liveInputs: inputs.map(summarize), ...counts } };
+        };
+        const page = { limit: query.limit, oldestFirst: query.asc === "true" };
+        const liveInputs = (await records.inputs({ ...filter, ...page })).map(summarize);
+        if (query.include_counts !== "true") return { status: 200, result: { liveInputs } };
+        const total = await records.inputCount(filter);
+        return { status: 200, result: { liveInputs, range: liveInputs.length, total } };
       },
     }),
     call({

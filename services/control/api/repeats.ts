@@ -1,6 +1,6 @@
 import { sha256Hex } from "../keys.ts";
 import { answerOf, keepAnswer, type Repeatable } from "../store/answers.ts";
-import type { Inputs } from "../store/records.ts";
+import type { Inputs } from "../store/inputs.ts";
 import { type Asked, type Call, codes, type Deps, type Reply } from "./call.ts";
 
 /** How long a repeated request gets the answer of the first one. */

@@ -1,7 +1,7 @@
 import { z } from "../../lib/schema.ts";
 import { videoBody, videoColumns, videoView, viewVideo } from "../resources.ts";
 import { editVideo } from "../store/grants.ts";
-import type { Video, VideoFilter } from "../store/records.ts";
+import type { Page, Video, VideoFilter } from "../store/records.ts";
 import { behindNotes, type Call, call, codes, type Deps, notFound } from "./call.ts";
 import { onOne } from "./inputs.ts";
 import { listQuery } from "./queries.ts";
@@ -40,11 +40,10 @@ const foundRecording = z.strictObject({
 /** The calls about videos: broadcasts on air and what is recorded. */
 export function videoCalls({ records, urls, settled, doomed }: Deps): readonly Call[] {
   const view = async (video: Video) => viewVideo(video, await records.input(video.live_input), urls);
-  const list = async (filter: VideoFilter, counted: boolean) => {
-    const { videos, total } = await records.videos(filter);
-    const result = await Promise.all(videos.map(view));
-    return { status: 200 as const, result, ...(counted && { counts: { range: videos.length, total } }) };
-  };
+  const list = async (filter: VideoFilter, page: Page) =>
+    (await records.videos({ ...filter, ...page })).map(({ owner, ...video }) =>
+      viewVideo(video, owner, urls),
+    );
 
   return [
     call({
@@ -62,21 +61,21 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
         search: z.string().max(500).optional().describe("Part of the name or the uid."),
       }),
       result: z.array(videoView),
-      handle: ({ query }) =>
-        list(
-          {
-            limit: query.limit,
-            oldestFirst: query.asc === "true",
-            liveInput: query.live_input_id,
-            state: query.status ?? (query.type && { live: "live-inprogress", vod: "ready" }[query.type]),
-            creator: query.creator,
-            name: query.name,
-            search: query.search,
-            after: query.after ?? query.start,
-            before: query.before ?? query.end,
-          },
-          query.include_counts === "true",
-        ),
+      async handle({ query }) {
+        const filter = {
+          liveInput: query.live_input_id,
+          state: query.status ?? (query.type && { live: "live-inprogress", vod: "ready" }[query.type]),
+          creator: query.creator,
+          name: query.name,
+          search: query.search,
+          after: query.after ?? query.start,
+          before: query.before ?? query.end,
+        };
+        const result = await list(filter, { limit: query.limit, oldestFirst: query.asc === "true" });
+        if (query.include_counts !== "true") return { status: 200, result };
+        const { count: total } = await records.videoTotals(filter);
+        return { status: 200, result, counts: { range: result.length, total } };
+      },
     }),
     call({
       method: "GET",
@@ -88,7 +87,8 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
       result: z.array(videoView),
       async handle({ params }) {
         if (!(await records.input(params.uid))) return notFound;
-        return list({ limit: 1_000, oldestFirst: false, liveInput: params.uid }, false);
+        const result = await list({ liveInput: params.uid }, { limit: 1_000, oldestFirst: false });
+        return { status: 200, result };
       },
     }),
     call({
@@ -106,17 +106,13 @@ export function videoCalls({ records, urls, settled, doomed }: Deps): readonly C
       }),
       async handle({ query }) {
         const { creator } = query;
-        const { videos } = await records.videos({
-          ...{ state: "ready", limit: 1_000_000, oldestFirst: true, creator },
-        });
-        const views = videos.map((video) => viewVideo(video, undefined, urls).duration);
-        const seconds = views.reduce((sum, duration) => sum + Math.max(0, duration), 0);
+        const { count, seconds } = await records.videoTotals({ state: "ready", creator });
         return {
           status: 200,
           result: {
             ...(creator !== undefined && { creator }),
             totalStorageMinutes: Math.round(seconds / 60),
-            videoCount: videos.length,
+            videoCount: count,
           },
         };
       },

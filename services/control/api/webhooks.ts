@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { z } from "../../lib/schema.ts";
 import { newUid } from "../keys.ts";
+import type { Inputs } from "../store/inputs.ts";
 import { type Endpoint, putEndpoint, removeEndpoint, replay } from "../store/outbox.ts";
-import type { Inputs } from "../store/records.ts";
 import { type Call, call, type Deps, notFound } from "./call.ts";
 import { inAccount, nothing } from "./inputs.ts";
 

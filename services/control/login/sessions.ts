@@ -1,8 +1,9 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { sha256Hex } from "../keys.ts";
 import type { PublicUrls } from "../resources.ts";
+import type { Inputs } from "../store/inputs.ts";
 import { forgetPasses, putPass, removePass } from "../store/passes.ts";
-import type { Inputs, Records } from "../store/records.ts";
+import type { Records } from "../store/records.ts";
 
 /** A session ends this long after the login, whatever happens in it. */
 export const sessionSeconds = 7 * 24 * 3_600;

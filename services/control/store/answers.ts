@@ -1,4 +1,4 @@
-import type { Inputs } from "./records.ts";
+import type { Inputs } from "./inputs.ts";
 import { now } from "./tables.ts";
 
 /** An Idempotency-Key of an account, and SHA-256 of who asked for what under it. */

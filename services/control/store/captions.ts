@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Kysely, Selectable } from "kysely";
 import type { GateRecord } from "../../live/snapshot.ts";
 import { cutWebvtt } from "../../packager/webvtt.ts";
-import type { Inputs, Writer } from "./records.ts";
+import type { Inputs, Writer } from "./inputs.ts";
 import { type CaptionRow, now, type Tables } from "./tables.ts";
 
 export type Caption = Selectable<CaptionRow>;

@@ -7,8 +7,9 @@ import { noSums, type Tally } from "../../live/tally.ts";
 import { newInput } from "../resources.ts";
 import { applyFacts } from "./facts.ts";
 import { addKey, editVideo, keepPolicies, removeKey, revoke } from "./grants.ts";
+import type { Change } from "./inputs.ts";
 import { putEndpoint, removeEndpoint, replay, settle } from "./outbox.ts";
-import type { Change, Records } from "./records.ts";
+import type { Records } from "./records.ts";
 import { foldWatched, keepWatched } from "./watched.ts";
 
 let records: Records;
@@ -37,7 +38,7 @@ onEachStore((store) => {
     );
   const onAir = (video: string, uid = input): Fact => ({ type: "broadcast.started", uid, video });
   const list = async (filter: object) => {
-    const { videos } = await records.videos({ limit: 10, oldestFirst: true, ...filter });
+    const videos = await records.videos({ limit: 10, oldestFirst: true, ...filter });
     return videos.map(({ uid }) => uid);
   };
 
@@ -103,6 +104,16 @@ onEachStore((store) => {
     expect(changes.at(-1)?.remove).toEqual(["key:k"]);
   });
 
+  test("a key's id is given once, also to two who ask at once, and the one who has it keeps it", async () => {
+    const jwk = publicHalf(generateKeyPairSync("ed25519").privateKey);
+    const add = () => records.write((tx) => addKey(tx, { kid: "k", alg: "EdDSA", jwk }));
+    const both = await Promise.all([add(), add()]);
+    expect(both.map(({ result }) => result)).toMatchObject([{ kid: "k" }, "taken"]);
+    expect(both.map(({ version }) => version)).toEqual([1, 1]);
+    expect(changes).toHaveLength(1);
+    expect(records.broken).toBeUndefined();
+  });
+
   test("a video keeps what protected it when its live input goes", async () => {
     await records.write((tx) =>
       tx.create(input, newInput({ recording: { requireSignedURLs: true, allowedOrigins: ["a.example"] } })),
@@ -128,7 +139,7 @@ onEachStore((store) => {
     );
     await records.write((tx) => tx.create(other, newInput({})));
     await tell(onAir("v1"), onAir("v2", other));
-    const started = (await records.videos({ limit: 1, oldestFirst: true })).videos[0]!.started;
+    const started = (await records.videos({ limit: 1, oldestFirst: true }))[0]!.started;
     await records.write((tx) =>
       editVideo(tx, "v2", { meta: JSON.stringify({ name: "100% Finals" }), creator: "bob" }),
     );
@@ -144,6 +155,39 @@ onEachStore((store) => {
     expect(await list({ search: "0_" })).toEqual([]);
     expect(await list({ after: started })).toEqual(["v2"]);
     expect(await list({ before: started })).toEqual([]);
+  });
+
+  test("a list says whose each video is, and all of them are counted with their length", async () => {
+    const gone = "b".repeat(32);
+    for (const uid of [input, gone])
+      await records.write((tx) =>
+        tx.create(uid, newInput({ meta: { name: "Main" }, defaultCreator: "ann" })),
+      );
+    await tell(onAir("v1"), onAir("v2", gone), onAir("v3", "unknown"));
+    const recorded = { seconds: 60.5, bytes: 1 };
+    for (const [video, uid] of [
+      ["v1", input],
+      ["v2", gone],
+    ] as const)
+      await tell({ type: "broadcast.ended", uid, video, recorded });
+    await records.write((tx) => tx.remove(gone));
+    const owners = (await records.videos({ limit: 10, oldestFirst: true })).map(({ uid, owner }) => [
+      uid,
+      owner?.name,
+      owner?.defaultCreator,
+      owner?.recording.mode,
+    ]);
+    expect(owners).toEqual([
+      ["v1", "Main", "ann", "off"],
+      ["v2", undefined, undefined, undefined],
+      ["v3", undefined, undefined, undefined],
+    ]);
+    expect(await records.videoTotals({})).toEqual({ count: 3, seconds: 121 });
+    expect(await records.videoTotals({ state: "ready", liveInput: input })).toEqual({
+      count: 1,
+      seconds: 60.5,
+    });
+    expect(await records.videoTotals({ creator: "nobody" })).toEqual({ count: 0, seconds: 0 });
   });
 
   test("the outbox has a row for each endpoint, in order, and forgets with its endpoint", async () => {

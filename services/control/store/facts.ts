@@ -1,8 +1,8 @@
 import type { SentFact } from "../../live/events.ts";
 import type { PublicUrls } from "../resources.ts";
+import type { Inputs, Writer } from "./inputs.ts";
 import { emitFact } from "./outbox.ts";
 import { applyOutput } from "./outputs.ts";
-import type { Inputs, Writer } from "./records.ts";
 import { now } from "./tables.ts";
 
 /** Who tells, and the addresses that the owner is told of. */

@@ -1,6 +1,6 @@
 import type { Kysely, Selectable } from "kysely";
 import type { Gap } from "../../live/recordings.ts";
-import type { Writer } from "./records.ts";
+import type { Writer } from "./inputs.ts";
 import { type GapRow, now, type Tables } from "./tables.ts";
 
 /** Rows of one statement: SQLite takes so many values and no more. */

@@ -1,7 +1,7 @@
 import type { Selectable, Updateable } from "kysely";
 import type { Algorithm, Jwk } from "../../auth/keys.ts";
 import type { GateRecord } from "../../live/snapshot.ts";
-import type { Inputs, Recording, Writer } from "./records.ts";
+import type { Inputs, Recording, Writer } from "./inputs.ts";
 import { clipping, type KeyRow, now, type VideoRow } from "./tables.ts";
 
 /** As many as Cloudflare allows. */
@@ -23,18 +23,23 @@ export async function gateRecords(tx: Writer): Promise<readonly GateRecord[]> {
   return [...keys.map(keyRecord), ...revocations.map(revocationRecord), ...videos.map(videoRecord)];
 }
 
-/** Keeps the public half of a key; false when there are as many as there may be. */
+/** Keeps the public half of a key; "full" when there are as many as there may be, "taken" when one has its id. */
 export async function addKey(
   inputs: Inputs,
   key: { readonly kid: string; readonly alg: Algorithm; readonly jwk: Jwk },
-): Promise<KeyRow | undefined> {
+): Promise<KeyRow | "full" | "taken"> {
   const { total } = await inputs.tx
     .selectFrom("signing_keys")
     .select((e) => e.fn.countAll<number>().as("total"))
     .executeTakeFirstOrThrow();
-  if (Number(total) >= maxKeys) return undefined;
+  if (Number(total) >= maxKeys) return "full";
   const row: KeyRow = { kid: key.kid, alg: key.alg, jwk: JSON.stringify(key.jwk), created: now() };
-  await inputs.tx.insertInto("signing_keys").values(row).execute();
+  const { numInsertedOrUpdatedRows } = await inputs.tx
+    .insertInto("signing_keys")
+    .values(row)
+    .onConflict((c) => c.column("kid").doNothing())
+    .executeTakeFirst();
+  if (!numInsertedOrUpdatedRows) return "taken";
   inputs.tell(`key:${key.kid}`, keyRecord(row));
   return row;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Selectable } from "kysely";
 import type { SentFact, WrongMedia } from "../../live/events.ts";
 import { type PublicUrls, viewVideo } from "../resources.ts";
-import type { Inputs, Writer } from "./records.ts";
+import type { Inputs, Writer } from "./inputs.ts";
 import { type EndpointRow, type NoticeRow, now } from "./tables.ts";
 
 export type Endpoint = Selectable<EndpointRow>;

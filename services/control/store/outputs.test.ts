@@ -2,9 +2,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { onEachStore, tellerOf } from "../../../test/support/stores.ts";
 import type { Fact } from "../../live/events.ts";
 import { newInput } from "../resources.ts";
+import type { Change } from "./inputs.ts";
 import { putEndpoint } from "./outbox.ts";
 import { addOutput, removeOutputs, switchOutput } from "./outputs.ts";
-import type { Change, Records } from "./records.ts";
+import type { Records } from "./records.ts";
 
 let records: Records;
 let changes: Change[];

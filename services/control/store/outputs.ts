@@ -1,6 +1,6 @@
 import type { Kysely, Selectable, Transaction } from "kysely";
 import type { SentFact } from "../../live/events.ts";
-import type { Inputs, Recording, Writer } from "./records.ts";
+import type { Inputs, Recording, Writer } from "./inputs.ts";
 import { now, type OutputRow, type OutputStateRow, type Tables } from "./tables.ts";
 
 export type Output = Selectable<OutputRow>;

@@ -1,4 +1,4 @@
-import type { Inputs } from "./records.ts";
+import type { Inputs } from "./inputs.ts";
 import { now } from "./tables.ts";
 
 /** What lets a person into the dashboard: a session, or a link that makes one and is then used up. */

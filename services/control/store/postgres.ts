@@ -25,5 +25,6 @@ export async function postgres(url: string, log: Log | undefined): Promise<Opene
       cause: error,
     });
   }
-  return { dialect: new PostgresDialect({ pool }), durable: async () => undefined };
+  const nothing = async () => undefined;
+  return { dialect: new PostgresDialect({ pool }), durable: nothing, roomy: nothing, quiet: nothing };
 }

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { promisify } from "node:util";
 import { type Dialect, type SqliteDatabase, SqliteDialect, type SqliteStatement } from "kysely";
+import { Checkpoints } from "./checkpoints.ts";
 
 /** Statements that are kept ready; the least recent gives way. */
 const maxPrepared = 200;
@@ -12,6 +13,10 @@ export interface Opened {
   readonly dialect: Dialect;
   /** Resolves when what was committed so far survives a power cut. */
   durable(): Promise<void>;
+  /** Resolves when there may be another commit: at once, unless commits come faster than they are put in their place. */
+  roomy(): Promise<void>;
+  /** Ends what goes on beside the queries; to be called before the database is closed. */
+  quiet(): Promise<void>;
 }
 
 /**
@@ -26,6 +31,7 @@ export function sqlite(file: string, sync: (fd: number) => Promise<void> = promi
   // A commit is safe once its journal is on the disk. SQLite itself would wait for that here, and with it everybody who asks
   // for anything; what it has to wait for to stay whole it still does. Where it can keep no such journal it waits.
   db.exec(`PRAGMA synchronous = ${mode === "wal" ? "NORMAL" : "FULL"}`);
+  const checkpoints = mode === "wal" ? new Checkpoints(db, file) : undefined;
   let journal: number | undefined;
   const openJournal = () => {
     const fd = openSync(`${file}-wal`, "r+");
@@ -35,6 +41,10 @@ export function sqlite(file: string, sync: (fd: number) => Promise<void> = promi
     closeSync(folder);
     return fd;
   };
+  const synced = together(async () => {
+    journal ??= openJournal();
+    await sync(journal);
+  });
   return {
     dialect: new SqliteDialect({
       database: adapt(db, () => {
@@ -43,10 +53,31 @@ export function sqlite(file: string, sync: (fd: number) => Promise<void> = promi
       }),
     }),
     async durable() {
-      if (mode !== "wal") return;
-      journal ??= openJournal();
-      await sync(journal);
+      if (!checkpoints) return;
+      await synced();
+      checkpoints.committed();
     },
+    roomy: async () => checkpoints?.roomy(),
+    quiet: async () => checkpoints?.close(),
+  };
+}
+
+/** Runs `task` once at a time, and once for all who asked while it ran. */
+function together(task: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const run = () => {
+    next = undefined;
+    const mine = task().finally(() => {
+      if (running === mine) running = undefined;
+    });
+    running = mine;
+    return mine;
+  };
+  return () => {
+    if (!running) return run();
+    next ??= running.then(run, run);
+    return next;
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
 import { add, type Sums, type Tally } from "../../live/tally.ts";
-import type { Inputs } from "./records.ts";
+import type { Inputs } from "./inputs.ts";
 import type { Tables } from "./tables.ts";
 
 /** Whose, and from when until when (epoch ms, the end not included). */
