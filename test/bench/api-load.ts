@@ -9,6 +9,7 @@ export interface Kind {
   readonly share: number;
   readonly method: string;
   readonly path: string;
+  /** `{i}` in it stands for the number of the request, so that no two say the same. */
   readonly body?: object;
 }
 
@@ -46,11 +47,11 @@ async function run({ base, token, kinds, perSecond, seconds }: LoadOrder): Promi
     due = began + (i * 1_000) / perSecond;
     const ahead = due - performance.now();
     if (ahead > 0) await wait(ahead);
-    done.push(ask(pick(kinds, i), due));
+    done.push(ask(pick(kinds, i), i, due));
   }
   return Promise.all(done);
 
-  function ask({ name, method, path, body }: Kind, dueMs: number): Promise<Timed> {
+  function ask({ name, method, path, body }: Kind, i: number, dueMs: number): Promise<Timed> {
     return new Promise((resolve, reject) => {
       const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
       const sent = request(`${base}${path}`, { agent, method, headers }, (response) => {
@@ -60,7 +61,7 @@ async function run({ base, token, kinds, perSecond, seconds }: LoadOrder): Promi
         );
       });
       sent.on("error", reject);
-      sent.end(body && JSON.stringify(body));
+      sent.end(body && JSON.stringify(body).replaceAll("{i}", String(i)));
     });
   }
 }

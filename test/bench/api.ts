@@ -33,7 +33,7 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
       { name: "sign a token", share: 0.05, method: "POST", path: `${base}/${uid}/token`, body: {} },
       {
         ...{ name: "change a live input", share: 0.05, method: "PUT", path: `${base}/live_inputs/${uid}` },
-        body: { meta: { name: "Default" } },
+        body: { meta: { name: "Default {i}" } },
       },
     ];
     const order = { base: http, token: apiToken, kinds, perSecond };
