@@ -1,9 +1,9 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createHmac,
   createSecretKey,
+  hash,
   type KeyObject,
   randomBytes,
 } from "node:crypto";
@@ -30,12 +30,16 @@ export interface Keys {
   streamKey(input: Pick<LiveInput, "uid" | "keyGeneration">): string;
 }
 
+/** Stream keys that are kept at hand: whoever shows a live input asks for its key, and it is the same each time. */
+const maxStreamKeys = 1_000;
+
 /** Keys derived from `master` as `base64url(HMAC-SHA256(master, uid|generation))`, `k`, uid. */
 export function keysFrom(master: KeyObject): Keys {
   const key = keyFromSeed(createHmac("sha256", master).update("viewer tokens").digest());
   const jwk = publicHalf(key);
   const kid = sha256Hex(JSON.stringify(jwk)).slice(0, 32);
   const sealing = createHmac("sha256", master).update("sealed").digest();
+  const streamKeys = new Map<string, string>();
   return {
     seal(text) {
       const iv = randomBytes(12);
@@ -51,8 +55,16 @@ export function keysFrom(master: KeyObject): Keys {
     },
     own: { kid, alg: "EdDSA", key },
     ownRecord: { uid: `key:${kid}`, kind: "key", alg: "EdDSA", jwk },
-    streamKey: ({ uid, keyGeneration }) =>
-      `${createHmac("sha256", master).update(`${uid}|${keyGeneration}`).digest("base64url")}k${uid}`,
+    streamKey({ uid, keyGeneration }) {
+      const name = `${uid}|${keyGeneration}`;
+      let known = streamKeys.get(name);
+      if (known === undefined) {
+        known = `${createHmac("sha256", master).update(name).digest("base64url")}k${uid}`;
+        if (streamKeys.size >= maxStreamKeys) streamKeys.delete(streamKeys.keys().next().value!);
+        streamKeys.set(name, known);
+      }
+      return known;
+    },
   };
 }
 
@@ -109,7 +121,7 @@ export function newUid(): string {
 
 /** Lower-case hex. */
 export function sha256Hex(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+  return hash("sha256", text);
 }
 
 async function readSecret(file: string): Promise<string | undefined> {

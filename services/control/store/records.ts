@@ -1,4 +1,4 @@
-import { Kysely, type Selectable, sql } from "kysely";
+import { type CompiledQuery, Kysely, type Selectable, sql } from "kysely";
 import type { Jwk } from "../../auth/keys.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Tally } from "../../live/tally.ts";
@@ -21,7 +21,15 @@ import type { Endpoint, Notice } from "./outbox.ts";
 import { outputRecords, outputsOf } from "./outputs.ts";
 import type { PassKind } from "./passes.ts";
 import { type Opened, sqlite } from "./sqlite.ts";
-import { type GapRow, type KeyRow, now, type StatusRow, type Tables, type VideoRow } from "./tables.ts";
+import {
+  type GapRow,
+  type InputRow,
+  type KeyRow,
+  now,
+  type StatusRow,
+  type Tables,
+  type VideoRow,
+} from "./tables.ts";
 import { readWatched, type WatchedFilter } from "./watched.ts";
 
 export type Status = Selectable<StatusRow>;
@@ -82,6 +90,8 @@ export class Records {
   onWrite: () => void = () => undefined;
   readonly #db: Kysely<Tables>;
   readonly #store: Opened;
+  readonly #inputOf: (uid: string) => Promise<readonly Selectable<InputRow>[]>;
+  readonly #statusOf: (uid: string) => Promise<readonly Status[]>;
   /** Who holds the token with this hash, while nothing of tokens is changed: every request asks. */
   #holders = new Map<string, Holder>();
   /** Committed, and perhaps not on the disk yet. */
@@ -94,6 +104,12 @@ export class Records {
   private constructor(db: Kysely<Tables>, store: Opened) {
     this.#db = db;
     this.#store = store;
+    this.#inputOf = once(db, (uid) =>
+      db.selectFrom("live_inputs").selectAll().where("uid", "=", uid).where("deleted", "is", null),
+    );
+    this.#statusOf = once(db, (uid) =>
+      db.selectFrom("input_status").selectAll().where("live_input", "=", uid),
+    );
   }
 
   /** Opens the database, makes a file when missing, and brings it to this version's shape. */
@@ -187,12 +203,7 @@ export class Records {
   }
 
   async input(uid: string): Promise<LiveInput | undefined> {
-    const row = await this.#db
-      .selectFrom("live_inputs")
-      .selectAll()
-      .where("uid", "=", uid)
-      .where("deleted", "is", null)
-      .executeTakeFirst();
+    const [row] = await this.#inputOf(uid);
     return row && inputOf(row);
   }
 
@@ -225,8 +236,9 @@ export class Records {
     return row && inputOf(row);
   }
 
-  status(uid: string): Promise<Status | undefined> {
-    return this.#db.selectFrom("input_status").selectAll().where("live_input", "=", uid).executeTakeFirst();
+  async status(uid: string): Promise<Status | undefined> {
+    const [row] = await this.#statusOf(uid);
+    return row;
   }
 
   /** The outputs of a live input, oldest first, each with its states, newest first. */
@@ -491,6 +503,15 @@ export class Records {
       .selectFrom("videos")
       .where((e) => e.or([e("state", "=", "live-inprogress"), e("recorded", "=", 1)]));
   }
+}
+
+/** A query for the rows of one name, put together once: that costs more than to run it, and each call of the API asks for some of these. */
+function once<Row>(
+  db: Kysely<Tables>,
+  query: (name: string) => { compile(): CompiledQuery<Row> },
+): (name: string) => Promise<readonly Row[]> {
+  const compiled = query("").compile();
+  return async (name) => (await db.executeQuery<Row>({ ...compiled, parameters: [name] })).rows;
 }
 
 /** Text as it is, inside a pattern of LIKE. */
