@@ -119,7 +119,7 @@ test("control away: a role starts again from its copy, and catches up when contr
   const { uid, apiToken } = control.ready;
   const before = follow<IngestInput>("ingest");
   await before.ready;
-  await askAs(apiToken, `PUT /live_inputs/${uid}`, { meta: { name: "x" } });
+  await askAs(apiToken, `POST /live_inputs/${uid}/rotate_keys`);
   const { version } = before;
   await before.close();
   await control.close();
