@@ -215,20 +215,20 @@ describe("SQLite alone", () => {
   test("the journal stays short however much is written, and nothing of it is lost", async () => {
     await records.close();
     records = await Records.open({ file: file(), sync: async () => undefined });
-    const meta = { name: "x", note: "y".repeat(16_000) };
+    const meta = { name: "x", note: "y".repeat(60_000) };
     const { result } = await records.write((tx) => tx.create(newUid(), newInput({ meta })));
-    // 60 MB of pages in all.
-    for (let i = 1; i <= 2_000; i++)
+    // 70 MB of pages in all.
+    for (let i = 1; i <= 1_000; i++)
       await records.write(async (tx) => {
         await tx.update(result.uid, (present) => ({ ...present, meta: { ...meta, i } }));
         await tx.audit("a", "b", String(i));
       });
-    expect(statSync(`${file()}-wal`).size).toBeLessThan(45e6);
+    expect(statSync(`${file()}-wal`).size).toBeLessThan(55e6);
     await records.close();
     await open();
-    expect((await records.input(result.uid))?.meta).toEqual({ ...meta, i: 2_000 });
-    expect(await records.auditLog(5_000)).toHaveLength(2_000);
-  });
+    expect((await records.input(result.uid))?.meta).toEqual({ ...meta, i: 1_000 });
+    expect(await records.auditLog(5_000)).toHaveLength(1_000);
+  }, 30_000);
 
   test("a write that does not reach the disk fails, and control says that it cannot write", async () => {
     await records.close();
