@@ -6,7 +6,7 @@ const commits = 100;
 /** Pages in the journal from which on the next commit waits until it may begin anew: no checkpoint comes to its end beside commits that never pause. */
 const longJournal = 4_000;
 /** It waits too when so many have come since a checkpoint began that is still under way. */
-const mostCommits = 400;
+const mostCommits = 200;
 
 /**
  * Brings what is committed from SQLite's journal into its file on a thread of its own. SQLite would do so within a commit, and
