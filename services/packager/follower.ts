@@ -48,7 +48,7 @@ export class Follower {
     this.#table = options.table;
     this.#timescale = options.timescale;
     this.#silence = options.silence;
-    this.#out = new Writer(options.limits, true, options.mux);
+    this.#out = new Writer(options.limits, options.mux);
     this.#done = options.resume?.number ?? options.after;
     this.#edge = options.resume?.dts;
   }
@@ -131,7 +131,11 @@ export class Follower {
     }
     this.#discontinuity = row.discontinuity;
     this.#loose = row.gap;
-    this.#out.open(row, this.#edge ?? start, next.version, true, this.#expected(row));
+    const from = this.#edge ?? start;
+    // In its own frames, from where they begin: half a frame to either side is a frame more or less. Where rounding decides,
+    // more: what does not come makes the last part shorter by a frame, what comes beyond the plan is a part of one.
+    const expected = (this.#expected(row) + (row.gap ? 0 : start - from)) / frame;
+    this.#out.open(row, from, next.version, true, Math.ceil(expected - 0.45) * frame);
   }
 
   #within(row: Row, next: Queued): boolean {
@@ -204,16 +208,30 @@ export class Follower {
     this.#last = next;
     this.#edge = dts + sample.duration;
     this.#out.count(sample.duration, true);
-    const row = this.#out.row;
-    const end = row && this.#table.after(row.number);
-    if (row && end && this.#edge + sample.duration / 2 >= this.#fromTable(end.dts)) {
-      this.#flush();
-      this.#out.close();
-      this.#done = row.number;
-    } else if (cutPart({ duration: sample.duration, guessed: false }, this.#out, this.#out.limits)) {
+    const frame = { duration: sample.duration, guessed: false };
+    if (this.#closeWhole(sample.duration)) return;
+    if (cutPart(frame, this.#out, this.#out.limits) && !this.#mayBeLast(sample.duration)) {
       this.#flush();
       this.#out.closePart();
     } else if (this.#chunk.length === chunkSamples) this.#flush();
+  }
+
+  /** Closes the open row where its last frame has come. */
+  #closeWhole(frame: number): boolean {
+    const row = this.#out.row;
+    const end = row && this.#table.after(row.number);
+    if (!row || !end || row.gap || this.#edge === undefined) return false;
+    if (this.#edge + frame / 2 < this.#fromTable(end.dts)) return false;
+    this.#flush();
+    this.#out.close();
+    this.#done = row.number;
+    return true;
+  }
+
+  /** The row should end about here, nobody knows yet, and a frame more would fit: alone it would be a runt that players drop. */
+  #mayBeLast(frame: number): boolean {
+    const { duration, expected, partDuration, limits } = this.#out;
+    return Math.abs(expected - duration) < 1.5 * frame && partDuration + frame <= limits.partTicks;
   }
 
   #flush(): void {
@@ -226,6 +244,7 @@ export class Follower {
   #catchUp(): void {
     const last = this.#last;
     if (!last || this.#edge === undefined) return;
+    this.#closeWhole(last.sample.duration);
     const { partTicks, nominalTicks } = this.#out.limits;
     for (;;) {
       const horizon = this.#fromTable(this.#table.horizon);

@@ -370,7 +370,6 @@ export class Packager {
     this.#reference = new Reference({
       table: this.#table,
       limits: this.#limits(track),
-      audio: track.kind === "audio",
       resume: this.#resume && {
         edge: Math.ceil((this.#resume.edge * track.timescale) / this.#resume.timescale),
         version: this.#resume.version,
@@ -405,6 +404,7 @@ export class Packager {
       nominalTicks: ticks(Math.max(partSeconds, target - audioFrameSeconds)),
       partTicks: ticks(target),
       leastTicks: Math.ceil(target * leastOfTarget * track.timescale),
+      frameTicks: track.kind === "audio" ? track.frameTicks : 0,
     };
   }
 

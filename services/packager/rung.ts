@@ -37,7 +37,7 @@ export class RungWriter {
 
   constructor(options: RungOptions) {
     this.#table = options.table;
-    this.#out = new Writer(options.limits, false, options.mux);
+    this.#out = new Writer(options.limits, options.mux);
     this.#done = options.resume?.number;
     this.#edge = options.resume?.dts;
   }

@@ -2,7 +2,14 @@ import { expect, test } from "vitest";
 import { cutBefore, type Limits, type Open, planParts } from "./segmenter.ts";
 
 /** Hundredths of a second, so that the tables read as seconds. */
-const limits: Limits = { minTicks: 100, maxTicks: 400, nominalTicks: 50, partTicks: 52, leastTicks: 45 };
+const limits: Limits = {
+  minTicks: 100,
+  maxTicks: 400,
+  nominalTicks: 50,
+  partTicks: 52,
+  leastTicks: 45,
+  frameTicks: 0,
+};
 const open = (change: Partial<Open>): Open => ({
   duration: 0,
   independent: true,
@@ -77,17 +84,23 @@ test.for([
 ] as const)("$name -> $cut", (c) => expect(cutBefore(c.next, open(c.open), limits)).toBe(c.cut));
 
 test.for([
-  { of: "video, two seconds", expected: 200, audio: false, spacing: 50 },
-  { of: "video, 1.92 s: four equal parts", expected: 192, audio: false, spacing: 48 },
+  { of: "video, two seconds", expected: 200, frameTicks: 0, spacing: 50 },
+  { of: "video, 1.92 s: four equal parts", expected: 192, frameTicks: 0, spacing: 48 },
   {
     of: "video, 2.2 s: five parts would be too short, so the last is",
     expected: 220,
-    audio: false,
+    frameTicks: 0,
     spacing: 45,
   },
-  { of: "audio, 2.1 s: five equal parts", expected: 210, audio: true, spacing: 42 },
-  { of: "audio, 2.02 s: four parts a little longer", expected: 202, audio: true, spacing: 50.5 },
-  { of: "nothing known", expected: 0, audio: false, spacing: 50 },
+  { of: "audio, 2.1 s: five equal parts", expected: 210, frameTicks: 2, spacing: 42 },
+  { of: "audio, 2.02 s: four parts a little longer", expected: 202, frameTicks: 2, spacing: 50.5 },
+  {
+    of: "audio, 2.05 s in frames of 0.05: none of its parts can be longer than 0.5",
+    expected: 205,
+    frameTicks: 5,
+    spacing: 41,
+  },
+  { of: "nothing known", expected: 0, frameTicks: 0, spacing: 50 },
 ])("$of -> a part every $spacing", (c) =>
-  expect(planParts(c.expected, limits, c.audio)).toBeCloseTo(c.spacing),
+  expect(planParts(c.expected, { ...limits, frameTicks: c.frameTicks })).toBeCloseTo(c.spacing),
 );

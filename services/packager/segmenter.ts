@@ -27,6 +27,8 @@ export interface Limits {
   readonly partTicks: number;
   /** What a part that starts without a keyframe reaches unless it is its segment's last: 85 % of PART-TARGET (4.4.4.9). */
   readonly leastTicks: number;
+  /** Of sound, how long a frame is; 0 for pictures. */
+  readonly frameTicks: number;
 }
 
 /** The segment under construction as far as cutting is concerned. */
@@ -79,17 +81,18 @@ export function cutPart(
 }
 
 /** How far apart the part boundaries of a segment of about `expected` ticks stand: an even split that leaves no runt. */
-export function planParts(expected: number, limits: Limits, audio: boolean): number {
+export function planParts(expected: number, limits: Limits): number {
+  const { frameTicks, partTicks } = limits;
   if (expected <= 0 || expected > limits.maxTicks) return limits.nominalTicks;
-  // Players drop a runt and leave a hole, so a short tail is bought with shorter parts before it. Audio frames are short
-  // enough to reach almost to PART-TARGET, and every one is INDEPENDENT: no part of it can be too short.
-  if (audio) return expected / Math.ceil(expected / (0.975 * limits.partTicks));
+  // Players drop a runt and leave a hole, so a short tail is bought with shorter parts before it. Every frame of audio is
+  // INDEPENDENT: no part of it can be too short, and as many as fit whole below PART-TARGET make the longest.
+  const longest = Math.max(1, Math.floor(partTicks / frameTicks)) * frameTicks;
+  if (frameTicks > 0) return expected / Math.ceil(expected / longest - 1e-6);
   return Math.max(expected / Math.ceil(expected / limits.nominalTicks - 0.02), limits.leastTicks);
 }
 
 /** Keeps the accounts of the segment under construction and writes the steps of one rendition. */
 export class Writer implements Open {
-  readonly audio: boolean;
   readonly limits: Limits;
   row: Row | undefined;
   duration = 0;
@@ -97,6 +100,8 @@ export class Writer implements Open {
   partDuration = 0;
   partIndependent = false;
   boundary = 0;
+  /** What the open segment should last; 0 where nothing is known. */
+  expected = 0;
   /** A decoder can begin with the last sample. */
   endsWithKey = false;
   readonly #mux: Mux;
@@ -105,9 +110,8 @@ export class Writer implements Open {
   /** The open part has a chunk. */
   #begun = false;
 
-  constructor(limits: Limits, audio: boolean, mux: Mux) {
+  constructor(limits: Limits, mux: Mux) {
     this.limits = limits;
-    this.audio = audio;
     this.#mux = mux;
   }
 
@@ -116,7 +120,8 @@ export class Writer implements Open {
     this.duration = 0;
     this.independent = independent && !row.gap;
     this.partDuration = 0;
-    this.#spacing = planParts(expected, this.limits, this.audio);
+    this.expected = expected;
+    this.#spacing = planParts(expected, this.limits);
     this.boundary = this.#spacing;
     this.#steps.push({ type: "open", row, dts, version, independent: this.independent });
   }
@@ -188,8 +193,6 @@ export type Mux = (samples: readonly Sample[], version: number, begins: boolean)
 export interface ReferenceOptions {
   readonly table: SegmentTable;
   readonly limits: Limits;
-  /** True where the reference is audio: every frame may cut. */
-  readonly audio: boolean;
   readonly mux: Mux;
   /** Where an earlier run stopped, in ticks, and the init under which a gap from there on stands. */
   readonly resume?: { readonly edge: number; readonly version: number } | undefined;
@@ -214,7 +217,7 @@ export class Reference {
 
   constructor(options: ReferenceOptions) {
     this.#table = options.table;
-    this.#out = new Writer(options.limits, options.audio, options.mux);
+    this.#out = new Writer(options.limits, options.mux);
     if (!options.resume) return;
     this.#edge = options.resume.edge;
     this.#version = options.resume.version;

@@ -68,6 +68,36 @@ describe.for(gops.map((gop) => ({ gop })))(
   },
 );
 
+test("a part is independent wherever in it the keyframe is, and only with one", () => {
+  const { windows } = simulate(broadcast([{ atMs: 0, source: { gop: 0.73, seconds: 12 } }]), {
+    keepAll: true,
+  });
+  const parts = windows.get("source")!.segments.flatMap((segment) => segment.parts);
+  // 4.4.4.9: a segment lasts a second at least, so the keyframe after its first is in the middle of its second part.
+  expect(parts.some(({ chunks, independent }) => independent && !chunks[0]!.independent)).toBe(true);
+  for (const { chunks, independent } of parts)
+    expect(independent).toBe(chunks.some((chunk) => chunk.independent));
+});
+
+describe.for(["low", "ultra"] as const)(
+  "no part of sound is a runt at the end of its segment, %s",
+  (name) => {
+    const { partSeconds } = profiles[name];
+    for (const audio of [48000, 44100] as const)
+      test.for([1, 1.2, 1.5, 1.92, 2, 2.002, 2.5, 3])(`${audio} Hz beside segments of %d s`, (gop) => {
+        const events = broadcast([{ atMs: 0, source: { gop, seconds: 24, audio } }]);
+        const { windows } = simulate(events, { profile: profiles[name], keepAll: true });
+        // How long the first one will be is not known while it is cut.
+        const segments = windows.get("audio")!.segments.slice(1);
+        expect(segments.length).toBeGreaterThan(5);
+        const shortest = segments.map(({ parts }) =>
+          Math.min(...parts.map(({ duration }) => duration / audio)),
+        );
+        expect(Math.min(...shortest)).toBeGreaterThan(partSeconds / 2);
+      });
+  },
+);
+
 /**
  * Silence is called a gap after one and a half part targets, counted from the end of a part that was not listed yet; the clock
  * of the simulation ticks every 100 ms.
