@@ -1,5 +1,6 @@
 import type { AmfObject, AmfValue } from "./amf.ts";
 import { fromBase64 } from "./base64.ts";
+import { quotable } from "./quoted.ts";
 
 /** Something that the publisher says of a moment of the broadcast: an EXT-X-DATERANGE (rfc8216bis 4.4.5.1). */
 export interface Cue {
@@ -44,8 +45,7 @@ export function readCue(value: AmfValue): Said | undefined {
   const text = [cue.name, inner.name].find((one) => typeof one === "string");
   const splice = spliceOf(first("scte35", "data", "cue", "message"));
   const seconds = first("duration");
-  const name =
-    typeof text === "string" ? text.replace(/["\u0000-\u001f\u007f]/g, "").slice(0, maxName) : undefined;
+  const name = typeof text === "string" ? quotable(text).slice(0, maxName) : undefined;
   if (!splice && !name) return undefined;
   const stated = typeof seconds === "number" && seconds >= 0 && seconds < 86_400 ? seconds * 1000 : undefined;
   return {

@@ -1,6 +1,7 @@
 import type { Channel } from "./captions.ts";
 import { type Cue, cueLine } from "./cues.ts";
 import type { Past } from "./past.ts";
+import { quotable } from "./quoted.ts";
 import type { Colour, Part, Segment, VideoTrack } from "./track.ts";
 import { isTextName, textName } from "./webvtt.ts";
 import type { Window } from "./window.ts";
@@ -449,8 +450,8 @@ function subtitlesTag(one: TextRendition, before: readonly TextRendition[]): str
   return `#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="${textName}",NAME="${called}${twins > 0 ? ` ${twins + 1}` : ""}"${spoken},DEFAULT=NO,AUTOSELECT=${selected},FORCED=NO,STABLE-RENDITION-ID="${name}",URI="${uri}"\n`;
 }
 
-const labelOf = ({ label, language }: TextRendition): string =>
-  (label ?? language ?? "Subtitles").replace(/["\r\n]/g, "");
+const labelOf = ({ label, language }: TextRendition): string => quotable(label ?? language ?? "Subtitles");
+
 /** VIDEO-RANGE of a track (rfc8216bis 4.4.6.2): what transfer characteristics of ISO/IEC 23091-2 stand for. */
 export function rangeOf(colour: Colour | undefined): "SDR" | "HLG" | "PQ" {
   if (colour?.transfer === 18) return "HLG";

@@ -1,5 +1,6 @@
 import type { AmfObject, AmfValue } from "./amf.ts";
 import { statedKbps } from "./declared.ts";
+import { quotable } from "./quoted.ts";
 
 /** What `onMetaData` says, as far as anything here believes it. */
 export interface Metadata {
@@ -66,7 +67,7 @@ function readLabel(info: AmfObject): Label {
   const text = [name, title, label].find((one) => typeof one === "string" && one.trim() !== "");
   return {
     ...(typeof tag === "string" && { language: tag }),
-    ...(typeof text === "string" && { label: text.replace(/[\u0000-\u001f"\u007f]/g, "").slice(0, 64) }),
+    ...(typeof text === "string" && { label: quotable(text).slice(0, 64) }),
   };
 }
 

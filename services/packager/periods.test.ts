@@ -41,12 +41,12 @@ test.for<{ name: string; events: Event[]; cadence?: number; periods: Shown[] }>(
     periods: [[10, 1, 2]],
   },
   {
-    name: "what was assumed and is not so is replaced by what the segments show",
-    events: broadcast([{ atMs: 0, source: source(3, 20) }]),
+    name: "what was assumed, told to players and is not so ends in a timeline for good, too",
+    events: broadcast([{ atMs: 0, source: source(3, 40) }]),
     cadence: 2,
     periods: [
       [10, 1, 2],
-      [13, 2, 3],
+      [13, 2, undefined],
     ],
   },
   {

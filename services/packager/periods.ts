@@ -146,9 +146,9 @@ export class Schedule {
       const off = Math.abs(offOf(segment, running!)) > offSeconds * this.#timescale;
       // Rounded timestamps add up over hours: the grid moves, and its length stays.
       if (segment.independent && (!off || this.#near(distance, grid))) return grid;
-      // What was only assumed may still be shown; what was shown and broke is not believed again.
-      if (grid === this.#assumed) this.#assumed = undefined;
-      else this.#irregular = true;
+      // What players were told and is not so is not believed again, were it only assumed.
+      this.#irregular ||= running!.shown;
+      this.#assumed = undefined;
       return undefined;
     }
     if (this.#irregular) return undefined;

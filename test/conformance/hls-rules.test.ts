@@ -103,6 +103,7 @@ const media: [rule: string, from: string | RegExp, to: string][] = [
   ["attribute-syntax", "PART-TARGET=0.5235", "PART-TARGET=0.5235,"],
   ["attribute-syntax", "CAN-BLOCK-RELOAD=YES,", "CAN-BLOCK-RELOAD=YES, "],
   ["attribute-twice", "HOLD-BACK=12", "HOLD-BACK=12,HOLD-BACK=12"],
+  ["variable-declared", "source/0/5.m4s", "source/0/5.m4s?t={$t}"],
   ["tag-twice", "#EXT-X-TARGETDURATION:4", "#EXT-X-TARGETDURATION:4\n#EXT-X-TARGETDURATION:4"],
   ["version-below-need", "#EXT-X-VERSION:6", "#EXT-X-VERSION:5"],
   ["version-below-need", "#EXT-X-VERSION:6\n", ""],

@@ -70,6 +70,13 @@ export const textRules: readonly Rule<Reading>[] = [
   rule("4.2", "attribute-twice", function* ({ problems }) {
     for (const one of problems) if (one.name === "attribute-twice") yield one.text;
   }),
+  rule("4.3", "variable-declared", function* (reading) {
+    const named = all(reading, "EXT-X-DEFINE").flatMap(({ attributes }) =>
+      ["NAME", "IMPORT", "QUERYPARAM"].flatMap((name) => attributes.get(name) ?? []),
+    );
+    for (const [whole, name] of reading.text.matchAll(/\{\$([^}]*)\}/g))
+      if (!named.includes(name!)) yield whole;
+  }),
   rule("4.4.3", "tag-twice", function* (reading) {
     for (const name of onceOnly) if (all(reading, name).length > 1) yield name;
   }),
