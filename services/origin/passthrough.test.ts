@@ -1,54 +1,109 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import http from "node:http";
-import http2api from "node:http2";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { connect as connectHttp2, createServer as createHttp2 } from "node:http2";
+import { type AddressInfo, connect } from "node:net";
 import { text } from "node:stream/consumers";
-import { afterEach, expect, test } from "vitest";
-import { listenInternal } from "../lib/http.ts";
-import { type Exchange, http1, http2 } from "./exchange.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { http1, http2 } from "./exchange.ts";
 import { passToControl } from "./passthrough.ts";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-/** A control that dies in the middle of each answer, and a public port before it. */
-async function open(protocol: "HTTP/1.1" | "HTTP/2"): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-pass-"));
-  const control = await listenInternal(`unix:${join(folder, "control.sock")}`, (_request, response) => {
-    response.writeHead(200, { "content-length": 100 }).write("half of it");
-    setImmediate(() => response.destroy());
-  });
-  const handler = (exchange: Exchange) => passToControl(exchange, control.address, undefined);
-  const server = protocol === "HTTP/2" ? http2api.createServer() : http.createServer(http1(handler));
-  if (protocol === "HTTP/2") (server as http2api.Http2Server).on("stream", http2(handler));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  cleanups.push(
-    () => rmSync(folder, { recursive: true }),
-    () => control.close(),
-    () => new Promise((resolve) => server.close(resolve)),
-  );
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+interface Seen {
+  readonly method: string | undefined;
+  readonly url: string | undefined;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
 }
 
-test("over HTTP/1.1 an answer that control did not bring to its end ends for the caller, as broken", async () => {
-  const url = await open("HTTP/1.1");
-  const answer = await new Promise<http.IncomingMessage>((resolve, reject) =>
-    http.get(`${url}/v1/tokens`, { agent: false }, resolve).on("error", reject),
-  );
-  await expect(text(answer)).rejects.toThrow();
+const seen: Seen[] = [];
+let control: Server;
+let address: string;
+
+beforeEach(async () => {
+  seen.length = 0;
+  control = createServer(async (request, response) => {
+    const { method, url, headers } = request;
+    seen.push({ method, url, headers, body: await text(request) });
+    response.setHeader("x-one", "1").end(JSON.stringify({ count: seen.length }));
+  }).listen(0, "127.0.0.1");
+  await once(control, "listening");
+  address = `http://127.0.0.1:${(control.address() as AddressInfo).port}`;
 });
 
-test("and over HTTP/2", async () => {
-  const session = http2api.connect(await open("HTTP/2"));
-  cleanups.push(() => session.destroy());
-  const stream = session.request({ ":path": "/v1/tokens" });
-  const [, body] = await Promise.allSettled([
-    new Promise((resolve) => stream.once("response", resolve)),
-    text(stream),
+afterEach(() => {
+  control.closeAllConnections();
+  control.close();
+});
+
+const pass = (exchange: Parameters<typeof passToControl>[0]) => passToControl(exchange, address, undefined);
+/** What a role would say, and nobody from outside may. */
+const hidden = "POST /internal/events HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
+const chunked = `${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`;
+
+/** Says `requests` over one HTTP/1.1 connection and the answers until as many have come. */
+async function say(requests: readonly string[]): Promise<string> {
+  const front = createServer(http1(pass)).listen(0, "127.0.0.1");
+  await once(front, "listening");
+  const socket = connect((front.address() as AddressInfo).port, "127.0.0.1");
+  let said = "";
+  for (const [i, request] of requests.entries()) {
+    socket.write(request);
+    while (said.split("HTTP/1.1 ").length < i + 2) said += String((await once(socket, "data"))[0]);
+  }
+  socket.destroy();
+  front.close();
+  return said;
+}
+
+test.for(["GET", "DELETE", "OPTIONS", "POST"])(
+  "what %s carries is its body and no other request",
+  async (method) => {
+    const plain = "GET /v1/next HTTP/1.1\r\nhost: a\r\n\r\n";
+    const asked = `${method} /v1/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${chunked}`;
+    await say([asked, plain, plain]);
+    expect(seen.map((one) => [one.method, one.url, one.body])).toEqual([
+      [method, "/v1/x", hidden],
+      ["GET", "/v1/next", ""],
+      ["GET", "/v1/next", ""],
+    ]);
+  },
+);
+
+test("a length is passed on as it was said, and none where there is no body", async () => {
+  const said = await say([
+    "PUT /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}",
+    "POST /v1/y HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+    "GET /v1/z?q=1 HTTP/1.1\r\nhost: a\r\n\r\n",
   ]);
-  expect([body?.status, stream.rstCode]).not.toEqual(["fulfilled", 0]);
+  expect(seen.map(({ url, headers, body }) => [url, headers["content-length"], body])).toEqual([
+    ["/v1/x", "2", "{}"],
+    ["/v1/y", "0", ""],
+    ["/v1/z?q=1", undefined, ""],
+  ]);
+  expect(said).toMatch(/x-one: 1\r\n/);
+  expect(said).toMatch(/content-length: 11\r\n/i);
+});
+
+test.for([
+  { name: "without a length", headers: {} },
+  { name: "with its length", headers: { "content-length": String(hidden.length) } },
+])("over HTTP/2 what GET carries is its body and no other request, $name", async ({ headers }) => {
+  const front = createHttp2().on("stream", http2(pass)).listen(0, "127.0.0.1");
+  await once(front, "listening");
+  const session = connectHttp2(`http://127.0.0.1:${(front.address() as AddressInfo).port}`);
+  const ask = async (path: string, body?: string) => {
+    const stream = session.request(
+      { ":path": path, ...(body && headers) },
+      { endStream: body === undefined },
+    );
+    if (body !== undefined) stream.end(body);
+    return text(stream);
+  };
+  await ask("/v1/x", hidden);
+  expect(await ask("/v1/next")).toBe('{"count":2}');
+  session.close();
+  front.close();
+  expect(seen.map((one) => [one.method, one.url, one.body])).toEqual([
+    ["GET", "/v1/x", hidden],
+    ["GET", "/v1/next", ""],
+  ]);
 });

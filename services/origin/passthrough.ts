@@ -1,4 +1,4 @@
-import http from "node:http";
+import http, { type OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import { parseAddress } from "../lib/http.ts";
 import type { Exchange } from "./exchange.ts";
@@ -13,10 +13,21 @@ const hopByHop = new Set([
   "te",
   "trailer",
   "host",
+  // Said by `bodyOf` for what follows.
+  "content-length",
 ]);
 const answerMs = 30_000;
 /** A body has to be here by then; over HTTP/1.1 the server itself sees to that. */
 const bodyMs = 30_000;
+
+/** How the body of a request is told to control: nothing is sent there without saying where it ends, for what followed would be taken for another request, of a role. */
+function bodyOf({ headers, raw }: Exchange): Record<string, string> | undefined {
+  if (raw.http2) return raw.http2.endAfterHeaders ? undefined : { "transfer-encoding": "chunked" };
+  if (headers["transfer-encoding"]) return { "transfer-encoding": "chunked" };
+  // Node holds a client to the length that it says.
+  const length = headers["content-length"];
+  return Number(length) ? { "content-length": length! } : undefined;
+}
 
 /** Hands a request to control as it is, and its answer back. With control away the answer is 503 and a sentence. */
 export function passToControl(exchange: Exchange, address: string, secret: string | undefined): void {
@@ -36,6 +47,8 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
     if (headers.authorization) headers["x-sluice-authorization"] = headers.authorization;
     headers.authorization = `Bearer ${secret}`;
   }
+  const body = bodyOf(exchange);
+  Object.assign(headers, body);
   const path = exchange.query ? `${exchange.path}?${exchange.query}` : exchange.path;
   const upstream = http.request({ ...place, method: exchange.method, path, headers, timeout: answerMs });
   upstream.on("timeout", () => upstream.destroy(new Error("late")));
@@ -60,7 +73,9 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
   upstream.on("response", (answer) => {
     // Half an answer is not to be taken for one that is slow.
     answer.once("close", () => answer.complete || exchange.cut());
-    const fields = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !hopByHop.has(name)));
+    const fields: OutgoingHttpHeaders = {};
+    for (const name in answer.headers)
+      if (name === "content-length" || !hopByHop.has(name)) fields[name] = answer.headers[name];
     const { http1, http2 } = exchange.raw;
     if (http2) {
       if (http2.destroyed) return void answer.resume();
@@ -83,5 +98,7 @@ export function passToControl(exchange: Exchange, address: string, secret: strin
     clearTimeout(late);
     upstream.destroy();
   });
-  exchange.raw.request.pipe(upstream);
+  if (body) return void request.pipe(upstream);
+  upstream.end();
+  request.resume();
 }
