@@ -177,9 +177,9 @@ class Supervisor {
         const child = fork(main, ["role", name], {
           env: { ...allocator, ...process.env, SLUICE_CONFIG: JSON.stringify(config) },
           stdio: ["ignore", "pipe", "pipe", "ipc"],
-          // A nursery that a thousand held requests fit into: a smaller one copies them again with every part, a larger one
-          // delays the return of media that nobody needs.
-          execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=16"] : [])],
+          // A nursery that some thousand requests fit into: a smaller one copies those that are held with every part. It grows
+          // only where much is held, because in a large one media that nobody needs stay for longer.
+          execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=32"] : [])],
         });
         child.on("message", (message) => this.#heard(name, message as RoleMessage));
         return child;

@@ -68,5 +68,5 @@ export interface Readable {
   /** Stands for a number, or a part of it, that was announced and has no media; else undefined. */
   nothing(number: number, version: number, part?: number): Uint8Array | undefined;
   part(number: number, index: number, version: number): Promise<readonly Uint8Array[] | undefined>;
-  wait(ready: () => boolean, limitMs: number, onGone: (gone: () => void) => void): Promise<Waited>;
+  wait(ready: () => boolean, limitMs: number, onGone?: (gone: () => void) => void): Promise<Waited>;
 }

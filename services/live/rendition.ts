@@ -263,10 +263,10 @@ export class Rendition {
   }
 
   /**
-   * Waits until `ready` holds after a change, `limitMs` pass, or `gone` is called through the returned handle. The limit is one for
+   * Waits until `ready` holds after a change, `limitMs` pass, or what `onGone` is given is called. The limit is one for
    * all who wait at a time: nobody is told before those who came first.
    */
-  wait(ready: () => boolean, limitMs: number, onGone: (gone: () => void) => void): Promise<Waited> {
+  wait(ready: () => boolean, limitMs: number, onGone?: (gone: () => void) => void): Promise<Waited> {
     if (ready()) return Promise.resolve("ready");
     return new Promise((resolve) => {
       const waiter: Waiter = {
@@ -278,7 +278,7 @@ export class Rendition {
       };
       this.#waiters.add(waiter);
       this.#lateTimer ??= setTimeout(() => this.#tellLate(), limitMs);
-      onGone(() => waiter.settle("gone"));
+      onGone?.(() => waiter.settle("gone"));
     });
   }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, RequestListener, ServerResponse } from "node:http";
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { Readable } from "node:stream";
+import { remembered } from "../lib/remembered.ts";
 
 /** One request and its one answer, over HTTP/1.1 or HTTP/2: what routes see. */
 export interface Exchange {
@@ -127,7 +128,7 @@ class Http1 implements Exchange {
   #gone: (() => void)[] | undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse, client: ClientAddress) {
-    const [path, query] = split(request.url ?? "/");
+    const { path, query } = targetOf(request.url ?? "/");
     this.method = request.method ?? "GET";
     this.path = path;
     this.query = query;
@@ -225,7 +226,7 @@ class Http2 implements Exchange {
   readonly #stream: ServerHttp2Stream;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientAddress) {
-    const [path, query] = split(String(headers[":path"] ?? "/"));
+    const { path, query } = targetOf(String(headers[":path"] ?? "/"));
     this.method = String(headers[":method"] ?? "GET");
     this.path = path;
     this.query = query;
@@ -291,10 +292,12 @@ function forwardedFor(headers: IncomingHttpHeaders): string | undefined {
   return Array.isArray(value) ? value.join(",") : value;
 }
 
-function split(url: string): [string, string] {
+/** All who are held ask for the same address: what else is remembered by its path and query is found without reading them again. */
+const targetsKept = 512;
+const targetOf = remembered(targetsKept, (url) => {
   const at = url.indexOf("?");
-  return at < 0 ? [url, ""] : [url.slice(0, at), url.slice(at + 1)];
-}
+  return at < 0 ? { path: url, query: "" } : { path: url.slice(0, at), query: url.slice(at + 1) };
+});
 
 /** RFC 9110 8.6: 204 has no length, and that of a 304 would be the one of what it stands for. */
 function sizeOf(status: number, body: readonly Uint8Array[]): OutgoingHttpHeaders {

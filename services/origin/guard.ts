@@ -30,14 +30,6 @@ export interface Refusal {
   readonly headers: OutgoingHttpHeaders;
 }
 
-/** Who was let in and is not answered yet. */
-interface Visit {
-  readonly exchange: Exchange;
-  readonly playback: string;
-  readonly video: string | undefined;
-  readonly client: Client;
-}
-
 /** A held request lasts less; its end is watched only when its token ends within this time. */
 const longestMs = 60_000;
 const keysSeconds = 300;
@@ -71,15 +63,15 @@ export class Guard {
       readonly tell: ((refusal: Refusal) => void) | undefined;
     },
   ): Admitted | undefined {
-    const client = new Asking(exchange);
-    const first = this.#gate.admit(playback, client, Date.now(), video);
+    const visit = new Visit(exchange, playback, video);
+    const nowMs = Date.now();
+    const first = this.#gate.admit(playback, visit, nowMs, video);
     if ("status" in first) {
       this.#deny(exchange, first, tell);
       return undefined;
     }
-    const visit: Visit = { exchange, playback, video, client };
     this.#inside.add(visit);
-    const leftMs = first.untilMs - Date.now();
+    const leftMs = first.untilMs - nowMs;
     const end = leftMs < longestMs ? setTimeout(() => this.#look(visit), leftMs + 1) : undefined;
     const again =
       first.againMs === undefined ? undefined : setInterval(() => this.#look(visit), first.againMs);
@@ -93,7 +85,7 @@ export class Guard {
       downloadable: first.downloadable,
       allowedOrigins: first.allowedOrigins,
       viewer: first.viewer,
-      exchange: first.guarded ? guarded(exchange, client, first) : exchange,
+      exchange: first.guarded ? guarded(exchange, visit, first) : exchange,
     };
   }
 
@@ -146,8 +138,8 @@ export class Guard {
 
   /** Whether this viewer may still be here; else he is shown out. */
   #look(visit: Visit): void {
-    const { exchange, playback, video, client } = visit;
-    const now = this.#gate.admit(playback, client, Date.now(), video);
+    const { exchange, playback, video } = visit;
+    const now = this.#gate.admit(playback, visit, Date.now(), video);
     if (!("status" in now)) return;
     this.#inside.delete(visit);
     // What is under way ends in the middle, what still waits is told.
@@ -156,30 +148,34 @@ export class Guard {
   }
 }
 
-/** Who is behind a request. Most are let in without a look at more than the address that they ask for. */
-class Asking implements Client {
-  readonly #exchange: Exchange;
+/** Who asks, until he is answered. Most are let in without a look at more than the address that they ask for. */
+class Visit implements Client {
+  readonly exchange: Exchange;
+  readonly playback: string;
+  readonly video: string | undefined;
 
-  constructor(exchange: Exchange) {
-    this.#exchange = exchange;
+  constructor(exchange: Exchange, playback: string, video: string | undefined) {
+    this.exchange = exchange;
+    this.playback = playback;
+    this.video = video;
   }
 
   get address(): string {
-    return this.#exchange.peer;
+    return this.exchange.peer;
   }
 
   get agent(): string {
-    return this.#exchange.headers["user-agent"] ?? "";
+    return this.exchange.headers["user-agent"] ?? "";
   }
 
   get page(): string | undefined {
-    const { origin, referer } = this.#exchange.headers;
+    const { origin, referer } = this.exchange.headers;
     // A page that shows media without CORS sends no Origin, but says where it is from.
     return origin ?? (referer && URL.canParse(referer) ? new URL(referer).origin : undefined);
   }
 
   get host(): string {
-    const { headers } = this.#exchange;
+    const { headers } = this.exchange;
     return String(headers[":authority"] ?? headers.host ?? "");
   }
 }

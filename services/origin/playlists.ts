@@ -85,12 +85,32 @@ interface Rendered {
   readonly texts: { readonly mode: Mode; readonly skip: Directives["skip"]; readonly text: Text }[];
 }
 
+/** What is asked of a media playlist. */
+interface Wanted {
+  readonly broadcast: Programme;
+  readonly rendition: Readable;
+  readonly directives: Directives;
+  readonly mode: Mode;
+}
+
+/** Those who are held for the same. */
+interface Crowd {
+  readonly wanted: Wanted;
+  readonly sinceMs: number;
+  readonly held: Set<Exchange>;
+  readonly answered: Promise<void>;
+}
+
+/** Whoever comes later is not refused with them when they have waited for long enough. */
+const togetherMs = 1_000;
+
 /**
  * Renders each playlist once per change, for the first who asks; all others share its bytes, so that nobody sees half of a
  * change (rfc8216bis 6.2.1).
  */
 export class Playlists {
   readonly #rendered = new WeakMap<Readable, Rendered>();
+  readonly #crowds = new WeakMap<Readable, Set<Crowd>>();
   readonly #made: (what: "text" | "gzip") => void;
 
   /** `made` is called for each text that is rendered, and for each that is compressed. */
@@ -98,24 +118,50 @@ export class Playlists {
     this.#made = made;
   }
 
-  /** rfc8216bis 6.2.5.2: answers now, holds until the part or segment asked for is there, or refuses. */
-  async media(
+  /**
+   * rfc8216bis 6.2.5.2: answers now, holds until the part or segment asked for is there, or refuses. Settles when it is answered.
+   */
+  media(
     exchange: Exchange,
     broadcast: Programme,
     rendition: Readable,
     { directives: asked, mode }: { readonly directives: Directives; readonly mode: Mode },
-  ): Promise<void> {
+  ): Promise<void> | void {
     // B.1: an I-frame playlist has no parts and changes with whole segments.
     const directives = mode.pictures && asked.number !== undefined ? { ...asked, part: undefined } : asked;
-    let verdict = answerFor(rendition.shown, directives);
-    if (verdict === "wait") {
-      const ready = (): boolean => answerFor(rendition.shown, directives) !== "wait";
-      const waited = await rendition.wait(ready, 3 * broadcast.targetDuration * 1000, (gone) =>
-        exchange.onGone(gone),
-      );
-      if (waited === "gone") return;
+    const wanted = { broadcast, rendition, directives, mode };
+    if (answerFor(rendition.shown, directives) === "wait") return this.#hold(exchange, wanted);
+    this.#answer([exchange], wanted);
+  }
+
+  /** All who come within a second and ask for the same wait as one. Settles when they are answered. */
+  #hold(exchange: Exchange, wanted: Wanted): Promise<void> {
+    const crowds = this.#crowds.get(wanted.rendition) ?? new Set();
+    this.#crowds.set(wanted.rendition, crowds);
+    const nowMs = performance.now();
+    let crowd: Crowd | undefined;
+    for (const one of crowds) if (nowMs - one.sinceMs < togetherMs && isSame(one.wanted, wanted)) crowd = one;
+    if (crowd) crowd.held.add(exchange);
+    else {
+      const held = new Set([exchange]);
+      const left = () => crowds.delete(crowd!);
+      crowd = { wanted, sinceMs: nowMs, held, answered: this.#wait(held, wanted, left) };
+      crowds.add(crowd);
+    }
+    const { held, answered } = crowd;
+    exchange.onGone(() => held.delete(exchange));
+    return answered;
+  }
+
+  async #wait(held: ReadonlySet<Exchange>, wanted: Wanted, over: () => void): Promise<void> {
+    const { broadcast, rendition, directives } = wanted;
+    const ready = (): boolean => answerFor(rendition.shown, directives) !== "wait";
+    const waited = await rendition.wait(ready, 3 * broadcast.targetDuration * 1000);
+    over();
+    if (waited === "ready" && !rendition.removed) return this.#answer(held, wanted);
+    for (const exchange of held)
       if (rendition.removed)
-        return refuse(
+        refuse(
           exchange,
           404,
           "This rendition is not made any more",
@@ -126,18 +172,27 @@ export class Playlists {
           },
         );
       // 6.2.5.2: held for no longer than three target durations.
-      if (waited === "late")
-        return refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
-      verdict = answerFor(rendition.shown, directives);
+      else refuse(exchange, 503, "No new media within three target durations", { "retry-after": "1" });
+  }
+
+  #answer(exchanges: Iterable<Exchange>, { broadcast, rendition, directives, mode }: Wanted): void {
+    const verdict = answerFor(rendition.shown, directives);
+    if (typeof verdict === "object") {
+      for (const exchange of exchanges) refuse(exchange, verdict.refuse, verdict.message);
+      return;
     }
-    if (typeof verdict === "object") return refuse(exchange, verdict.refuse, verdict.message);
     const kind = rendition.shown.ended
       ? "ended playlist"
       : directives.number === undefined
         ? "playlist"
         : "held playlist";
-    const text = this.#render(broadcast, rendition, directives.skip, mode);
-    send(exchange, text, cacheControl(kind, broadcast.targetDuration));
+    const cache = cacheControl(kind, broadcast.targetDuration);
+    let text: Text | undefined;
+    for (const exchange of exchanges) {
+      // For the first of them: nobody may have stayed.
+      text ??= this.#render(broadcast, rendition, directives.skip, mode);
+      send(exchange, text, cache);
+    }
   }
 
   /** The segments of a stretch, with where in the first of them it begins. */
@@ -256,6 +311,12 @@ export class Playlists {
 
 function send(exchange: Exchange, text: Text, cache: string): void {
   exchange.send(text.answer(cache, acceptsGzip(exchange.headers["accept-encoding"])));
+}
+
+function isSame(a: Wanted, b: Wanted): boolean {
+  const { number, part, skip } = a.directives;
+  const other = b.directives;
+  return number === other.number && part === other.part && skip === other.skip && sameMode(a.mode, b.mode);
 }
 
 function sameMode(a: Mode, b: Mode): boolean {

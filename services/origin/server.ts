@@ -21,7 +21,7 @@ import { passToControl } from "./passthrough.ts";
 import type { Mode, Playlists } from "./playlists.ts";
 import { cut, rangeOf } from "./range.ts";
 import { refuse } from "./refusal.ts";
-import { routeOf } from "./route.ts";
+import { type Route, routeOf } from "./route.ts";
 import { answerText } from "./text.ts";
 import type { Thumbnails } from "./thumbnails.ts";
 
@@ -60,20 +60,24 @@ const firstPartMs = 10_000;
 
 /** Everything the public ports answer. */
 export function createHandler(options: ServerOptions): Handler {
-  return async (exchange) => {
-    try {
-      await route(exchange, options);
-    } catch (error) {
+  // No async function, nor is `route` one: its frame would stay in memory for each of the many that are held.
+  return (exchange) => {
+    const fail = (error: unknown): void => {
       // Whoever keeps the bytes has said so in the log, once.
       if (error instanceof Failure && error.code === "unavailable")
         return refuse(exchange, 503, error.message, { "retry-after": "1" });
       options.failed(error, exchange.path);
       refuse(exchange, 500, "Something failed here; the server's log has the details");
+    };
+    try {
+      return route(exchange, options)?.catch(fail);
+    } catch (error) {
+      fail(error);
     }
   };
 }
 
-async function route(asked: Exchange, options: ServerOptions): Promise<void> {
+function route(asked: Exchange, options: ServerOptions): Promise<void> | undefined | void {
   let exchange = asked;
   let to = routeOf(exchange.path);
   options.answered(to?.to ?? "nothing");
@@ -106,7 +110,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     exchange = admitted.exchange;
     ({ allowedOrigins, downloadable, viewer } = admitted);
     // From here on a token is what it stands for.
-    to = { ...to, playback: admitted.uid };
+    if (admitted.uid !== playback) to = { ...to, playback: admitted.uid };
   }
   switch (to.to) {
     case "root":
@@ -118,10 +122,7 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
     case "asset":
       return pages.asset(exchange, to.name);
     case "page":
-      return pages.page(exchange, to.page, {
-        allowedOrigins,
-        state: (await lifecycleFinder(directory, to.playback, options))(),
-      });
+      return page(exchange, options, to, allowedOrigins);
     case "sdk":
       return pages.script(exchange, to.name);
     case "lifecycle":
@@ -151,71 +152,135 @@ async function route(asked: Exchange, options: ServerOptions): Promise<void> {
       );
     case "thumbnail":
     case "storyboard":
-    case "sprite": {
-      const { thumbnails } = options;
-      const found = directory.named(to.playback);
-      const programme: Programme | undefined = found ?? (await options.recordings?.find(to.playback));
-      if (!programme) return refuse(exchange, 404, notRecorded);
-      if (!thumbnails) return refuse(exchange, 503, "There is no ffmpeg here to make pictures with");
-      if (to.to === "thumbnail") return thumbnails.thumbnail(exchange, programme, to.form);
-      if (to.to === "sprite") return thumbnails.sprite(exchange, programme, to);
-      return thumbnails.storyboard(exchange, programme);
-    }
-    case "clip list": {
-      const clip = stretchOf(exchange.query);
-      if (typeof clip === "string") return refuse(exchange, 400, clip);
-      const found = directory.named(to.playback);
-      const broadcast: Programme | undefined = found ?? (await options.recordings?.find(to.playback));
-      if (!broadcast?.lasting) return refuse(exchange, 404, notRecorded);
-      return options.playlists.multivariant(exchange, broadcast, {
-        ...modeOf(exchange.query, options),
-        clip,
-      });
-    }
+    case "sprite":
+      return picture(exchange, options, to);
+    case "clip list":
+      return clipList(exchange, options, to.playback);
     case "clip":
       return file(exchange, options, to.playback, (movies, video) => movies.clip(exchange, video));
     case "playlist": {
-      const broadcast = await find(exchange, options, to.playback, to.video);
-      if (!broadcast) return;
-      const text = !to.pictures && broadcast.texts.has(to.rendition) ? to.rendition : undefined;
-      const rendition =
-        (text !== undefined ? broadcast.reference : broadcast.renditions.get(to.rendition)) ??
-        (await firstOf(exchange, broadcast, to.rendition, directory));
-      if (!rendition) return;
-      const { directives, isClip } = wishOf(exchange.query);
-      if (text === undefined && isClip) {
-        const clip = stretchOf(exchange.query);
-        if (typeof clip === "string") return refuse(exchange, 400, clip);
-        return options.playlists.clip(exchange, broadcast, rendition, {
-          ...modeOf(exchange.query, options),
-          clip,
-        });
-      }
-      if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
-      attendance.saw(exchange, { programme: broadcast, protocol: "hls", viewer });
-      if (to.pictures && rendition.track.kind !== "video") return missing(exchange, broadcast.targetDuration);
-      const mode = { ...modeOf(exchange.query, options), pictures: to.pictures, text };
-      return options.playlists.media(exchange, broadcast, rendition, { directives, mode });
+      const broadcast = isHere(options, to.video) ? directory.video(to.video) : undefined;
+      const rendition = broadcast && listedOf(broadcast, to);
+      // What is on air is answered, or waited for, without a promise for each who asks.
+      return broadcast && rendition && shows(broadcast, to.playback)
+        ? playlist(exchange, options, { to, viewer, broadcast, rendition })
+        : playlistOf(exchange, options, to, viewer);
     }
-    default: {
-      const broadcast = await find(exchange, options, to.playback, to.video);
-      const rendition = broadcast?.renditions.get(to.rendition);
-      if (!broadcast) return;
-      const words = broadcast.texts.get(to.rendition);
-      if (words) {
-        const wanted = to.to === "init" ? to : { ...to, form: to.form ?? ("m4s" as const) };
-        if (!(await answerText(exchange, broadcast, words, wanted)))
-          missing(exchange, broadcast.targetDuration);
-        return;
-      }
-      if ("form" in to) return missing(exchange, broadcast.targetDuration);
-      if (!rendition) return missing(exchange, broadcast.targetDuration);
-      if (to.to === "init") return init(exchange, rendition, to.version);
-      attendance.saw(exchange, { programme: broadcast, viewer });
-      if (to.to === "segment") return segment(exchange, directory.video(to.video), rendition, to);
-      return part(exchange, broadcast, rendition, to);
-    }
+    default:
+      return bytes(exchange, options, to, viewer);
   }
+}
+
+type To<Kind extends NonNullable<Route>["to"]> = Extract<Route, { readonly to: Kind }>;
+
+async function page(
+  exchange: Exchange,
+  options: ServerOptions,
+  { page, playback }: To<"page">,
+  allowedOrigins: readonly string[],
+): Promise<void> {
+  const state = (await lifecycleFinder(options.directory, playback, options))();
+  return options.pages.page(exchange, page, { allowedOrigins, state });
+}
+
+async function picture(
+  exchange: Exchange,
+  { directory, recordings, thumbnails }: ServerOptions,
+  to: To<"thumbnail" | "storyboard" | "sprite">,
+): Promise<void> {
+  const programme: Programme | undefined =
+    directory.named(to.playback) ?? (await recordings?.find(to.playback));
+  if (!programme) return refuse(exchange, 404, notRecorded);
+  if (!thumbnails) return refuse(exchange, 503, "There is no ffmpeg here to make pictures with");
+  if (to.to === "thumbnail") return thumbnails.thumbnail(exchange, programme, to.form);
+  if (to.to === "sprite") return thumbnails.sprite(exchange, programme, to);
+  return thumbnails.storyboard(exchange, programme);
+}
+
+async function clipList(exchange: Exchange, options: ServerOptions, playback: string): Promise<void> {
+  const clip = stretchOf(exchange.query);
+  if (typeof clip === "string") return refuse(exchange, 400, clip);
+  const broadcast: Programme | undefined =
+    options.directory.named(playback) ?? (await options.recordings?.find(playback));
+  if (!broadcast?.lasting) return refuse(exchange, 404, notRecorded);
+  const mode = { ...modeOf(exchange.query, options), clip };
+  return options.playlists.multivariant(exchange, broadcast, mode);
+}
+
+/** A media playlist of what has to be looked for, or waited for, first. */
+async function playlistOf(
+  exchange: Exchange,
+  options: ServerOptions,
+  to: To<"playlist">,
+  viewer: string | undefined,
+): Promise<void> {
+  const broadcast = await find(exchange, options, to.playback, to.video);
+  if (!broadcast) return;
+  const rendition =
+    listedOf(broadcast, to) ?? (await firstOf(exchange, broadcast, to.rendition, options.directory));
+  if (rendition) return playlist(exchange, options, { to, viewer, broadcast, rendition });
+}
+
+/** Whose numbers and times a media playlist has. */
+function listedOf(broadcast: Programme, to: To<"playlist">): Readable | undefined {
+  return isText(broadcast, to) ? broadcast.reference : broadcast.renditions.get(to.rendition);
+}
+
+function isText({ texts }: Programme, { pictures, rendition }: To<"playlist">): boolean {
+  return !pictures && texts.has(rendition);
+}
+
+function playlist(
+  exchange: Exchange,
+  options: ServerOptions,
+  found: {
+    readonly to: To<"playlist">;
+    readonly viewer: string | undefined;
+    readonly broadcast: Programme;
+    readonly rendition: Readable;
+  },
+): Promise<void> | void {
+  const { to, viewer, broadcast, rendition } = found;
+  const { pictures } = to;
+  const text = isText(broadcast, to) ? to.rendition : undefined;
+  const { directives, isClip } = wishOf(exchange.query);
+  const mode = modeOf(exchange.query, options);
+  if (text === undefined && isClip) {
+    const clip = stretchOf(exchange.query);
+    if (typeof clip === "string") return refuse(exchange, 400, clip);
+    return options.playlists.clip(exchange, broadcast, rendition, { ...mode, clip });
+  }
+  if ("refuse" in directives) return refuse(exchange, directives.refuse, directives.message);
+  options.attendance.saw(exchange, { programme: broadcast, protocol: "hls", viewer });
+  if (pictures && rendition.track.kind !== "video") return missing(exchange, broadcast.targetDuration);
+  return options.playlists.media(exchange, broadcast, rendition, {
+    directives,
+    mode: { ...mode, pictures, text },
+  });
+}
+
+/** Media and what comes before them. */
+async function bytes(
+  exchange: Exchange,
+  options: ServerOptions,
+  to: To<"init" | "segment" | "part">,
+  viewer: string | undefined,
+): Promise<void> {
+  const broadcast = await find(exchange, options, to.playback, to.video);
+  const rendition = broadcast?.renditions.get(to.rendition);
+  if (!broadcast) return;
+  const words = broadcast.texts.get(to.rendition);
+  if (words) {
+    const wanted = to.to === "init" ? to : { ...to, form: to.form ?? ("m4s" as const) };
+    if (!(await answerText(exchange, broadcast, words, wanted))) missing(exchange, broadcast.targetDuration);
+    return;
+  }
+  if ("form" in to) return missing(exchange, broadcast.targetDuration);
+  if (!rendition) return missing(exchange, broadcast.targetDuration);
+  if (to.to === "init") return init(exchange, rendition, to.version);
+  options.attendance.saw(exchange, { programme: broadcast, viewer });
+  if (to.to === "segment") return segment(exchange, options.directory.video(to.video), rendition, to);
+  return part(exchange, broadcast, rendition, to);
 }
 
 /** By input the current broadcast, by video that one; 204 where an input is not on air, as players of this API expect. */
@@ -371,9 +436,13 @@ async function find(
   const { directory, recordings } = options;
   const recorded = isHere(options, video) ? undefined : await recordings?.find(video);
   const found = recorded ?? directory.video(video);
-  if (found && (playback === found.video || playback === found.input)) return found;
+  if (found && shows(found, playback)) return found;
   missing(exchange);
   return undefined;
+}
+
+function shows({ video, input }: Programme, playback: string): boolean {
+  return playback === video || playback === input;
 }
 
 async function init(exchange: Exchange, rendition: Readable, version: number): Promise<void> {
