@@ -3,7 +3,8 @@ import { moqFailed, triesMoq } from "./moq/chance.ts";
 import { connectMoq } from "./moq/client.ts";
 import type { Way } from "./moq/dial.ts";
 import type { Loss } from "./moq/line.ts";
-import { openMoq, prepareMoq } from "./moq/moq.ts";
+import { openMoq, pixelsOf, prepareMoq } from "./moq/moq.ts";
+import { wantsOf } from "./moq/opening.ts";
 import { AUTO } from "./quality.ts";
 
 /** A session of Media over QUIC that takes longer to open is not worth waiting for. */
@@ -63,7 +64,8 @@ export async function chooseMoq(
   const slow = setTimeout(() => void loadHls(), SLOW_MS);
   const connect = (now: string, elsewhere?: string) =>
     connectMoq({ base: now, way: moq, elsewhere, session }, CONNECT_MS);
-  const connected = connect(base);
+  const wants = wantsOf(moq, choice, idle ? pixelsOf(idle) : 0);
+  const connected = connectMoq({ base, way: moq, session, wants }, CONNECT_MS);
   const prepared = idle && prepareMoq(idle, moq.catalog, choice);
   try {
     const client = await connected;

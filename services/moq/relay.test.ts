@@ -5,7 +5,7 @@ import { encodeObject, type StreamObject, type SubgroupHeader } from "./codec/ob
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
-import type { Outgoing, SubscribeAsked } from "./requests.ts";
+import type { Outgoing, PublishAsked, SubscribeAsked } from "./requests.ts";
 import { Peer, type PeerEvents } from "./session.ts";
 import type { Closed, SendStream, Session } from "./transport.ts";
 
@@ -440,4 +440,61 @@ describe.for([
     await viewer.until(`go ${namespace[0]}`);
     expect(viewer.heard).toEqual(["ok", `come ${namespace[0]}`, `go ${namespace[0]}`]);
   });
+});
+
+test("tracks that are wanted with the session come before anything is asked, and stop for who does not take them", async () => {
+  [spoken, upstream] = ["moqt-18", "moqt-18"];
+  const { relay, origin, open } = await watched();
+  const before = relay.subscriptions;
+  const heard: string[] = [];
+  let wake = () => {};
+  const until = async (line: string) => {
+    while (!heard.includes(line)) await new Promise<void>((resolve) => (wake = resolve));
+  };
+  const say = (line: string) => {
+    heard.push(line);
+    wake();
+  };
+  const asked: PublishAsked[] = [];
+  const client: PeerEvents = {
+    publish: (one) => {
+      asked.push(one);
+      say(`asked ${one.track.name}`);
+    },
+  };
+  const [a, b] = duplexPair();
+  const transport = new PipeSession(b, "server", "moqt-18");
+  const server = new Peer({ transport, side: "server", pipelines: true, on: {} });
+  // Nothing has come from the client yet. Of a track that is not known here nothing is sent.
+  relay.push(
+    server,
+    ["video", "unknown"].map((name) => ({ namespace, name })),
+    always,
+  );
+  expect(relay.subscriptions).toBe(before + 1);
+  new Peer({ transport: new PipeSession(a, "client", "moqt-18"), side: "client", on: client });
+  await until("asked video");
+  asked[0]!.accept({
+    group: ({ group }) => ({
+      object: ({ object, payload }) => say(`${group}.${object} ${Buffer.from(payload).toString()}`),
+      end: () => say(`end ${group}`),
+      gone: () => say(`gone ${group}`),
+    }),
+    done: (code) => say(`done ${code}`),
+  });
+  open.write(encodeObject(bytes("d"), { integers: origin.peer.draft.integers }), true);
+  await until("end 2");
+  expect(heard).toEqual(["asked video", "2.0 c", "2.1 d", "end 2"]);
+
+  const [c, d] = duplexPair();
+  const other = new Peer({
+    ...{ transport: new PipeSession(d, "server", "moqt-18"), side: "server", pipelines: true, on: {} },
+  });
+  relay.push(other, [{ namespace, name: "video" }], always);
+  expect(relay.subscriptions).toBe(before + 2);
+  new Peer({ transport: new PipeSession(c, "client", "moqt-18"), side: "client", on: client });
+  while (asked.length < 2) await new Promise<void>((resolve) => (wake = resolve));
+  asked[1]!.reject({ code: requestErrors.uninterested, reason: "no" });
+  await expect.poll(() => relay.subscriptions).toBe(before + 1);
+  expect(other.closed).toBe(false);
 });

@@ -4,7 +4,7 @@ import type { RelayOptions, Right } from "./reader.ts";
 import type { FetchAsked, NamespaceAsked, Outgoing, Refused, SubscribeAsked } from "./requests.ts";
 import { keyOf, type Offer } from "./routes.ts";
 import type { Peer, PeerEvents } from "./session.ts";
-import { away, hopsOf, noNearer, Track, type Way } from "./track.ts";
+import { away, hopsOf, noNearer, type Pushes, Track, type Way } from "./track.ts";
 
 const unauthorized: Refused = { code: requestErrors.unauthorized, reason: "This needs a valid token" };
 
@@ -182,6 +182,14 @@ export class Relay {
       fetch: (asked) => this.#fetch(asked, find),
       subscribeNamespace: (asked, tell) => this.#follow(asked, tell, may),
     };
+  }
+
+  /**
+   * Sends tracks to a peer that has said where it came in which it wants, the first of them first: its answer is not waited for (draft 18
+   * 5.1). Those of which it is not known yet how far they are it has to ask for.
+   */
+  push(peer: Pushes, tracks: readonly TrackName[], right: Right): void {
+    for (const [index, name] of tracks.entries()) this.#track(name)?.push(peer, right, index);
   }
 
   #track(name: TrackName): Track | undefined {

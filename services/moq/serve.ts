@@ -12,6 +12,7 @@ import { audiencePath } from "../live/audience.ts";
 import { visitorOf } from "../live/visitor.ts";
 import { Admission, clientOf } from "./admission.ts";
 import { Audience } from "./audience.ts";
+import type { TrackName } from "./codec/messages.ts";
 import { sessionErrors } from "./codec/wire.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol, tracksPath } from "./door.ts";
 import { Encoders, laterEvents, publishPath } from "./encoders.ts";
@@ -64,6 +65,8 @@ const leaveMs = 500;
 /** Who has somewhere to go takes what plays over from there at its next group. */
 const moveMs = 2_000;
 const dayMs = 86_400_000;
+/** Tracks that may be asked for in a session's address: a picture, its sound, and as many to spare. */
+const maxWanted = 4;
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
 
@@ -357,10 +360,13 @@ function serve(incoming: Incoming, house: House): void {
   const named = texts[0];
   const why = named === undefined ? undefined : house.admission.refuse(named, client);
   if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
-  const on = laterEvents(house.log, (peer) =>
-    viewerEvents(peer, { path: incoming.path, texts, client }, house),
-  );
-  new Peer({ transport: session, side: "server", on });
+  const who = { path: incoming.path, texts, client };
+  const wanted = wantedOf(incoming.path);
+  const on = laterEvents(house.log, (peer) => viewerEvents(peer, who, house));
+  const peer = new Peer({ transport: session, side: "server", pipelines: wanted.length > 0, on });
+  if (wanted.length === 0 || peer.draft.number < 18) return;
+  const right = mayOf(who, house)(wanted[0]!.namespace, []);
+  if (right) house.relay.push(peer, wanted, right);
 }
 
 /** Whoever comes without WebTransport: what he wants and names comes with SETUP. */
@@ -386,26 +392,31 @@ interface Who {
 
 /** For a peer that watches, from now on. */
 function viewerEvents(peer: Peer, { path, texts, client }: Who, house: House): PeerEvents {
-  const { relay, admission, audience, peers, log, left } = house;
+  const { relay, peers, log, left } = house;
   const { address } = client;
   const opened = performance.now();
   peers.set(peer, peer.transport.native ? undefined : path);
   log.info({ peer: address, protocol: peer.draft.protocol }, "viewer's session opened");
   return {
-    ...relay.subscriber((namespace, tokens) => {
-      const right = admission.may(namespace, [...texts, ...tokens], client);
-      if (!right) return undefined;
-      // A player says its name in the address: a session has no other request, and no header that a page could set.
-      const said = cmcdOf(path.split("?", 2)[1] ?? "", {});
-      const visitor = visitorOf({ session: said?.session, ...client });
-      return counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
-    }),
+    ...relay.subscriber(mayOf({ path, texts, client }, house)),
     closed: ({ code, reason }) => {
       peers.delete(peer);
       left();
       const seconds = Math.round((performance.now() - opened) / 1000);
       log.info({ peer: address, code, reason, seconds }, "viewer's session closed");
     },
+  };
+}
+
+/** What somebody may watch, as which he is counted while he does. */
+function mayOf({ path, texts, client }: Who, { admission, audience }: House) {
+  return (namespace: readonly string[], tokens: readonly string[]): Right | undefined => {
+    const right = admission.may(namespace, [...texts, ...tokens], client);
+    if (!right) return undefined;
+    // A player says its name in the address: a session has no other request, and no header that a page could set.
+    const said = cmcdOf(path.split("?", 2)[1] ?? "", {});
+    const visitor = visitorOf({ session: said?.session, ...client });
+    return counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
   };
 }
 
@@ -427,6 +438,13 @@ function counted(right: Right, enter: () => () => void): Right {
 }
 
 const uid = /^[0-9a-f]{32}$/;
+
+/** Tracks that a session's address asks to be sent at once: `push=NAMESPACE/TRACK/TRACK`. */
+function wantedOf(address: string): TrackName[] {
+  const [namespace = "", ...names] =
+    new URLSearchParams(address.split("?", 2)[1]).get("push")?.split("/") ?? [];
+  return names.slice(0, maxWanted).map((name) => ({ namespace: [namespace], name }));
+}
 
 /** What may stand for a right in a session's address: a token or a uid in the path, or a token as `jwt` or `token` in the query. */
 function textsOf(address: string): string[] {

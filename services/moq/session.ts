@@ -25,6 +25,7 @@ export const protocolOf = ({ offered }: Pick<Incoming, "offered">) =>
   protocols.find((one) => offered.includes(one));
 
 const setupMs = 5_000;
+const maxOvertook = 16;
 
 /** Says in the log that this side failed at a session of `host`, and what to do. */
 export const tellsOfFault = (log: Log) => (error: unknown, remote: Session["remote"]) =>
@@ -37,6 +38,8 @@ export interface PeerOptions {
   readonly transport: Session;
   readonly side: "client" | "server";
   readonly setup?: SetupOptions | undefined;
+  /** What is asked of the peer need not wait for its SETUP (draft 18 10.3); before that draft it does. */
+  readonly pipelines?: boolean | undefined;
   readonly on: PeerEvents;
 }
 
@@ -63,6 +66,9 @@ export class Peer {
   readonly #setup: SetupOptions | undefined;
   #peerSetup: SetupOptions = {};
   #early: Message[] = [];
+  /** Answers that have overtaken the peer's SETUP. */
+  #overtook: Message[] = [];
+  readonly #pipelines: boolean;
   #isReady = false;
   #closed = false;
   #wentAway = false;
@@ -70,7 +76,7 @@ export class Peer {
   readonly #late: NodeJS.Timeout;
   #leaving: NodeJS.Timeout | undefined;
 
-  constructor({ transport, side, setup, on }: PeerOptions) {
+  constructor({ transport, side, setup, pipelines, on }: PeerOptions) {
     this.transport = transport;
     // Draft 14 has no name for transports: who says nothing speaks that, or says so in SETUP.
     this.draft = draftOf(transport.protocol) ?? draft14;
@@ -78,6 +84,7 @@ export class Peer {
     this.#on = on;
     this.#setup = setup;
     const { draft } = this;
+    this.#pipelines = pipelines === true && draft.ownStream === "all";
     const guard = (run: () => void) => this.#guard(run);
     const send = (message: Message) => this.#send(message);
     const finish = (id: number) => this.#carriage.finish(id);
@@ -98,6 +105,7 @@ export class Peer {
     });
     this.#late = setTimeout(() => this.close("controlTimeout", "no SETUP came in time"), setupMs);
     if (side === "client" || draft.ownStream === "all") this.#carriage.setup(this.#options());
+    if (this.#pipelines) this.#asking.begin(undefined);
     transport.serve({
       bi: (stream) => this.#guard(() => this.#carriage.bi(stream)),
       uni: (stream) => this.#guard(() => this.#carriage.uni(stream)),
@@ -209,7 +217,7 @@ export class Peer {
 
   #send(message: Message): void {
     if (this.#closed) return;
-    if (this.#isReady) this.#carriage.send(message);
+    if (this.#isReady || this.#pipelines) this.#carriage.send(message);
     else this.#early.push(message);
   }
 
@@ -236,6 +244,7 @@ export class Peer {
     if (!this.#isReady) {
       const own = this.draft.ownStream === "all";
       const expected = own ? "setup" : this.#side === "server" ? "client-setup" : "server-setup";
+      if (message.type !== expected && this.#pipelines && this.#overtook.push(message) <= maxOvertook) return;
       if (message.type !== expected)
         throw new Violation("protocolViolation", `The first message is ${message.type}`);
       return this.#begin((message as Message & { options: SetupOptions }).options);
@@ -303,6 +312,7 @@ export class Peer {
     this.#asking.begin(options.maxRequestId);
     // Before requests that are here already: who hears them may be chosen only now.
     this.#on.ready?.(this);
+    for (const message of this.#overtook.splice(0)) this.#take(message);
     this.#carriage.begin();
   }
 

@@ -13,6 +13,7 @@ import type {
   FetchAsked,
   FetchReply,
   GroupSink,
+  Outgoing,
   Refused,
   StatusAsked,
   SubscribeAsked,
@@ -33,6 +34,9 @@ const orphanMs = 1_000;
 
 /** What of a session tracks are taken through. */
 export type Source = Pick<Peer, "subscribe" | "fetch" | "closed" | "leaving" | "draft">;
+
+/** What of a session tracks are pushed through. */
+export type Pushes = Pick<Peer, "publish" | "closed">;
 
 /** Where a track can be taken from. */
 export interface Way {
@@ -263,25 +267,44 @@ export class Track {
       if (hops !== undefined && hops <= this.#distance) return asked.reject(noNearer);
       const { filter } = asked.params;
       const { start, largest } = this.#startOf(filter);
-      const reader = new Reader({
-        outgoing: asked.accept({ largest }),
-        start,
-        endGroup: filter?.from === "absolute" ? filter.endGroup : undefined,
-        queuedBytes: this.#limits.queuedBytes,
-        count: this.#limits.count,
-        hops,
-        left: () => {
-          this.#readers.delete(reader);
-          this.#leave();
-        },
-      });
-      this.#readers.add(reader);
-      clearTimeout(this.#linger);
-      this.#limits.count?.("subscriptions", 1);
-      reader.watch(right);
-      for (const run of this.#runs) reader.catchUp(run);
-      if (this.#ended) reader.done(this.#ended.code, this.#ended.reason);
+      const endGroup = filter?.from === "absolute" ? filter.endGroup : undefined;
+      this.#read(asked.accept({ largest }), { start, endGroup, right, hops });
     });
+  }
+
+  /** From the current group on, without being asked for it; the `place` among all that are pushed says what goes first. */
+  push(peer: Pushes, right: Right, place: number): void {
+    if (this.#waiting || this.#refused || this.#ended || peer.closed) return;
+    const { start, largest } = this.#startOf({ from: "largest object" });
+    const { outgoing } = peer.publish(this.#name, { forward: true, ...(largest && { largest }) });
+    outgoing.update({ priority: place });
+    this.#read(outgoing, { start, endGroup: undefined, right, hops: undefined });
+  }
+
+  #read(
+    outgoing: Outgoing,
+    options: {
+      readonly start: Location;
+      readonly endGroup: number | undefined;
+      readonly right: Right;
+      readonly hops: number | undefined;
+    },
+  ): void {
+    const { queuedBytes, count } = this.#limits;
+    const reader = new Reader({
+      ...options,
+      ...{ outgoing, queuedBytes, count },
+      left: () => {
+        this.#readers.delete(reader);
+        this.#leave();
+      },
+    });
+    this.#readers.add(reader);
+    clearTimeout(this.#linger);
+    this.#limits.count?.("subscriptions", 1);
+    reader.watch(options.right);
+    for (const run of this.#runs) reader.catchUp(run);
+    if (this.#ended) reader.done(this.#ended.code, this.#ended.reason);
   }
 
   status(asked: StatusAsked): void {

@@ -96,6 +96,16 @@ describe("Media over QUIC", () => {
     for (const other of others) other.close();
   });
 
+  test("brings the tracks that a session's address names with the session, from the current group on", async () => {
+    const viewer = await MoqViewer.open(way, `/${uid}?push=${uid}/audio.0/source.0`, "moqt-18");
+    viewers.push(viewer);
+    for (const name of ["audio.0", "source.0"]) {
+      await viewer.until(() => (viewer.tracks.get(name)?.[0]?.objects.length ?? 0) > 5);
+      expect(viewer.tracks.get(name)![0]!.objects[0]!.object).toBe(0);
+    }
+    viewer.close();
+  });
+
   test.for(["moqt-14", "moqt-16", "moqt-18", "moqt-19"])(
     "answers a joining FETCH with the group before, and what is not there with the defined code, in %s",
     async (protocol) => {
@@ -142,6 +152,12 @@ describe("Media over QUIC", () => {
       nobody.subscribe(uid, "source.0");
       await nobody.until(() => nobody.refused.has("source.0"));
       expect(nobody.refused.get("source.0")).toBe(requestErrors.unauthorized);
+
+      const hopeful = await MoqViewer.open(way, `/?push=${uid}/source.0`, "moqt-18");
+      viewers.push(hopeful);
+      hopeful.subscribe(uid, "audio.0");
+      await hopeful.until(() => hopeful.refused.has("audio.0"));
+      expect([...hopeful.tracks.keys()]).toEqual(["audio.0"]);
 
       const token = await tokenFor(uid);
       const inPath = await open(`/${token}`);

@@ -37,7 +37,7 @@ export interface Group {
   state: "growing" | "whole" | "cut";
 }
 
-/** A client without a browser that remembers what it got of each track, and wakes whoever waits for it. */
+/** A client without a browser that remembers what it got of each track, also of those that it is sent unasked, and wakes whoever waits for it. */
 export class MoqViewer {
   readonly peer: Peer;
   readonly tracks = new Map<string, Group[]>();
@@ -58,6 +58,7 @@ export class MoqViewer {
           this.sentTo = uri;
           this.#wake();
         },
+        publish: ({ track, accept }) => void accept(this.into(track.name)),
         closed: (how) => {
           this.closed = how;
           this.#wake();

@@ -3,7 +3,7 @@ import { draft18 } from "../../../services/moq/codec/drafts.ts";
 import type { Message, Params } from "../../../services/moq/codec/messages.ts";
 import { DataReader, type StreamObject } from "../../../services/moq/codec/objects.ts";
 import { cutShort, joined, Reader } from "../../../services/moq/codec/wire.ts";
-import { type Call, dial } from "./dial.ts";
+import { type Call, type Dialled, dial } from "./dial.ts";
 
 /** What comes of one subscription. */
 export interface TrackEvents {
@@ -41,6 +41,10 @@ export interface MoqClient {
   onLeave: ((address: string | undefined) => void) | undefined;
 }
 
+/** A track that was to come with the session is asked for when it has not come so soon after that. */
+const PUSH_MS = 150;
+/** One that nobody takes by then is not wanted. */
+const UNTAKEN_MS = 1_000;
 /** Streams that break may do so a moment before the session is known to be lost. */
 const LOSS_MS = 20;
 /** What `dial` offers to speak. */
@@ -49,12 +53,12 @@ const setupStream = 0x2f00;
 
 /** Opens a session with a relay. Rejects when there is none within `withinMs`. */
 export async function connectMoq(call: Call, withinMs: number): Promise<MoqClient> {
-  const transport = dial(call);
+  const { transport, wants } = dial(call);
   transport.closed.catch(() => {});
   const late = setTimeout(() => transport.close(), withinMs);
   try {
     await transport.ready;
-    return new Client(transport, call.way.namespace);
+    return new Client({ transport, wants, namespace: call.way.namespace });
   } catch (error) {
     transport.close();
     throw error;
@@ -75,6 +79,13 @@ interface Subscribed {
   alias?: number;
 }
 
+/** A track that the relay sends without having been asked on this session. */
+interface Pushed {
+  /** Returns its end. */
+  readonly take: (one: Subscribed, params: Params) => () => void;
+  readonly refuse: () => void;
+}
+
 class Client implements MoqClient {
   readonly #transport: WebTransport;
   readonly #namespace: string;
@@ -83,13 +94,17 @@ class Client implements MoqClient {
   /** Streams that came before the answer that says whose they are. */
   #orphans: { readonly alias: number; readonly adopt: (to: Subscribed) => void }[] = [];
   readonly #fetches = new Map<number, FetchEvents>();
+  /** Tracks that were to come with the session, and of which nobody has them yet: what came, and who waits for it. */
+  readonly #coming: Map<string, { pushed?: Pushed; taker?: (pushed: Pushed) => void }>;
   #nextId = 0;
   #closed = false;
   onLost: MoqClient["onLost"];
   onLeave: MoqClient["onLeave"];
 
-  constructor(transport: WebTransport, namespace: string) {
+  constructor({ transport, wants, namespace }: Dialled & { readonly namespace: string }) {
     this.#transport = transport;
+    this.#coming = new Map(wants.map((name) => [name, {}]));
+    setTimeout(() => this.#refuseRest(), UNTAKEN_MS);
     this.#namespace = namespace;
     transport.closed.then(
       ({ reason }) => this.#lost(reason || "the relay closed the session"),
@@ -98,37 +113,56 @@ class Client implements MoqClient {
     const lost = (error: unknown) => this.#lost(String(error));
     this.#setUp().catch(lost);
     this.#accept().catch(lost);
+    this.#acceptRequests().catch(lost);
   }
 
   subscribe(name: string, params: Params, events: TrackEvents): () => void {
     const one: Subscribed = { events };
     this.#subscribed.add(one);
-    const leave = () => {
-      if (!this.#subscribed.delete(one)) return false;
-      if (one.alias !== undefined) this.#aliases.delete(one.alias);
-      return true;
-    };
+    const leave = () => this.#leave(one);
     const track = { namespace: [this.#namespace], name };
-    const end = this.#ask("subscribe", (id) => ({ type: "subscribe", id, track, params }), {
-      answer: (message) => {
-        if (!this.#subscribed.has(one)) return;
-        if (message.type === "subscribe-ok") this.#know(one, message.alias);
-        else if (message.type === "request-error") {
-          leave();
-          events.refused(message.code, message.reason);
-        } else if (message.type === "publish-done") {
-          // Its last groups may still be under way.
-          this.#subscribed.delete(one);
-          events.done(message.code);
-        }
-      },
-      over: () => {
-        if (leave()) events.refused(0, `${name} was taken back`);
-      },
-    });
+    const ask = () =>
+      this.#ask("subscribe", (id) => ({ type: "subscribe", id, track, params }), {
+        answer: (message) => {
+          if (message.type === "subscribe-ok" && this.#subscribed.has(one)) this.#know(one, message.alias);
+          else this.#heard(one, message);
+        },
+        over: () => {
+          if (leave()) events.refused(0, `${name} was taken back`);
+        },
+      });
+    const coming = params.filter?.from === "largest object" ? this.#coming.get(name) : undefined;
+    let end = coming ? () => this.#coming.delete(name) : ask();
+    if (coming) {
+      const late = setTimeout(() => {
+        if (!this.#coming.delete(name)) return;
+        if (this.#subscribed.has(one)) end = ask();
+      }, PUSH_MS);
+      coming.taker = (pushed) => {
+        clearTimeout(late);
+        this.#coming.delete(name);
+        end = pushed.take(one, params);
+      };
+      if (coming.pushed) coming.taker(coming.pushed);
+    }
     return () => {
       if (leave()) end();
     };
+  }
+
+  /** What the relay says of a subscription after its beginning. */
+  #heard(one: Subscribed, message: Message): void {
+    if (message.type === "request-error") {
+      if (this.#leave(one)) one.events.refused(message.code, message.reason);
+    } else if (message.type === "publish-done" && this.#subscribed.delete(one))
+      // Its last groups may still be under way.
+      one.events.done(message.code);
+  }
+
+  #leave(one: Subscribed): boolean {
+    if (!this.#subscribed.delete(one)) return false;
+    if (one.alias !== undefined) this.#aliases.delete(one.alias);
+    return true;
   }
 
   fetch(name: string, group: number, events: FetchEvents): () => void {
@@ -234,6 +268,64 @@ class Client implements MoqClient {
     for (const { adopt } of mine) adopt(one);
   }
 
+  async #acceptRequests(): Promise<void> {
+    for await (const stream of chunksOf(this.#transport.incomingBidirectionalStreams))
+      void this.#hear(stream);
+  }
+
+  /** A request of the relay, which can only be a track that it sends. */
+  async #hear({ readable, writable }: WebTransportBidirectionalStream): Promise<void> {
+    const writer = writable.getWriter();
+    const source = readable.getReader();
+    const end = () => {
+      writer.abort().catch(() => {});
+      source.cancel().catch(() => {});
+    };
+    const say = (message: Message) => void writer.write(encodeMessage(draft, message)).catch(() => {});
+    const reader = new ControlReader(draft);
+    let taken: Subscribed | undefined;
+    const come = ({ id, alias, track }: Extract<Message, { type: "publish" }>) => {
+      const pushed: Pushed = {
+        take: (one, { priority }) => {
+          taken = one;
+          this.#know(one, alias);
+          say({ type: "request-ok", id, of: "publish", params: { forward: true, priority } });
+          return end;
+        },
+        refuse: () => {
+          this.#orphans = this.#orphans.filter((orphan) => orphan.alias !== alias);
+          end();
+        },
+      };
+      const coming = this.#coming.get(track.name);
+      if (!coming) pushed.refuse();
+      else if (coming.taker) coming.taker(pushed);
+      else coming.pushed = pushed;
+    };
+    try {
+      for (;;) {
+        const { done, value } = await source.read();
+        if (done) break;
+        for (const message of reader.push(value))
+          if (message.type === "publish") come(message);
+          else if (taken) this.#heard(taken, message);
+      }
+    } catch {
+      // As for what was asked: where all of the session goes, that is the loss.
+      await new Promise((resolve) => setTimeout(resolve, LOSS_MS));
+    }
+    if (taken && !this.#closed && this.#leave(taken)) taken.events.refused(0, "it was taken back");
+  }
+
+  /** What came for nobody is not wanted. */
+  #refuseRest(): void {
+    for (const [name, { pushed, taker }] of this.#coming) {
+      if (taker) continue;
+      this.#coming.delete(name);
+      pushed?.refuse();
+    }
+  }
+
   async #accept(): Promise<void> {
     for await (const stream of chunksOf(this.#transport.incomingUnidirectionalStreams))
       void this.#read(stream);
@@ -294,7 +386,7 @@ class Client implements MoqClient {
           group = known.events.group(header.group);
           return;
         }
-        unwanted = ![...this.#subscribed].some(({ alias }) => alias === undefined);
+        unwanted = this.#coming.size === 0 && ![...this.#subscribed].some(({ alias }) => alias === undefined);
         if (unwanted) return;
         early = [];
         this.#orphans.push({

@@ -29,13 +29,21 @@ export interface Call {
   readonly elsewhere?: string | undefined;
   /** Names the viewer to the relay. */
   readonly session: string;
+  /** Names of tracks that are to come with the session; the first of them first. */
+  readonly wants?: readonly string[] | undefined;
+}
+
+/** A session as it is opened, and the tracks that it was asked to bring. */
+export interface Dialled {
+  readonly transport: WebTransport;
+  readonly wants: readonly string[];
 }
 
 /** A session that was opened before the player was here. */
-interface Early {
+interface Early extends Dialled {
   readonly session: string;
+  /** Without what it is to bring. */
   readonly address: string;
-  readonly transport: WebTransport;
 }
 
 declare global {
@@ -43,19 +51,18 @@ declare global {
 }
 
 /** Opens a session, or takes the one that was opened with the page. */
-export function dial(call: Call): WebTransport {
-  const address = addressOf(call);
+export function dial(call: Call): Dialled {
   const early = globalThis.sluiceEarly;
-  if (early?.address !== address) return open(address, call.way);
+  if (early?.address !== addressOf(call)) return open(call);
   globalThis.sluiceEarly = undefined;
-  return early.transport;
+  return early;
 }
 
 /** Opens a session for a player that is on its way to this page. */
 export function dialEarly(call: Call): void {
-  const address = addressOf(call);
-  const transport = open(address, call.way);
-  const early: Early = { session: call.session, address, transport };
+  const dialled = open(call);
+  const { transport } = dialled;
+  const early: Early = { ...dialled, session: call.session, address: addressOf(call) };
   globalThis.sluiceEarly = early;
   // Whoever takes it looks for himself.
   for (const one of [transport.ready, transport.closed]) one.catch(() => {});
@@ -77,18 +84,26 @@ export function sessionName(): string {
   return globalThis.sluiceEarly?.session ?? newSession();
 }
 
-function open(address: string, { hashes }: Way): WebTransport {
-  return new WebTransport(address, {
+function open(call: Call): Dialled {
+  const { way, wants = [] } = call;
+  const { hashes, namespace } = way;
+  const url = new URL(addressOf(call));
+  // See `wantedOf` in `services/moq/serve.ts`.
+  if (wants.length > 0) url.searchParams.set("push", [namespace, ...wants].join("/"));
+  const transport = new WebTransport(url.href, {
     protocols: [PROTOCOL],
     ...(hashes.length > 0 && {
       serverCertificateHashes: hashes.map((hash) => ({ algorithm: "sha-256", value: fromBase64(hash) })),
     }),
   } as WebTransportOptions);
+  return { transport, wants };
 }
 
 function addressOf({ base, way, elsewhere, session }: Call): string {
   const { hostname, pathname } = new URL(base, location.href);
   const url = new URL(elsewhere ?? `https://${hostname}:${way.port}${pathname}`);
+  // Of one that told where to go on.
+  url.searchParams.delete("push");
   // A page can set no header of a session, and no cache sees its address.
   url.searchParams.set("CMCD", `sid="${session}"`);
   return url.href;

@@ -1,10 +1,11 @@
 import type { Engine, EngineOptions } from "../engine.ts";
 import { AUTO, type Quality, qualityFor, SOUND_ALONE } from "../quality.ts";
-import { type Catalog, type MoqTrack, readCatalog } from "./catalog.ts";
+import type { Catalog, MoqTrack } from "./catalog.ts";
 import type { MoqClient } from "./client.ts";
 import { Lanes, TRACK_ENDED } from "./lanes.ts";
 import { Line, type Loss, type Reconnect } from "./line.ts";
 import { Media } from "./media.ts";
+import { catalogOf, firstOf } from "./opening.ts";
 import { Pace, pastHole, Standstill } from "./pace.ts";
 import { Past, Replay } from "./replay.ts";
 import { Rungs } from "./rungs.ts";
@@ -30,7 +31,7 @@ export interface Prepared {
 /** Makes the decoders ready for what `catalog` names; `choice` is a quality's name or `AUTO`. */
 export function prepareMoq(video: HTMLVideoElement, catalog: string | undefined, choice: string): Prepared {
   const [media, rungs] = [new Media(video), new Rungs(choice)];
-  const known = catalog === undefined ? undefined : read(catalog);
+  const known = catalog === undefined ? undefined : catalogOf(catalog);
   if (known && !known.complete && !known.unshown)
     media.open(firstOf(known, rungs.wanted(known, pixelsOf(video))));
   return { media, rungs, catalog: known };
@@ -50,19 +51,8 @@ export function openMoq(options: EngineOptions, client: MoqClient, on: MoqOption
   return new MoqEngine(options, client, on);
 }
 
-/** Undefined for what cannot be read. */
-function read(text: string): Catalog | undefined {
-  try {
-    return readCatalog(text, (type) => MediaSource.isTypeSupported(type));
-  } catch {
-    return undefined;
-  }
-}
-
-const pixelsOf = (video: HTMLVideoElement) => video.clientHeight * devicePixelRatio;
-
-const firstOf = ({ audio }: Catalog, picture: MoqTrack | undefined): MoqTrack[] =>
-  [picture, audio[0]].filter((track) => track !== undefined);
+/** Height of what the element shows, in pixels of the screen; 0 while that is not known. */
+export const pixelsOf = (video: HTMLVideoElement) => video.clientHeight * devicePixelRatio;
 
 class MoqEngine implements Engine {
   readonly name = "Media over QUIC";
@@ -132,7 +122,7 @@ class MoqEngine implements Engine {
     this.#media.onFailed = (message) => this.#fail(message);
     // What is asked for comes while the browser opens the source.
     this.#subscribeCatalog();
-    const known = prepared?.catalog ?? (catalog === undefined ? undefined : read(catalog));
+    const known = prepared?.catalog ?? (catalog === undefined ? undefined : catalogOf(catalog));
     if (known) this.#onCatalog(known);
     // The first picture waits for no timer.
     this.#media.onStep = () => this.#pace.started || this.#look();
@@ -279,7 +269,7 @@ class MoqEngine implements Engine {
         group: () => ({
           object: ({ payload }) => {
             if (!isCurrent() || this.#over) return;
-            const catalog = read(new TextDecoder().decode(payload));
+            const catalog = catalogOf(new TextDecoder().decode(payload));
             if (catalog) this.#onCatalog(catalog);
             else this.#fail("the catalog cannot be read");
           },
