@@ -1,6 +1,7 @@
 import { z } from "../../lib/schema.ts";
 import { hashPassword, passwordIs, passwordSetting, weakness } from "../login/password.ts";
-import { dashboardActor, dashboardUrl, endSessions, makeLink } from "../login/sessions.ts";
+import { dashboardActor, dashboardUrl, makeLink } from "../login/sessions.ts";
+import { removePass } from "../store/passes.ts";
 import { type Call, call, codes, type Deps, type Refusal } from "./call.ts";
 import { nothing } from "./inputs.ts";
 
@@ -30,8 +31,8 @@ export function adminCalls({ records, urls }: Deps): readonly Call[] {
         await records.write(async (tx) => {
           await tx.set(passwordSetting, hash);
           await tx.audit(actor, "password.set", "admin");
+          await removePass(tx, { kind: "session", sha256: undefined });
         });
-        await endSessions(records, "all");
         return { status: 204, behind: [] };
       },
     }),

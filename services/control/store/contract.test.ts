@@ -6,7 +6,7 @@ import type { Fact } from "../../live/events.ts";
 import { noSums, type Tally } from "../../live/tally.ts";
 import { newInput } from "../resources.ts";
 import { applyFacts } from "./facts.ts";
-import { addKey, editVideo, keepPolicies, removeKey, revoke } from "./grants.ts";
+import { addClip, addKey, announceClip, editVideo, keepPolicies, removeKey, revoke } from "./grants.ts";
 import type { Change } from "./inputs.ts";
 import { putEndpoint, removeEndpoint, replay, settle } from "./outbox.ts";
 import type { Records } from "./records.ts";
@@ -130,6 +130,28 @@ onEachStore((store) => {
         gate: [{ uid: "video:v1", requireSignedURLs: true, allowedOrigins: ["a.example"] }],
       },
     });
+  });
+
+  test("a clip of a video whose live input goes while it is copied is protected as that video", async () => {
+    const other = "b".repeat(32);
+    for (const uid of [input, other])
+      await records.write((tx) => tx.create(uid, newInput({ recording: { requireSignedURLs: true } })));
+    await tell(onAir("v1"), onAir("v2", other));
+    const [first, second] = [(await records.video("v1"))!, (await records.video("v2"))!];
+    await records.write((tx) => announceClip(tx, first, "c1"));
+    await records.write(async (tx) => {
+      await keepPolicies(tx, input, (await tx.find(input))!.recording);
+      await tx.remove(input);
+    });
+    const clip = async (source: typeof first, uid: string) => {
+      await records.write((tx) => addClip(tx, source, { uid, seconds: 1, bytes: 1 }));
+      return (await records.video(uid))?.require_signed_urls;
+    };
+    expect([await clip(first, "c1"), await clip(second, "c2")]).toEqual([1, null]);
+    expect(changes.at(-2)?.set.gate).toMatchObject([{ uid: "video:c1", requireSignedURLs: true }]);
+    // Nothing says any more what protected it.
+    await records.write((tx) => tx.remove(other));
+    expect(await clip({ ...second, uid: "gone" }, "c3")).toBe(1);
   });
 
   test("videos are found by input, name, creator, moment and part of their name", async () => {

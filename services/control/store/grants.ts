@@ -120,8 +120,16 @@ export async function addClip(
   values: Pick<VideoRow, "uid"> & Updateable<VideoRow>,
 ): Promise<Selectable<VideoRow>> {
   const at = now();
+  // It was copied for a while: what protects the video may have become its own meanwhile, or have gone with it.
+  const present = await inputs.tx
+    .selectFrom("videos")
+    .selectAll()
+    .where("uid", "=", source.uid)
+    .executeTakeFirst();
+  const { require_signed_urls: own } = present ?? source;
   const row = {
-    ...source,
+    ...(present ?? source),
+    require_signed_urls: own ?? ((await inputs.find(source.live_input)) ? null : 1),
     ...{ state: "ready", recorded: 1, started: at, ended: at, modified: at },
     ...{ meta: null, thumbnail_ppm: null, public_details: null, clipped_from: source.uid },
     ...values,
