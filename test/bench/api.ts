@@ -49,11 +49,12 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
         ]),
       );
     // Asked for at the beginning too, because the delays of the event loop are those since they were last asked for.
-    const before = { figures: await scrape(sluice.ready.metrics), used: usage() };
+    const before = { figures: figuresOf(await scrape(sluice.ready.metrics), "control"), used: usage() };
     const beganMs = performance.now();
     const { timed, ownDelayMs } = await load({ ...order, seconds });
     const tookSeconds = (performance.now() - beganMs) / 1_000;
-    const after = { figures: await scrape(sluice.ready.metrics), used: usage() };
+    const afterText = await scrape(sluice.ready.metrics);
+    const after = { figures: figuresOf(afterText, "control"), used: usage() };
     const shares = Object.entries(after.used).map(([who, { cpu, waited }]) => {
       const was = before.used[who]!;
       const percent = (spent: number) => (spent / tookSeconds) * 100;
@@ -63,10 +64,9 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
     const all = figures(timed);
     const each = kinds.map(({ name }) => [name, figures(timed.filter((one) => one.name === name))] as const);
     const server = served(before.figures, after.figures);
-    const loop = {
-      p50: after.figures.get("nodejs_eventloop_lag_p50_seconds")! * 1_000,
-      p99: after.figures.get("nodejs_eventloop_lag_p99_seconds")! * 1_000,
-      max: after.figures.get("nodejs_eventloop_lag_max_seconds")! * 1_000,
+    const loops = {
+      control: loopOf(after.figures),
+      origin: loopOf(figuresOf(afterText, "origin")),
     };
     const showDelay = (delay: { p50: number; p99: number }) =>
       `p50 ${delay.p50.toFixed(1)}, p99 ${delay.p99.toFixed(1)} ms`;
@@ -83,7 +83,13 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
           "the same in control itself",
           `${(server.within * 100).toFixed(2)} % within 20 ms, 99 % within ${server.p99Ms} ms`,
         ],
-        ["control's event loop, in steps of 10 ms", `${showDelay(loop)}, at most ${loop.max.toFixed(1)} ms`],
+        ...Object.entries(loops).map(
+          ([role, loop]) =>
+            [
+              `${role}'s event loop, in steps of 10 ms`,
+              `${showDelay(loop)}, at most ${loop.max.toFixed(1)} ms`,
+            ] as const,
+        ),
         ["the bench's own event loop is late by", showDelay(ownDelayMs)],
         ...shares.map(
           ({ who, cpu, waited }) =>
@@ -95,7 +101,7 @@ export async function api({ seconds = 30 }: BenchOptions): Promise<Report> {
       ],
       figures: {
         ...{ seconds, perSecond, broadcasts, failed, all, each: Object.fromEntries(each) },
-        ...{ server, loop, ownDelayMs, shares },
+        ...{ server, loops, ownDelayMs, shares },
       },
     };
   } finally {
@@ -118,16 +124,24 @@ function figures(timed: readonly Timed[]) {
   return { ...spread(ms), p99: sorted[Math.min(sorted.length - 1, Math.floor(0.99 * sorted.length))]! };
 }
 
-/** The figures of control: by their names, buckets with their upper bounds. */
-async function scrape(metrics: string): Promise<ReadonlyMap<string, number>> {
-  const text = await (await fetch(`${metrics}/metrics`)).text();
+async function scrape(metrics: string): Promise<string> {
+  return (await fetch(`${metrics}/metrics`)).text();
+}
+
+/** The figures of a role: by their names, buckets with their upper bounds. */
+function figuresOf(text: string, role: string): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   for (const [, name, labels = "", value] of text.matchAll(/^(\w+)\{(.*)\} (\S+)$/gm)) {
-    if (!labels.includes('role="control"')) continue;
+    if (!labels.includes(`role="${role}"`)) continue;
     const le = /\ble="([^"]+)"/.exec(labels)?.[1];
     found.set(le === undefined ? name! : `${name} ${le}`, Number(value));
   }
   return found;
+}
+
+function loopOf(figures: ReadonlyMap<string, number>) {
+  const ms = (of: string) => figures.get(`nodejs_eventloop_lag_${of}_seconds`)! * 1_000;
+  return { p50: ms("p50"), p99: ms("p99"), max: ms("max") };
 }
 
 /** How long requests took inside control between two looks, as well as its buckets tell. */
