@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { constants, setPriority } from "node:os";
 import { join } from "node:path";
-import { type MessagePort, parentPort } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../lib/errors.ts";
 import type { Stretch } from "../live/recordings.ts";
 import { planClip } from "./clip.ts";
@@ -12,8 +13,16 @@ import { keepPlan, keptPlan } from "./plans.ts";
 // The thread on which movies are planned, one after the other.
 
 const port = parentPort as MessagePort;
+if ((workerData as { quiet?: boolean } | null)?.quiet) {
+  try {
+    // On Linux this is of a thread, elsewhere of all of them.
+    if (process.platform === "linux") setPriority(0, constants.priority.PRIORITY_LOW);
+  } catch {
+    // It rests all the more between its plans.
+  }
+}
 
-port.on("message", ({ id, video, folder, stretch, clip }: MovieTask) => {
+port.on("message", ({ id, video, folder, stretch, clip, quiet }: MovieTask) => {
   try {
     const path = join(folder, "journal");
     const journal = existsSync(path) ? readFileSync(path) : undefined;
@@ -23,7 +32,7 @@ port.on("message", ({ id, video, folder, stretch, clip }: MovieTask) => {
       return port.postMessage({ id, plan } satisfies MovieAnswer);
     }
     const plan = journal && planned(folder, journal, stretch);
-    if (!plan) return port.postMessage({ id, plan: undefined } satisfies MovieAnswer);
+    if (!plan || quiet) return port.postMessage({ id, plan: undefined } satisfies MovieAnswer);
     // Its index says where every sample is and how long: what has the same index is the same.
     const etag = `"${createHash("sha256").update(video).update(plan.head).digest("base64url").slice(0, 22)}"`;
     port.postMessage({ id, plan: { ...plan, etag } } satisfies MovieAnswer);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -352,6 +352,30 @@ test("the plan of a recording that is over stays beside it, and counts for that 
   recorder = await openRecorder();
   expect(Buffer.compare(await bytesOf((await recorder.movie(video))!), whole)).toBe(0);
   expect(Buffer.compare(readFileSync(join(place, planName)), file)).toBe(0);
+});
+
+test("recordings whose plans are of another version are planned anew after a start, before anybody asks", async () => {
+  await record([{ at: 0, source: { gop: 2, seconds: 8, audio: 48_000 } }]);
+  const place = join(folder, video);
+  await expect.poll(() => readdirSync(place), { timeout: 30_000 }).toContain(planName);
+  const plan = readFileSync(join(place, planName));
+  await recorder.close();
+  // One of a version that does not count, and beside it a recording that has none and one that cannot be read.
+  const [other, odd] = ["1".repeat(32), "2".repeat(32)];
+  cpSync(place, join(folder, other), { recursive: true });
+  rmSync(join(folder, other, planName));
+  mkdirSync(join(folder, odd));
+  writeFileSync(join(folder, odd, "journal"), "nothing");
+  writeFileSync(join(place, planName), Buffer.concat([Buffer.of(0, 0, 0, 0), plan.subarray(4)]));
+  const version = () => readFileSync(join(place, planName)).readUInt32BE();
+  expect(version()).toBe(0);
+  recorder = await openRecorder({ planAfterMs: 0 });
+  recorder.unfinished();
+  await expect.poll(version, { timeout: 30_000 }).toBe(plan.readUInt32BE());
+  await expect.poll(() => readdirSync(join(folder, other)), { timeout: 30_000 }).toContain(planName);
+  expect(keptPlan(place, readFileSync(join(place, "journal")))).toEqual(
+    planMovie(readFileSync(join(place, "journal"))),
+  );
 });
 
 test("what is not recorded has no movie, and what was removed has none any more", async () => {

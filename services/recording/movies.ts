@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../lib/errors.ts";
+import { pause } from "../lib/retry.ts";
 import type { Movie, Stretch } from "../live/recordings.ts";
 import { firstOf } from "../packager/search.ts";
 import type { ClipPlan } from "./clip.ts";
@@ -13,6 +15,8 @@ export interface MovieTask {
   readonly folder: string;
   readonly stretch: Stretch | undefined;
   readonly clip?: string | undefined;
+  /** It is to be kept beside the recording, and nobody waits for it. */
+  readonly quiet?: boolean;
 }
 export type MovieAnswer =
   | { readonly id: number; readonly plan: TaggedPlan | ClipPlan | undefined }
@@ -25,6 +29,8 @@ const maxKeptBytes = 64 << 20;
 /** Reads of this disk for all movies together: the threads that read also serve those who watch live. */
 const readsAtOnce = 2;
 const readyMs = 3_000;
+/** What is planned for nobody takes a tenth of a thread. */
+const restShare = 9;
 /** What ends with others has its plan when they have ended, too. */
 const prepareMs = 2_000;
 
@@ -38,6 +44,9 @@ export class Movies {
   #tasks = 0;
   #closed = false;
   #worker: Worker | undefined;
+  /** That of what nobody has asked for. */
+  #quiet: Worker | undefined;
+  readonly #stop = new AbortController();
   readonly #ready: NodeJS.Timeout;
 
   /** `place` says where the files of a recording are. */
@@ -74,6 +83,32 @@ export class Movies {
     }, prepareMs).unref();
   }
 
+  /**
+   * Plans recordings that nobody has asked for, one after the other, on a thread that runs where nothing else wants to: after an
+   * upgrade whoever asks finds them planned. Ends when all are.
+   */
+  async catchUp(videos: AsyncIterable<string>): Promise<void> {
+    let worker: Worker | undefined;
+    try {
+      for await (const video of videos) {
+        if (this.#closed) return;
+        worker ??= new Worker(new URL("./movie-thread.ts", import.meta.url), { workerData: { quiet: true } });
+        this.#quiet = worker;
+        worker.unref();
+        const fromMs = performance.now();
+        const { folder } = this.#place(video);
+        const answered = once(worker, "message", { signal: this.#stop.signal });
+        worker.postMessage({ id: 0, video, folder, stretch: undefined, quiet: true } satisfies MovieTask);
+        await answered;
+        await pause(restShare * (performance.now() - fromMs), this.#stop.signal);
+      }
+    } catch {
+      // A journal that cannot be read costs whoever asks for it a while; the next start goes on with the others.
+    } finally {
+      await worker?.terminate();
+    }
+  }
+
   /** How a stretch of this video becomes the recording `clip`. Undefined where nothing is recorded there. */
   async clip(video: string, stretch: Stretch, clip: string): Promise<ClipPlan | undefined> {
     return (await this.#plan({ video, stretch, clip })) as ClipPlan | undefined;
@@ -86,8 +121,9 @@ export class Movies {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#stop.abort();
     clearTimeout(this.#ready);
-    await this.#worker?.terminate();
+    await Promise.all([this.#worker?.terminate(), this.#quiet?.terminate()]);
   }
 
   #keep(key: string, plan: TaggedPlan): void {

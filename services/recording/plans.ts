@@ -1,4 +1,5 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { crc32 } from "node:zlib";
@@ -24,6 +25,23 @@ export function keepPlan(folder: string, journal: Uint8Array, plan: MoviePlan): 
   const fresh = join(folder, freshPlanName);
   writeFileSync(fresh, Buffer.concat([head, body]), { mode: 0o600 });
   renameSync(fresh, join(folder, planName));
+}
+
+/** Whether a plan that counts seems to be beside this recording, from its head alone. */
+export async function isPlanned(folder: string): Promise<boolean> {
+  try {
+    const plan = await open(join(folder, planName));
+    try {
+      const { buffer, bytesRead } = await plan.read(Buffer.alloc(headBytes), 0, headBytes, 0);
+      if (bytesRead < headBytes || buffer.readUInt32BE() !== version) return false;
+      const journal = await stat(join(folder, "journal"));
+      return buffer.readUInt32BE(4) === journal.size;
+    } finally {
+      await plan.close();
+    }
+  } catch {
+    return false;
+  }
 }
 
 /** The plan that was kept of this very journal; undefined where there is none that is whole. */

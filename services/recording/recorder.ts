@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
-import { mkdir, readFile, rename, rm, statfs } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../lib/errors.ts";
@@ -24,6 +24,7 @@ import { type Contents, contentsOf } from "./contents.ts";
 import { disk } from "./files.ts";
 import { Forwarder } from "./forwarder.ts";
 import { Movies } from "./movies.ts";
+import { isPlanned } from "./plans.ts";
 import { markerOf, mendedMarkOf, type Place } from "./read.ts";
 import { beginOf, hasMedia, readRecording, truncateRecording } from "./recovery.ts";
 import { indexed } from "./reindex.ts";
@@ -63,6 +64,8 @@ export interface RecorderOptions {
   readonly mended?: (found: FoundRecording) => void;
   /** Told of a recording that is over, where the disk has got more of it than was there at its end. */
   readonly settled?: (about: TapeAbout, summary: Summary) => void;
+  /** How long after the start those that are over are planned anew, where that is due. */
+  readonly planAfterMs?: number;
   /** Free bytes where recordings are, in place of what the disk says. */
   readonly free?: () => Promise<number>;
 }
@@ -88,6 +91,8 @@ const defaultAgainMs = 5_000;
 /** Bytes on their way to a disk that takes nothing; past this, recordings pause. */
 const maxWaitingBytes = 128 * 1024 * 1024;
 const freeCheckMs = 5_000;
+/** Whoever was there before a start comes back first. */
+const defaultPlanAfterMs = 20_000;
 const unfinishedClip = "clip-";
 
 /** The recordings of one origin: its thread, and the tapes that are being written. */
@@ -110,6 +115,7 @@ export class Recorder implements Running, Recordings {
   #ids = 0;
   #watch: NodeJS.Timeout | undefined;
   readonly #freeTimer: NodeJS.Timeout;
+  #planning: NodeJS.Timeout | undefined;
   #free = Number.POSITIVE_INFINITY;
   #measuring = false;
   readonly #done = Promise.withResolvers<void>();
@@ -249,7 +255,25 @@ export class Recorder implements Running, Recordings {
     // Only now is every file as its journal says.
     this.#forwarder?.start();
     this.#tellMended();
+    this.#planning = setTimeout(() => {
+      void this.#movies.catchUp(this.#unplanned());
+    }, this.#options.planAfterMs ?? defaultPlanAfterMs).unref();
     return found;
+  }
+
+  /** Recordings that are over and have no plan of this version, the newest first. */
+  async *#unplanned(): AsyncGenerator<string> {
+    const found: { readonly video: string; readonly atMs: number }[] = [];
+    for (const video of await readdir(this.folder)) {
+      const folder = join(this.folder, video);
+      if (!/^[0-9a-f]{32}$/.test(video) || this.#living(video) || (await isPlanned(folder))) continue;
+      const journal = await stat(join(folder, "journal")).catch(() => undefined);
+      if (journal) found.push({ video, atMs: journal.mtimeMs });
+    }
+    for (const { video } of found.sort((a, b) => b.atMs - a.atMs)) {
+      if (!this.hasRoom) return;
+      if (!(await isPlanned(join(this.folder, video)))) yield video;
+    }
   }
 
   #tellMended(): void {
@@ -409,6 +433,7 @@ export class Recorder implements Running, Recordings {
     if (!this.#closing) {
       this.#closing = true;
       clearInterval(this.#freeTimer);
+      clearTimeout(this.#planning);
       const about = { video: "", temporary: true };
       const nothing = {
         ...{ tape: -1, about, items: [], bytes: new Uint8Array(), written: () => undefined, last: false },

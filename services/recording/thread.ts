@@ -18,8 +18,8 @@ function flush(): void {
   said = [];
 }
 
-/** How long what is written waits for what is written after it: when many broadcasts end at once, more comes all the time. */
-const roundMs = 4;
+/** How long what is written waits for what is written after it: a part waits for it, and when many broadcasts end at once, more comes all the time. */
+const roundMs = 1;
 
 const scribe = new Scribe(files, durability, say);
 port.on("message", (job: Job) => {
