@@ -311,6 +311,8 @@ test.for([
     broadcast.begin(startMs, 0);
     for (let second = 2; second <= 40; second += 2) {
       await play(broadcast, arrivals, second);
+      // However busy the disk is that is really there.
+      if (second === 20) await vi.waitFor(() => expect(failed).toHaveBeenCalled(), 10_000);
       const { segments } = broadcast.renditions.get("source")!.window;
       for (const { number, version } of segments)
         expect(hex(await broadcast.renditions.get("source")!.segment(number, version))).not.toBe("missing");
