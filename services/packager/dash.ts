@@ -83,10 +83,10 @@ export function manifest(presentation: Presentation): string {
       text += ` timeShiftBufferDepth="${duration(presentation.depthSeconds)}"`;
   }
   if (over) text += ` mediaPresentationDuration="${duration((end - first) / timescale)}"`;
-  // Some take it for how old the newest whole segment may be, so it is no longer than need be.
+  // Some take it for how old the newest whole segment may be, so it is no longer than need be; a target duration is rounded.
   const longest = shown.every(({ grid }) => grid !== undefined)
     ? Math.max(...shown.map(({ grid = 0 }) => grid)) / timescale
-    : window.targetDuration;
+    : window.targetDuration + 0.5;
   text += ` maxSegmentDuration="${duration(longest)}" minBufferTime="${duration(steady ? 2 * window.partTarget : window.targetDuration)}">\n`;
   if (!over) text += service(window, { steady, depthSeconds: presentation.depthSeconds });
   let before: Period | undefined;

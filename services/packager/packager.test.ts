@@ -113,12 +113,29 @@ test("no frame is lost and none comes twice, whatever the distances of frames an
   );
 }, 60_000);
 
+test.for([
+  { name: "4 s, of frames whose times are rounded", gop: 4 },
+  { name: "120 frames of 29.97 fps", gop: 4.004, frameRate: 30_000 / 1001 },
+  { name: "250 frames of 60 fps, as x264 has them unasked", gop: 250 / 60, frameRate: 60 },
+])("keyframes that round to TARGETDURATION begin each segment: $name", ({ name: _, ...shape }) => {
+  const aired = simulate(broadcast([{ atMs: 0, source: { ...shape, audio: 48000, seconds: 30 } }], 30_000), {
+    keepAll: true,
+  });
+  const all = segments(aired, "source");
+  expect(all).toHaveLength(8);
+  expect(all.every(({ independent }) => independent)).toBe(true);
+  // rfc8216bis 4.4.3.1
+  for (const { duration } of all) expect(Math.round(duration / 90_000)).toBeLessThanOrEqual(4);
+  expect(aired.schedule?.periods).toMatchObject([{ grid: Math.round(shape.gop * 90_000) }]);
+  checkBroadcast(aired);
+});
+
 test("a segment of the picture that is shorter than a frame of sound has its sound all the same", () => {
-  // Lengths that fast-check found: the third segment is 15 ms long.
+  // Lengths that fast-check found: the second segment is 15 ms long.
   const frames = [
     0.012507649504631015, 0.009037247667407435, 0.005, 0.1999999999999995, 0.015520272922227409,
   ];
-  const gop = [0.24206617009426634, 3.3979506289871275];
+  const gop = [0.242, 4.1];
   const source: Source = { gop, frames, audio: 44100, seconds: 14 };
   const aired = simulate(broadcast([{ atMs: 0, source }], 14_000), { keepAll: true });
   const shortest = segments(aired, "source").find(({ duration }) => duration < 0.02 * 90_000)!;

@@ -32,6 +32,8 @@ const audioFrameSeconds = 0.0235;
 /** Room in PART-TARGET for longer frames of audio, as a share of a part: video has to fill 85 % of it. */
 const mostAudioShare = 0.17;
 const leastOfTarget = 0.85;
+/** How much longer than TARGETDURATION a segment may be: EXTINF is rounded (rfc8216bis 4.4.3.1). */
+const roundingSeconds = 0.4;
 /** By how much rounding to milliseconds moves a frame from its place. */
 const placeToleranceMs = 3;
 
@@ -400,7 +402,8 @@ export class Packager {
         this.#picture.track || track.kind === "video"
           ? ticks(segmentSeconds)
           : audioSegment(track, segmentSeconds),
-      maxTicks: ticks(targetDuration),
+      // 4.4.3.1: what rounds to TARGETDURATION is not over it, and encoders are a few frames off what they are set to.
+      maxTicks: ticks(targetDuration + roundingSeconds),
       nominalTicks: ticks(Math.max(partSeconds, target - audioFrameSeconds)),
       partTicks: ticks(target),
       leastTicks: Math.ceil(target * leastOfTarget * track.timescale),

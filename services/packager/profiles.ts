@@ -8,7 +8,7 @@ export interface Profile {
   readonly partSeconds: number;
   /** A keyframe cuts once the open segment is this long. */
   readonly segmentSeconds: number;
-  /** Whole seconds; no segment is longer (rfc8216bis 4.4.3.1). */
+  /** Whole seconds; no segment is longer when rounded (rfc8216bis 4.4.3.1). */
   readonly targetDuration: number;
   /** Lists without parts and without held requests (rfc8216bis 4.4.3.8), for players and caches that cannot deal with these. */
   readonly plain: boolean;

@@ -86,7 +86,7 @@ describe.for([
   { name: "a raw clock that steps", source: { gop: 2, steps: [{ at: 9, addMs: 3_600_000 }] } },
 ])("a rung of $name", ({ source }) => {
   test.for([5, 60, 300])("that is %d ms late has the source's segments, at the same dts", (lateMs) => {
-    const { source: from, rung, partTarget } = air({ seconds: 20, ...source }, { lateMs });
+    const { source: from, rung, partTarget } = air({ seconds: 24, ...source }, { lateMs });
     expect(rung.length).toBeGreaterThan(3);
     for (const segment of rung) {
       const row = from.find((one) => one.number === segment.number)!;

@@ -19,7 +19,7 @@ export type Step =
 export interface Limits {
   /** A keyframe cuts once the open segment is this long. */
   readonly minTicks: number;
-  /** No segment is longer: TARGETDURATION (rfc8216bis 4.4.3.1). So there is a new one within 1.5 of it (6.2.1). */
+  /** No segment is longer: what rounds to TARGETDURATION (rfc8216bis 4.4.3.1). So there is a new one within 1.5 of it (6.2.1). */
   readonly maxTicks: number;
   /** What a part aims at. */
   readonly nominalTicks: number;
