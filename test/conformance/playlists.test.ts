@@ -1,3 +1,4 @@
+import HLS from "hls-parser";
 import { describe, expect, test } from "vitest";
 import { profileNames, profiles } from "../../services/packager/profiles.ts";
 import { type Aired, broadcast, type Source, simulate } from "../support/simulate.ts";
@@ -68,6 +69,19 @@ describe.for(gops.map((gop) => ({ gop })))(
   },
 );
 
+test.for(profileNames)("a strict parser that others wrote reads every playlist of profile %s", (name) => {
+  HLS.setOptions({ strictMode: true });
+  const source: Source = { gop: 2, seconds: 40, audio: 48000 };
+  const { listings } = simulate(broadcast([{ atMs: 0, source }], 40_000), { profile: profiles[name] });
+  for (const { text } of listings) {
+    // It counts three segments where three target durations are meant, and knows of no list without parts.
+    const short = withParts(text, 3).replace("CONTROL:HOLD", "CONTROL:CAN-BLOCK-RELOAD=YES,HOLD");
+    const list = HLS.parse(short);
+    expect(list.isMasterPlaylist ? 0 : list.segments.length).toBeGreaterThan(0);
+  }
+  expect(listings.length).toBeGreaterThan(20);
+});
+
 test("a part is independent wherever in it the keyframe is, and only with one", () => {
   const { windows } = simulate(broadcast([{ atMs: 0, source: { gop: 0.73, seconds: 12 } }]), {
     keepAll: true,
@@ -97,6 +111,14 @@ describe.for(["low", "ultra"] as const)(
       });
   },
 );
+
+/** Part tags at the last `count` segments alone. */
+function withParts(text: string, count: number): string {
+  const rows = text.split(/(?<=\.m4s\n)(?=#EXT-X-(?:DISC|MAP|PROGRAM|PRELOAD))/);
+  return rows
+    .map((row, i) => (i < rows.length - count ? row.replace(/#EXT-X-PART:.*\n/g, "") : row))
+    .join("");
+}
 
 /**
  * Silence is called a gap after one and a half part targets, counted from the end of a part that was not listed yet; the clock
