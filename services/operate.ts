@@ -306,7 +306,8 @@ export async function askRunning(config: Config): Promise<Ask> {
     );
   const token = (await readFile(join(config.data, "admin-token"), "utf8")).trim();
   return async (method, path, json) => {
-    const answer = await requestInternal(control, path, { method, secret: token, json });
+    const secret = config.internalSecret;
+    const answer = await requestInternal(control, path, { method, secret, apiToken: token, json });
     if (answer.status === 204) return null;
     const body = z
       .object({ result: z.unknown(), errors: z.array(z.object({ message: z.string() })).default([]) })

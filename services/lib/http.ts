@@ -109,6 +109,8 @@ export async function requestInternal(
     readonly json?: unknown;
     readonly signal?: AbortSignal | undefined;
     readonly secret?: string | undefined;
+    /** An API token, for a call of the API: beside the roles' own secret. */
+    readonly apiToken?: string;
     /** For a call that is known to take long. */
     readonly answerMs?: number;
   } = {},
@@ -223,6 +225,7 @@ interface Sent {
   readonly json?: unknown;
   readonly signal?: AbortSignal | undefined;
   readonly secret?: string | undefined;
+  readonly apiToken?: string;
   /** Bound for the answer's header; the body has none. */
   readonly headersMs?: number;
 }
@@ -232,6 +235,7 @@ function send(address: string, path: string, options: Sent): Promise<IncomingMes
   const body = options.json === undefined ? undefined : JSON.stringify(options.json);
   const headers: Record<string, string | number> = {};
   if (options.secret) headers.authorization = `Bearer ${options.secret}`;
+  if (options.apiToken) headers["x-sluice-authorization"] = `Bearer ${options.apiToken}`;
   if (body !== undefined) {
     headers["content-type"] = "application/json";
     headers["content-length"] = Buffer.byteLength(body);

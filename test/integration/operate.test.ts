@@ -1,7 +1,12 @@
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { loadConfig } from "../../services/config.ts";
+import { startControl } from "../../services/control/control.ts";
+import { createLog } from "../../services/lib/log.ts";
 import { runOperate } from "../../services/operate.ts";
 import { ask } from "../support/api.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
@@ -123,6 +128,34 @@ test("a link into the dashboard is had from the command line, and a password tha
   const empty = await type("admin", "password");
   expect(empty.code).toBe(1);
   expect(empty.output).toMatch(/at least 10 characters/);
+});
+
+test("the command line reaches a control that other machines reach too", async () => {
+  const data = await mkdtemp(join(tmpdir(), "operate-"));
+  const secret = "what all machines here know of one another";
+  const control = await startControl({
+    ...{
+      dataDir: data,
+      address: "http://127.0.0.1:0",
+      secret,
+      publicUrls: { rtmp: "rtmp://h", rtmps: "rtmps://h" },
+    },
+    defaults: { timeoutSeconds: 10, ladder: "none" },
+    log: createLog("test", "silent", false),
+  });
+  const print = vi.spyOn(console, "log").mockReturnValue();
+  try {
+    const flags = { data, controlAddress: control.address, internalSecret: secret };
+    const config = loadConfig({ env: {}, flags });
+    expect(await runOperate(config, { words: ["input", "create", "Far"], json: true })).toBe(0);
+    expect(JSON.parse(String(print.mock.lastCall))).toMatchObject({ meta: { name: "Far" } });
+    const stranger = { ...config, internalSecret: undefined };
+    await expect(runOperate(stranger, { words: ["input"], json: true })).rejects.toThrow();
+  } finally {
+    print.mockRestore();
+    await control.close();
+    await rm(data, { recursive: true });
+  }
 });
 
 test("what is not known or not complete says what there is", async () => {
