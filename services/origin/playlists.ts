@@ -292,7 +292,7 @@ export class Playlists {
       cues: cuesOf(broadcast, mode),
     };
     const list = mode.pictures
-      ? iframePlaylist(rendition.shown, options)
+      ? iframePlaylist(rendition.shown, { ...options, skip })
       : mediaPlaylist(rendition.shown, {
           ...options,
           skip,

@@ -40,14 +40,11 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const old = past?.length ?? 0;
   const first = past?.at(0) ?? segments[0] ?? open;
   const deltas = window.deltas || past !== undefined;
-  // 6.2.5.1: the directive MUST be ignored where CAN-SKIP-UNTIL is absent or the playlist has ended.
-  const skipped = options.skip === "none" || !deltas || window.ended ? 0 : skippable(window, past);
+  const delta = deltaOf(window, options);
+  const { skipped } = delta;
 
   // 8: 6 is for EXT-X-MAP, 9 for EXT-X-SKIP; a client refuses a version it does not know, so never more than needed.
-  // 10 is for skipped EXT-X-DATERANGE tags, so `v2` gets the same answer as `YES` where there are none.
-  const { listed: cues = [], removed = [] } = options.cues ?? {};
-  const skipsCues = options.skip === "v2" && skipped > 0 && cues.length + removed.length > 0;
-  let text = `#EXTM3U\n#EXT-X-VERSION:${skipsCues ? 10 : skipped ? 9 : isTextName(name) ? 3 : 6}\n`;
+  let text = `#EXTM3U\n#EXT-X-VERSION:${delta.version ?? (isTextName(name) ? 3 : 6)}\n`;
   text += header(window, { deltas, plain });
   // 4.4.2.2
   if (options.startSeconds !== undefined)
@@ -62,14 +59,7 @@ export function mediaPlaylist(window: Window, options: MediaOptions): string {
   const clean = (past?.clean ?? true) && segments.every(startsClean);
   if (isTextName(name) || (clean && (!open || startsClean(open)))) text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
 
-  // 4.4.5.2
-  const ids = skipsCues ? `,RECENTLY-REMOVED-DATERANGES="${removed.join("\t")}"` : "";
-  if (skipped) text += `#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}${ids}\n`;
-  // 4.4.5.1
-  const end = open ?? segments.at(-1);
-  const edgeMs = end ? window.epochMs + ((end.dts + end.duration) * 1000) / window.timescale : 0;
-  for (const cue of cues)
-    if (!skipsCues || cue.saidMs >= edgeMs - 6000 * window.targetDuration) text += cueLine(cue);
+  text += delta.lines;
 
   const partsFrom = firstWithParts(window);
   const listed = (i: number): Segment | undefined => (i < old ? past?.at(i) : segments[i - old]);
@@ -158,6 +148,28 @@ export function header(
 /** A segment that a decoder can start with, or that has nothing to decode. */
 function startsClean(segment: Segment): boolean {
   return segment.independent || segment.gap;
+}
+
+/** What of a list a delta update leaves out, with the lines that say so; of any other request nothing, and all date ranges. */
+export function deltaOf(
+  window: Window,
+  { skip, past, cues }: Pick<MediaOptions, "skip" | "past" | "cues">,
+): { readonly skipped: number; readonly version: number | undefined; readonly lines: string } {
+  const deltas = window.deltas || past !== undefined;
+  // 6.2.5.1: the directive MUST be ignored where CAN-SKIP-UNTIL is absent or the playlist has ended.
+  const skipped = skip === "none" || !deltas || window.ended ? 0 : skippable(window, past);
+  const { listed = [], removed = [] } = cues ?? {};
+  // 8: 10 is for skipped EXT-X-DATERANGE tags, so `v2` gets the same answer as `YES` where there are none.
+  const skipsCues = skip === "v2" && skipped > 0 && listed.length + removed.length > 0;
+  // 4.4.5.2
+  const ids = skipsCues ? `,RECENTLY-REMOVED-DATERANGES="${removed.join("\t")}"` : "";
+  let lines = skipped > 0 ? `#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}${ids}\n` : "";
+  // 4.4.5.1
+  const end = window.open ?? window.segments.at(-1);
+  const edgeMs = end ? window.epochMs + ((end.dts + end.duration) * 1000) / window.timescale : 0;
+  for (const cue of listed)
+    if (!skipsCues || cue.saidMs >= edgeMs - 6000 * window.targetDuration) lines += cueLine(cue);
+  return { skipped, version: skipsCues ? 10 : skipped > 0 ? 9 : undefined, lines };
 }
 
 /** How many of the oldest segments a delta update leaves out. 6.2.5.1: those further from the end of the last segment than the boundary. */

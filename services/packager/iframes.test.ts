@@ -56,6 +56,31 @@ test("it goes back as far as a DVR does", () => {
   );
 });
 
+test("with a DVR it can be had in deltas, which a judge puts together", () => {
+  const aired = simulate(broadcast([{ atMs: 0, source: { gop: 2, seconds: 80 } }]), { keepAll: true });
+  const window = view(aired.windows.get("source")!);
+  const judge = createJudge();
+  const read = (newest: number, skip: "none" | "YES" | "v2"): string => {
+    const past = new Past(0);
+    for (const segment of window.segments.slice(0, newest - 7)) past.add(segment, 1e9);
+    const at = { ...window, segments: window.segments.slice(newest - 7, newest), open: undefined };
+    const text = iframePlaylist(at, { name: "source", past, skip });
+    expect(judge.playlist("/v/source.pictures.m3u8?dvrEnabled=true", text, newest * 2_000)).toEqual([]);
+    return text;
+  };
+  const whole = read(30, "none");
+  expect(whole.match(/^#EXTINF/gm)).toHaveLength(30);
+  for (const skip of ["YES", "v2"] as const) {
+    const text = read(skip === "YES" ? 31 : 32, skip);
+    expect(text).toContain("#EXT-X-VERSION:9\n");
+    // Six target durations are 24 s, and what is left out lies wholly beyond.
+    expect(text.match(/^#EXTINF/gm)).toHaveLength(13);
+    expect(text).toContain(`#EXT-X-SKIP:SKIPPED-SEGMENTS=${skip === "YES" ? 18 : 19}\n`);
+    expect(text).not.toContain("#EXT-X-MAP");
+  }
+  expect(read(33, "none")).not.toContain("#EXT-X-SKIP");
+});
+
 test("a query parameter is a variable on every address", () => {
   const text = '#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-MAP:URI="a/init.mp4"\n#EXTINF:2,\na/1.m4s\n';
   expect(withParameter(text, "t")).toBe(

@@ -1,5 +1,4 @@
-import { cueLine } from "./cues.ts";
-import { date, header, type MediaOptions, seam, segmentUri } from "./hls.ts";
+import { date, deltaOf, header, type MediaOptions, seam, segmentUri } from "./hls.ts";
 import type { Segment } from "./track.ts";
 import type { Window } from "./window.ts";
 
@@ -9,19 +8,27 @@ import type { Window } from "./window.ts";
  */
 export function iframePlaylist(
   window: Window,
-  { name, past, plain = false, cues }: Omit<MediaOptions, "skip" | "reports">,
+  {
+    name,
+    past,
+    plain = false,
+    cues,
+    skip = "none",
+  }: Omit<MediaOptions, "skip" | "reports"> & Partial<Pick<MediaOptions, "skip">>,
 ): string {
   const { segments } = window;
   const old = past?.length ?? 0;
   const sequence = past && old > 0 ? past.discontinuitySequence : window.discontinuitySequence;
+  // 6.2.5.1: as long as it goes back, it can be had in deltas, too.
+  const { skipped, version, lines: said } = deltaOf(window, { skip, past, cues });
   // 8: 4 for EXT-X-I-FRAMES-ONLY, 5 for an EXT-X-MAP beside it.
-  let text = "#EXTM3U\n#EXT-X-VERSION:5\n";
+  let text = `#EXTM3U\n#EXT-X-VERSION:${version ?? 5}\n`;
   // 6.2.4: the same target duration and the same EXT-X-SERVER-CONTROL as everywhere; parts there are none.
   text += header(window, { deltas: window.deltas || past !== undefined, plain, parts: false });
   text += `#EXT-X-MEDIA-SEQUENCE:${(past?.at(0) ?? segments[0])?.number ?? 0}\n`;
   text += `#EXT-X-DISCONTINUITY-SEQUENCE:${sequence}\n#EXT-X-I-FRAMES-ONLY\n`;
   // 4.4.5.1: the same as in every other list (6.2.4).
-  for (const cue of cues?.listed ?? []) text += cueLine(cue);
+  text += said;
   const write = (rows: readonly Segment[], from: Segment | undefined): string => {
     let lines = "";
     let before = from;
@@ -37,7 +44,10 @@ export function iframePlaylist(
     }
     return lines;
   };
-  if (past) text += past.text({ key: `pictures ${name} ${window.epochMs}` }, write);
-  text += write(segments, old > 0 ? past!.at(old - 1) : undefined);
+  const listed = (i: number): Segment | undefined => (i < old ? past?.at(i) : segments[i - old]);
+  if (past && skipped === 0) text += past.text({ key: `pictures ${name} ${window.epochMs}` }, write);
+  for (let i = skipped; skipped > 0 && i < old; i++) text += write([listed(i)!], listed(i - 1));
+  const from = Math.max(skipped, old);
+  text += write(segments.slice(from - old), from > 0 ? listed(from - 1) : undefined);
   return window.ended ? `${text}#EXT-X-ENDLIST\n` : text;
 }
