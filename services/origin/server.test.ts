@@ -12,7 +12,7 @@ import { Broadcast } from "../live/broadcast.ts";
 import { Directory } from "../live/directory.ts";
 import { noTape } from "../live/tape.ts";
 import { profiles } from "../packager/profiles.ts";
-import { http1, http2 } from "./exchange.ts";
+import { type Handler, http1, http2 } from "./exchange.ts";
 
 const input = "0123456789abcdef0123456789abcdef";
 const video = "fedcba9876543210fedcba9876543210";
@@ -563,35 +563,74 @@ describe.for(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
   });
 });
 
-test("a request that was held for three target durations is told to come again", async () => {
+/** Asks a handler for the source's playlist, without a connection. */
+function ask(handler: Handler, query: string) {
+  const gone: (() => void)[] = [];
+  const heard: {
+    answer?: { status: number; headers: Record<string, unknown>; body?: string };
+    leave(): void;
+  } = {
+    leave() {
+      for (const one of gone) one();
+    },
+  };
+  void handler({
+    ...{ method: "GET", path: `/${input}/manifest/${video}/source.m3u8`, query },
+    ...{ headers: {}, peer: "", raw: { request: process.stdin } },
+    reply(status, headers) {
+      heard.answer = { status, headers };
+    },
+    send({ headers, body }) {
+      heard.answer = { status: 200, headers, body: body.toString() };
+    },
+    stream: () => undefined,
+    onGone: (one) => gone.push(one),
+    cut: () => undefined,
+  });
+  return heard;
+}
+
+test("a request that was held for three target durations is told to come again, and who came later waits on", async () => {
   vi.useFakeTimers();
   try {
     const set = await stage();
     set.play(5);
     const handler = openHandler({ directory: set.directory, playerDir: "/nonexistent", failures: [] });
-    const { number } = set.broadcast.reference!.window.open!;
-    let answer: { status: number; headers: Record<string, unknown> } | undefined;
-    void handler({
-      ...{ method: "GET", path: `/${input}/manifest/${video}/source.m3u8`, query: `_HLS_msn=${number}` },
-      ...{ headers: {}, peer: "", raw: { request: process.stdin } },
-      reply(status, headers) {
-        answer = { status, headers };
-      },
-      send: () => undefined,
-      stream: () => undefined,
-      onGone: () => undefined,
-      cut: () => undefined,
-    });
-    await vi.advanceTimersByTimeAsync(11_900);
-    expect(answer).toBeUndefined();
+    const query = `_HLS_msn=${set.broadcast.reference!.window.open!.number}`;
+    const first = ask(handler, query);
+    await vi.advanceTimersByTimeAsync(3_000);
+    const later = ask(handler, query);
+    await vi.advanceTimersByTimeAsync(8_900);
+    expect(first.answer).toBeUndefined();
     await vi.advanceTimersByTimeAsync(200);
-    expect(answer).toMatchObject({
-      status: 503,
-      headers: { "retry-after": "1", "cache-control": "no-store" },
-    });
+    const told = { status: 503, headers: { "retry-after": "1", "cache-control": "no-store" } };
+    expect(first.answer).toMatchObject(told);
+    expect(later.answer).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(later.answer).toMatchObject(told);
   } finally {
     vi.useRealTimers();
   }
+});
+
+test("all who are held for the same are answered with one text, whoever left is not, and who waits for more waits on", async () => {
+  const set = await stage();
+  set.play(5.1);
+  const handler = openHandler({ directory: set.directory, playerDir: "/nonexistent", failures: [] });
+  const { number, part } = set.broadcast.reference!.window.next!;
+  const query = `_HLS_msn=${number}&_HLS_part=${part}`;
+  const [one, another, gone] = [ask(handler, query), ask(handler, query), ask(handler, query)];
+  const short = ask(handler, `${query}&_HLS_skip=YES`);
+  const patient = ask(handler, `_HLS_msn=${number}&_HLS_part=${part + 1}`);
+  gone.leave();
+  set.play(5.6);
+  await vi.waitFor(() => expect(one.answer).toBeDefined());
+  expect(one.answer).toMatchObject({ status: 200, body: expect.stringContaining(`/${number}.${part}.m4s`) });
+  expect(another.answer).toEqual(one.answer);
+  expect(short.answer?.status).toBe(200);
+  expect([gone.answer, patient.answer]).toEqual([undefined, undefined]);
+  set.play(6.1);
+  await vi.waitFor(() => expect(patient.answer?.body).toContain(`/${number}.${part + 1}.m4s`));
 });
 
 test("a report that never ends is given up", async () => {
