@@ -177,9 +177,9 @@ class Supervisor {
         const child = fork(main, ["role", name], {
           env: { ...allocator, ...process.env, SLUICE_CONFIG: JSON.stringify(config) },
           stdio: ["ignore", "pipe", "pipe", "ipc"],
-          // A nursery that some thousand requests fit into: a smaller one copies those that are held with every part. It grows
+          // A nursery that several parts of a thousand held requests fit into: a smaller one copies them with every part. It grows
           // only where much is held, because in a large one media that nobody needs stay for longer.
-          execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=32"] : [])],
+          execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=64"] : [])],
         });
         child.on("message", (message) => this.#heard(name, message as RoleMessage));
         return child;
