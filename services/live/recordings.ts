@@ -61,6 +61,7 @@ export interface Movie {
 export interface Clipped extends Summary {
   /** Where it begins: with the keyframe at or before the stretch, in seconds from the recording's beginning. */
   readonly startSeconds: number;
+  readonly gaps: readonly Gap[];
 }
 
 /** Everything that this origin has on disk. */

@@ -1,7 +1,9 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../lib/errors.ts";
+import type { Gap } from "../live/recordings.ts";
 import { Contents, type Row } from "./contents.ts";
+import { gapsOf } from "./gaps.ts";
 import { type Entry, encodeEntry, journalHead, readJournal } from "./journal.ts";
 import { type Place, readRange } from "./read.ts";
 
@@ -18,6 +20,7 @@ export interface ClipPlan {
   }[];
   /** Where it begins, in seconds from the old recording's beginning. */
   readonly startSeconds: number;
+  readonly gaps: readonly Gap[];
   readonly seconds: number;
   readonly bytes: number;
 }
@@ -123,6 +126,7 @@ export function planClip(
   return {
     ...{ journal: Buffer.concat(frames), files, seconds: clip.seconds, bytes: clip.bytes },
     startSeconds: clip.beginning - source.beginning,
+    gaps: gapsOf(clip),
   };
 }
 

@@ -344,7 +344,8 @@ export class Recorder implements Running, Recordings {
       throw error;
     }
     this.#forwarder?.look(uid);
-    return { startSeconds: plan.startSeconds, seconds: plan.seconds, bytes: plan.bytes };
+    const { startSeconds, seconds, bytes, gaps } = plan;
+    return { startSeconds, seconds, bytes, gaps };
   }
 
   async #contents(video: string): Promise<Contents | undefined> {

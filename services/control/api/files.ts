@@ -1,8 +1,10 @@
 import { Failure } from "../../lib/errors.ts";
 import { z } from "../../lib/schema.ts";
+import type { Gap } from "../../live/recordings.ts";
 import { newUid } from "../keys.ts";
 import { clipBody, downloadsView, videoColumns, videoView, viewDownloads, viewVideo } from "../resources.ts";
 import { clipCaptions } from "../store/captions.ts";
+import { replaceGaps } from "../store/gaps.ts";
 import { addClip, announceClip, forgetClip } from "../store/grants.ts";
 import { emitReady } from "../store/outbox.ts";
 import { behindNotes, type Call, call, codes, type Deps, notFound, type Refusal } from "./call.ts";
@@ -13,6 +15,8 @@ const base = "/client/v4/accounts/:account/stream";
 interface Clipped {
   /** Where it begins, in seconds from the beginning of the video. */
   readonly startSeconds: number;
+  /** Absent where the origin is of an earlier version. */
+  readonly gaps?: readonly Gap[];
   readonly seconds: number;
   readonly bytes: number;
 }
@@ -103,10 +107,11 @@ export function fileCalls({ records, urls, settled, askOrigin, doomed }: Deps): 
             "/startTimeSeconds",
           );
         }
-        const { startSeconds, ...summary } = recorded;
+        const { startSeconds, gaps = [], ...summary } = recorded;
         const { result, version } = await records.write(async (tx) => {
           await tx.audit(actor, "video.clip", uid);
           const video = await addClip(tx, source, { uid, ...summary, ...videoColumns(body) });
+          await replaceGaps(tx.tx, uid, gaps);
           await clipCaptions(tx, { from, to: uid, startSeconds, seconds: summary.seconds });
           await emitReady(tx, uid, urls);
           const made = viewVideo(video, await tx.find(video.live_input), urls);
