@@ -1,29 +1,25 @@
 import { X509Certificate } from "node:crypto";
 import type { Certificate, Certificates } from "../../infra/certs.ts";
 import type { GroundOptions } from "../auth/ground.ts";
-import { looksLikeToken } from "../auth/token.ts";
-import { cmcdOf } from "../lib/cmcd.ts";
 import { messageOf } from "../lib/errors.ts";
 import { listenInternal, sendJson } from "../lib/http.ts";
 import { type Running, Scope } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import { audiencePath } from "../live/audience.ts";
-import { visitorOf } from "../live/visitor.ts";
-import { Admission, clientOf } from "./admission.ts";
+import { Admission } from "./admission.ts";
 import { Audience } from "./audience.ts";
-import type { TrackName } from "./codec/messages.ts";
-import { sessionErrors } from "./codec/wire.ts";
 import { type Door, doorHoldMs, doorName, pipeProtocol, tracksPath } from "./door.ts";
-import { Encoders, laterEvents, publishPath } from "./encoders.ts";
+import { Encoders, publishPath } from "./encoders.ts";
 import { identityOf } from "./identity.ts";
 import { listenNative } from "./native.ts";
 import { isRelay, Network, type NetworkOptions, networkPath } from "./network.ts";
 import { PipeSession } from "./pipe.ts";
 import type { Right } from "./reader.ts";
 import { Relay } from "./relay.ts";
-import { Peer, type PeerEvents, protocolOf, protocols, tellsOfFault } from "./session.ts";
-import type { Incoming, Listener, Session } from "./transport.ts";
+import { Peer, protocolOf, tellsOfFault } from "./session.ts";
+import type { Incoming, Listener } from "./transport.ts";
+import { type House, serveNative, serveViewer } from "./viewers.ts";
 import { listenWebTransport } from "./webtransport.ts";
 
 export interface RelayRoleOptions {
@@ -65,8 +61,6 @@ const leaveMs = 500;
 /** Who has somewhere to go takes what plays over from there at its next group. */
 const moveMs = 2_000;
 const dayMs = 86_400_000;
-/** Tracks that may be asked for in a session's address: a picture, its sound, and as many to spare. */
-const maxWanted = 4;
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
 
@@ -128,7 +122,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
         ...{ ...shown, maxConnections, maxPerAddress, loopback: isLoopback(options.host) },
         broke: tellsOfFault(log),
       };
-      const house = { relay, admission, audience, peers, log, left };
+      const house: House = { relay, admission, audience, peers, log, left };
       const web = listenWebTransport({
         ...{ ...common, port },
         onSession: (incoming) => {
@@ -138,7 +132,7 @@ export async function startRelay(options: RelayRoleOptions): Promise<RelayRole> 
           if (path.startsWith(publishPath)) return encoders.serve(incoming);
           if (path.startsWith(`${networkPath}?`))
             return serveRelay(incoming, options, { relay, others, left });
-          serve(incoming, house);
+          serveViewer(incoming, house);
         },
       });
       if (nativePort === undefined) return web;
@@ -335,121 +329,4 @@ function serveRelay(
   });
   others.add(peer);
   log.info({ peer: incoming.remote.host }, "relay's session opened");
-}
-
-interface House {
-  readonly relay: Relay;
-  readonly admission: Admission;
-  readonly audience: Audience;
-  readonly peers: Map<Peer, string | undefined>;
-  readonly log: Log;
-  /** Called after each that has left. */
-  readonly left: () => void;
-}
-
-/** One viewer. A browser tells its page nothing of an HTTP status, so what is wrong is said in MoQT. */
-function serve(incoming: Incoming, house: House): void {
-  const { offered } = incoming;
-  const protocol = protocolOf(incoming);
-  const session = incoming.accept(protocol);
-  // Who names nothing that is spoken here may still say draft 14 in SETUP, unless he says that he is past it.
-  if (!protocol && offered.length > 0 && offered.every((one) => newer.test(one)))
-    return session.close(sessionErrors.versionNegotiation, `This relay speaks ${protocols.join(", ")}`);
-  const client = clientOf(incoming);
-  const texts = textsOf(incoming.path);
-  const named = texts[0];
-  const why = named === undefined ? undefined : house.admission.refuse(named, client);
-  if (why !== undefined) return session.close(sessionErrors.unauthorized, why);
-  const who = { path: incoming.path, texts, client };
-  const wanted = wantedOf(incoming.path);
-  const on = laterEvents(house.log, (peer) => viewerEvents(peer, who, house));
-  const peer = new Peer({ transport: session, side: "server", pipelines: wanted.length > 0, on });
-  if (wanted.length === 0 || peer.draft.number < 18) return;
-  const right = mayOf(who, house)(wanted[0]!.namespace, []);
-  if (right) house.relay.push(peer, wanted, right);
-}
-
-/** Whoever comes without WebTransport: what he wants and names comes with SETUP. */
-function serveNative(session: Session, house: House, encoders: Encoders): void {
-  const { remote } = session;
-  const chosen = laterEvents(house.log, (peer) => {
-    const { path = "", authority = "", implementation: agent = "" } = peer.setup;
-    if (path.startsWith(publishPath)) return encoders.events(peer, { path, remote, agent });
-    const texts = textsOf(path);
-    const client = clientOf({ remote, authority, agent: "", origin: undefined });
-    const why = texts[0] === undefined ? undefined : house.admission.refuse(texts[0], client);
-    if (why !== undefined) queueMicrotask(() => peer.close("unauthorized", why));
-    return viewerEvents(peer, { path, texts, client }, house);
-  });
-  new Peer({ transport: session, side: "server", on: chosen });
-}
-
-interface Who {
-  readonly path: string;
-  readonly texts: readonly string[];
-  readonly client: ReturnType<typeof clientOf>;
-}
-
-/** For a peer that watches, from now on. */
-function viewerEvents(peer: Peer, { path, texts, client }: Who, house: House): PeerEvents {
-  const { relay, peers, log, left } = house;
-  const { address } = client;
-  const opened = performance.now();
-  peers.set(peer, peer.transport.native ? undefined : path);
-  log.info({ peer: address, protocol: peer.draft.protocol }, "viewer's session opened");
-  return {
-    ...relay.subscriber(mayOf({ path, texts, client }, house)),
-    closed: ({ code, reason }) => {
-      peers.delete(peer);
-      left();
-      const seconds = Math.round((performance.now() - opened) / 1000);
-      log.info({ peer: address, code, reason, seconds }, "viewer's session closed");
-    },
-  };
-}
-
-/** What somebody may watch, as which he is counted while he does. */
-function mayOf({ path, texts, client }: Who, { admission, audience }: House) {
-  return (namespace: readonly string[], tokens: readonly string[]): Right | undefined => {
-    const right = admission.may(namespace, [...texts, ...tokens], client);
-    if (!right) return undefined;
-    // A player says its name in the address: a session has no other request, and no header that a page could set.
-    const said = cmcdOf(path.split("?", 2)[1] ?? "", {});
-    const visitor = visitorOf({ session: said?.session, ...client });
-    return counted(right, () => audience.enter({ uid: namespace[0]!, ...visitor }));
-  };
-}
-
-/** Drafts whose sessions begin with their name. */
-const newer = /^moqt-(1[5-9]|[2-9]\d)$/;
-
-/** Whoever reads by this right is there for as long as he does. */
-function counted(right: Right, enter: () => () => void): Right {
-  return {
-    watch(revoked) {
-      const leave = enter();
-      const end = right.watch(revoked);
-      return () => {
-        leave();
-        end();
-      };
-    },
-  };
-}
-
-const uid = /^[0-9a-f]{32}$/;
-
-/** Tracks that a session's address asks to be sent at once: `push=NAMESPACE/TRACK/TRACK`. */
-function wantedOf(address: string): TrackName[] {
-  const [namespace = "", ...names] =
-    new URLSearchParams(address.split("?", 2)[1]).get("push")?.split("/") ?? [];
-  return names.slice(0, maxWanted).map((name) => ({ namespace: [namespace], name }));
-}
-
-/** What may stand for a right in a session's address: a token or a uid in the path, or a token as `jwt` or `token` in the query. */
-function textsOf(address: string): string[] {
-  const [path = "", query = ""] = address.split("?", 2);
-  const asked = new URLSearchParams(query);
-  const found = [asked.get("jwt"), asked.get("token"), path.split("/").filter(Boolean).at(-1)];
-  return found.filter((text): text is string => !!text && (looksLikeToken(text) || uid.test(text)));
 }

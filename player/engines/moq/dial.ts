@@ -88,7 +88,7 @@ function open(call: Call): Dialled {
   const { way, wants = [] } = call;
   const { hashes, namespace } = way;
   const url = new URL(addressOf(call));
-  // See `wantedOf` in `services/moq/serve.ts`.
+  // See `wantedOf` in `services/moq/viewers.ts`.
   if (wants.length > 0) url.searchParams.set("push", [namespace, ...wants].join("/"));
   const transport = new WebTransport(url.href, {
     protocols: [PROTOCOL],
