@@ -66,7 +66,10 @@ export class SegmentTable {
 
   /** The row after `number`, or undefined while it is not written. */
   after(number: number): Row | undefined {
-    return this.#rows.find((row) => row.number > number);
+    let found: Row | undefined;
+    // Asked for with every frame of sound, about one of the newest.
+    for (let i = this.#rows.length - 1; i >= 0 && this.#rows[i]!.number > number; i--) found = this.#rows[i];
+    return found;
   }
 
   /** The row that holds `dts`; undefined before the first row. */
