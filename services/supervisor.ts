@@ -177,8 +177,8 @@ class Supervisor {
         const child = fork(main, ["role", name], {
           env: { ...allocator, ...process.env, SLUICE_CONFIG: JSON.stringify(config) },
           stdio: ["ignore", "pipe", "pipe", "ipc"],
-          // A nursery that several parts of a thousand held requests fit into: a smaller one copies them with every part. It grows
-          // only where much is held, because in a large one media that nobody needs stay for longer.
+          // A nursery that several parts of a thousand held requests fit into: a smaller one copies them with every part. V8
+          // grows it as it is needed: publishers without viewers take no more memory by it (`bench density`).
           execArgv: [...process.execArgv, ...(name === "origin" ? ["--max-semi-space-size=64"] : [])],
         });
         child.on("message", (message) => this.#heard(name, message as RoleMessage));
