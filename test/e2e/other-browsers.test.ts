@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SluicePlayer } from "../../player/player.ts";
 import { type Publisher, publish } from "../support/ffmpeg.ts";
+import { soakSeconds } from "../support/long.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import {
   firefoxPaths,
@@ -11,9 +12,6 @@ import {
   webkitPaths,
   xvfbPaths,
 } from "../support/webdriver.ts";
-
-/** As long as a person asks for; the short form finds a player that does not start or does not keep up. */
-const seconds = Number(process.env.SLUICE_SOAK_SECONDS ?? 12);
 
 const browsers: {
   name: string;
@@ -37,10 +35,10 @@ describe("a person watches with another browser", () => {
   });
 
   for (const { name, program, open } of browsers)
-    test.skipIf(!program)(
+    test.skipIf(!program).concurrent(
       `${name} plays near the live edge without a stall`,
       {
-        timeout: 90_000 + seconds * 1000,
+        timeout: 90_000 + soakSeconds * 1000,
       },
       async () => {
         const browser = await open(program!);
@@ -48,10 +46,10 @@ describe("a person watches with another browser", () => {
           await browser.open(`${sluice.ready.http}/${sluice.ready.uid}/iframe?autoplay=true&muted=true`);
           await browser.evaluate(untilPlaying, 30_000);
           const before = await browser.evaluate(look);
-          await browser.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), seconds * 1000);
+          await browser.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), soakSeconds * 1000);
           const after = await browser.evaluate(look);
           expect(after.state).toBe("playing");
-          expect(after.time - before.time).toBeGreaterThan(seconds * 0.9);
+          expect(after.time - before.time).toBeGreaterThan(soakSeconds * 0.9);
           expect(after.latency).toBeLessThan(3);
           expect(after.stats.decodedFrames).toBeGreaterThan(before.stats.decodedFrames);
           expect(after.stats).toMatchObject({ stalls: 0, interruptions: 0, errors: [] });

@@ -76,6 +76,8 @@ const STEP_SECONDS = 0.25;
 const MOST_SECONDS = 2;
 /** Who stood still at the edge, and is further than this from where live playback sits, goes on there: by speed it takes minutes. */
 const LOST_SECONDS = 3;
+/** So long after the picture goes on it may be that the list is older than the media. */
+const UNSURE_MS = 5_000;
 /** Further back than this from where live playback sits, a stall says nothing about the distance from the edge. */
 const BACK_SECONDS = 5;
 
@@ -114,11 +116,13 @@ export function openHls(options: EngineOptions): Engine {
   mendSeams(hls, video);
   const gone = new AbortController();
   let troubled = false;
-  /** He watches what is live, as far as the last picture says. */
-  let atEdge = false;
+  /** He watches what is live, or did so before he stood still. */
+  let atEdge = at === undefined;
+  /** Until when, in ms, the list may not yet say how far he is behind. */
+  let unsureMs = 0;
   const whereHeIs = () => {
     const to = hls.liveSyncPosition;
-    if (to !== null && bufferedAhead(video) > DRY) atEdge = to - video.currentTime < LOST_SECONDS;
+    if (to !== null && performance.now() > unsureMs) atEdge = !isLost(video, to);
   };
 
   const step = () => {
@@ -130,7 +134,10 @@ export function openHls(options: EngineOptions): Engine {
       // The encoder was away: no rung is to blame, none is to be avoided.
       for (const level of hls.levels) level.loadError = level.fragmentError = 0;
       return;
-    } else if (isBehind(video, details) || (atEdge && isLost(video, hls.liveSyncPosition)))
+    } else if (
+      isBehind(video, details) ||
+      (atEdge && performance.now() < unsureMs && isLost(video, hls.liveSyncPosition))
+    )
       video.currentTime = hls.liveSyncPosition ?? details.edge;
     jumpHole(video);
   };
@@ -178,6 +185,12 @@ export function openHls(options: EngineOptions): Engine {
   hls.on(Events.BUFFER_APPENDED, step);
   video.addEventListener("waiting", step, { signal: gone.signal });
   video.addEventListener("timeupdate", whereHeIs, { signal: gone.signal });
+  // What was asked for before the line was back may come, and play, before the list.
+  const unsureFor = (ms: number) => () => {
+    unsureMs = performance.now() + ms;
+  };
+  video.addEventListener("waiting", unsureFor(Number.POSITIVE_INFINITY), { signal: gone.signal });
+  video.addEventListener("playing", unsureFor(UNSURE_MS), { signal: gone.signal });
 
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -221,6 +234,7 @@ export function openHls(options: EngineOptions): Engine {
     seek(at) {
       video.removeEventListener("timeupdate", settle);
       atEdge = false;
+      unsureMs = 0;
       video.currentTime = at;
     },
     recover: () => hls.recoverMediaError(),
@@ -260,9 +274,9 @@ function stepOver(video: HTMLVideoElement, details: LevelDetails, gone: AbortSig
   return true;
 }
 
-/** True when playback has run dry far behind the edge. */
+/** True far behind where live playback sits. */
 function isLost(video: HTMLVideoElement, to: number | null): boolean {
-  return to !== null && to - video.currentTime > LOST_SECONDS && bufferedAhead(video) < DRY;
+  return to !== null && to - video.currentTime > LOST_SECONDS;
 }
 
 /** True when playback ran dry before the window begins: an origin that lost its window leaves no gap to step over. */
