@@ -67,9 +67,11 @@ test("captions in the pictures are declared, are in every rung as ffmpeg reads t
       const [track] = [...video.textTracks].filter(({ mode }) => mode === "showing");
       return [...(track?.cues ?? [])].map((cue) => (cue as VTTCue).text.trim());
     });
-  // Three of them, so that none is lost between the parts of a segment.
-  await expect.poll(async () => (await texts()).length, { timeout: 15_000 }).toBeGreaterThan(2);
-  expect(new Set(await texts())).toEqual(new Set(["Hello from the pictures."]));
+  // Three of them, so that none is lost between the parts of a segment. Where he began one may have been under way.
+  const words = "Hello from the pictures.";
+  const whole = async () => (await texts()).filter((text) => text === words).length;
+  await expect.poll(whole, { timeout: 15_000 }).toBeGreaterThan(2);
+  expect((await texts()).filter((text) => !words.endsWith(text))).toEqual([]);
   expect(page.errors).toEqual([]);
   expect(viewer.judge.violations).toEqual([]);
 });
