@@ -227,19 +227,20 @@ function newestGroup(broadcast: Broadcast, rendition: Rendition, version: number
   )?.number;
 }
 
-/** The newest object that is on air; undefined before there is one. */
+/** The newest object that is on air, which is of the group before while one has only begun; undefined before there is one. */
 export function newestOf(
   broadcast: Broadcast,
   { rendition, version }: { readonly rendition: Rendition; readonly version: number },
 ): Location | undefined {
-  const number = newestGroup(broadcast, rendition, version);
-  if (number === undefined) return undefined;
   const { open, segments, loose, epochMs } = rendition.window;
-  const mine = [...segments, ...(open ? [open] : [])].filter((segment) => segment.number >= number);
-  const chunks = mine
-    .flatMap(({ parts }) => parts)
-    .reduce((sum, part) => sum + part.chunks.length, loose.length);
-  return chunks > 0 ? { group: groupOf(epochMs, number), object: chunks - 1 } : undefined;
+  let chunks = open?.version === version ? loose.length : 0;
+  for (const segment of [...segments, ...(open ? [open] : [])].toReversed()) {
+    if (segment.gap || segment.version !== version) continue;
+    for (const part of segment.parts) chunks += part.chunks.length;
+    if (chunks > 0 && begins(broadcast, rendition, segment))
+      return { group: groupOf(epochMs, segment.number), object: chunks - 1 };
+  }
+  return undefined;
 }
 
 /** One track: an object for each chunk as it is made, a group from each segment that starts with a keyframe. */
